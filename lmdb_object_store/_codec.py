@@ -1,0 +1,126 @@
+"""Keys and values to bytes and back. Knows nothing of LMDB or threads."""
+
+from __future__ import annotations
+
+import codecs
+import pickle
+import unicodedata
+from typing import Any
+
+from ._errors import shown
+
+# LMDB has no empty key: this one stands for it in the file. All NULs, so that
+# it sorts where the empty key would among all keys that are not NULs alone.
+EMPTY = b"\0" * 511
+
+# LMDB's manual: a value is smaller than 2**32 bytes.
+MAX_VALUE_BYTES = 0xFFFFFFFF
+
+_LOSSLESS = frozenset({"utf-8", "ascii"})  # strict decoding that encodes back to the same bytes, always
+
+loads = pickle.loads
+
+
+def dumps(key: object, value: object) -> bytes:
+    """`value` pickled with the highest protocol; ValueError that names `key` where LMDB cannot hold it."""
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    if len(data) > MAX_VALUE_BYTES:
+        raise ValueError(
+            f"the value of key {shown(key)} is {len(data)} bytes when pickled; LMDB stores at most "
+            f"{MAX_VALUE_BYTES}: split it over several keys"
+        )
+    return data
+
+
+class KeyCodec:
+    """The rules by which the keys of one store become the keys of its file, and back."""
+
+    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalize", "unstorable")
+
+    def __init__(self, encoding: str | None, errors: str, normalize: Any, max_size: int) -> None:
+        self.encoding = encoding
+        self.errors = errors
+        self.normalize = normalize
+        self.max_size = max_size
+        # What the stand-in itself is looked up as: a key that no file can hold.
+        self.unstorable = b"\0" * (max_size + 1)
+        self.lossless = (
+            encoding is not None and errors == "strict" and not normalize and codecs.lookup(encoding).name in _LOSSLESS
+        )
+
+    @staticmethod
+    def check(encoding: str | None, errors: str, normalize: Any) -> None:
+        """Raise for an unknown encoding (LookupError), error handler (LookupError) or normal form (ValueError)."""
+        if encoding is not None:
+            if not isinstance(encoding, str):
+                raise TypeError(f"key_encoding must be the name of an encoding or None, not {shown(encoding)}")
+            "".encode(encoding)
+        codecs.lookup_error(errors)
+        if normalize:
+            unicodedata.normalize(normalize, "")
+
+    def encode(self, key: Any) -> bytes:
+        """The stored key for `key`. TypeError for what is no key here; a key too long to store is returned as it is."""
+        if type(key) is bytes:
+            data = key
+        elif isinstance(key, str):
+            data = self._encode_text(key)
+        elif isinstance(key, (bytes, bytearray, memoryview)):
+            data = memoryview(key).tobytes()
+        elif key is None:
+            raise TypeError("Key cannot be None.")
+        else:
+            kinds = "bytes-like" if self.encoding is None else "bytes-like or str"
+            raise TypeError(f"Key must be {kinds}; got {type(key).__name__}")
+        if 0 < len(data) < len(EMPTY):
+            return data
+        if not data:
+            return EMPTY
+        return self.unstorable if data == EMPTY else data
+
+    def _encode_text(self, key: str) -> bytes:
+        if self.encoding is None:
+            raise TypeError("str keys are not allowed (set key_encoding='utf-8' etc. to enable).")
+        if self.normalize:
+            key = unicodedata.normalize(self.normalize, key)
+        try:
+            return str.encode(key, self.encoding, self.errors)
+        except UnicodeEncodeError as error:
+            error.reason += f" (key {shown(key)}; another key_encoding or key_errors would take it)"
+            raise
+
+    def encode_to_store(self, key: Any) -> bytes:
+        """As `encode`, for a write: ValueError for a key that LMDB cannot hold."""
+        data = self.encode(key)
+        if len(data) <= self.max_size:
+            return data
+        if data is self.unstorable:
+            raise ValueError(f"the key of {len(EMPTY)} NUL bytes is reserved: it stands for the empty key in the file")
+        raise ValueError(
+            f"key {shown(key)} is {len(data)} bytes long; this file takes keys of at most {self.max_size}: "
+            "shorten it, or store under a digest of it"
+        )
+
+    def encode_or_none(self, key: Any) -> bytes | None:
+        """As `encode`; None for what is no key here."""
+        try:
+            return self.encode(key)
+        except (TypeError, UnicodeEncodeError):
+            return None
+
+    def to_bytes(self, stored: bytes) -> bytes:
+        """The key as bytes that `stored` stands for."""
+        return b"" if stored == EMPTY else stored
+
+    def decode(self, stored: bytes) -> Any:
+        """The key to give back for `stored`: str where `encoding` is set and the text leads back here, else bytes."""
+        data = b"" if stored == EMPTY else stored
+        if self.encoding is None:
+            return data
+        try:
+            text = data.decode(self.encoding, self.errors)
+            if self.lossless or self.encode(text) == stored:
+                return text
+        except UnicodeError:
+            pass
+        return data

@@ -1,0 +1,322 @@
+"""Environment: the one lmdb.Environment of a file in this process. Opens, reopens, resizes, forks it.
+
+Order of locks: an environment's `lock` first, the registry's after it, nothing after that. Only
+`_before_fork` holds several environments' locks, and takes them in the registry's order.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import lmdb
+
+from ._errors import StoreClosedError
+
+if TYPE_CHECKING:
+    from lmdb import Transaction
+
+    Begin = Callable[..., Transaction[bytes]]
+else:
+    Begin = Callable
+
+T = TypeVar("T")
+Options = dict[str, Any]
+
+# Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
+MAX_READERS = 1024
+# Seconds that a read goes on trying while LMDB's reader table is full or its map is being outgrown.
+PATIENCE = 10.0
+
+# What two openings of one file cannot have differently, with LMDB's defaults.
+_SHARED_OPTIONS: Options = {
+    "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
+    "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
+}  # fmt: skip
+
+
+class Tenant(Protocol):
+    """A store that lives on an environment."""
+
+    def close(self) -> None:
+        """Flush, then leave the environment."""
+
+    def _forget_pending(self) -> None:
+        """Drop what is pending: this process is a fork, and it belongs to the parent."""
+
+
+class Environment:
+    """An open file, shared by all stores of this process that have it open.
+
+    `begin` starts a read transaction. It is the gate: LMDB's own method while the map stays where it is,
+    a method that waits for `lock` while it may move, one that raises after the close.
+    `lock` is held by whoever writes, moves the map, opens or closes; `busy` says that its holder is in
+    the midst of that, for code that a signal or the garbage collector runs there in the same thread.
+    """
+
+    begin: Begin
+    lock: threading.RLock
+
+    def __init__(self, path: str, options: Options) -> None:
+        self.path = path
+        self.options = {"max_readers": MAX_READERS, **options}
+        self.lock = threading.RLock()
+        self.begin = self._begin_under_lock
+        self.busy = False
+        self.closed = False
+        self.tenants: dict[int, weakref.ref[Tenant]] = {}
+        # Stores that were collected before they were closed: kept alive until somebody can close them.
+        self.orphans: list[Tenant] = []
+        self.identity: tuple[int, int] | None = None
+        self.max_key_size = 0
+        self._handle: lmdb.Environment | None = None
+
+    # -- the gate
+
+    def _begin_under_lock(self, **options: Any) -> Transaction[bytes]:
+        with self.lock:
+            return self.handle().begin(**options)
+
+    def shut(self) -> None:
+        """Make new reads wait for the lock, which the caller holds.
+
+        py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
+        would keep it waiting for ever. A map that moves under them would cost each an error.
+        """
+        self.begin = self._begin_under_lock
+
+    def unshut(self) -> None:
+        """Let reads go straight to LMDB again."""
+        if self._handle is not None:
+            self.begin = self._handle.begin
+
+    def repeat(self, read: Callable[[Begin], T]) -> T:
+        """`read(begin)` again under the lock, where nothing can move the map: its errors are real ones.
+
+        Adopts a map that another process has grown. Waits while the reader table is full.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with self.lock:
+                try:
+                    return fresh(read, self.handle().begin)
+                except (lmdb.MapResizedError, lmdb.ReadersFullError) as error:
+                    if time.monotonic() > deadline:
+                        raise
+                    if isinstance(error, lmdb.MapResizedError):
+                        self.resize(0)
+                        continue
+                    self.handle().reader_check()
+            time.sleep(0.001)  # for a slot of the reader table, which no event announces
+
+    # -- the handle; call these with the lock held
+
+    def handle(self) -> lmdb.Environment:
+        """LMDB's environment; opened again if a fork or a failed resize closed it."""
+        if self.closed:
+            raise StoreClosedError(f"{self.path} is closed")
+        if self._handle is None:
+            self._open(create=False)
+        assert self._handle is not None
+        return self._handle
+
+    def _open(self, *, create: bool) -> None:
+        handle = lmdb.open(self.path, **{**self.options, "create": create})
+        if self.options.get("lock", True):
+            handle.reader_check()  # readers of processes that died would keep old pages from being used again
+        self._handle = handle
+        self.options["map_size"] = handle.info()["map_size"]
+        self.max_key_size = handle.max_key_size()
+        self.identity = _identity(self.path, self.options)
+        self.unshut()
+
+    def _sleep(self) -> None:
+        """Close the handle; the next use opens it again."""
+        self.shut()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    def resize(self, size: int) -> None:
+        """Give the map `size` bytes; 0 adopts the size that another process gave the file.
+
+        Where LMDB cannot map that much, its environment is dead: it is opened again at the old size
+        at the next use, and LMDB's error is raised.
+        """
+        handle = self.handle()
+        self.shut()
+        try:
+            handle.set_mapsize(size)
+        except lmdb.MemoryError:
+            self._sleep()
+            raise
+        else:
+            self.options["map_size"] = handle.info()["map_size"]
+        finally:
+            self.unshut()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Be `busy`, the lock held. RuntimeError where the thread that holds it is so already."""
+        self.refuse_if_busy()
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+    def refuse_if_busy(self) -> None:
+        """RuntimeError where a signal handler or a finaliser runs in the midst of this thread's own commit."""
+        if self.busy:
+            raise RuntimeError(f"{self.path} is in the midst of a commit of this very thread: call this again after it")
+
+    # -- the stores that share it
+
+    def admit(self, options: Options) -> None:
+        """Check a further opening's options against those in force, and grow to its map size."""
+        for name, default in _SHARED_OPTIONS.items():
+            ours, theirs = self.options.get(name, default), options.get(name, default)
+            if ours != theirs:
+                raise ValueError(
+                    f"{self.path} is already open in this process with {name}={ours!r}, which {name}={theirs!r} "
+                    "contradicts: open it with the same options, or close the other store first"
+                )
+        with self.lock:
+            self.handle()
+            if not self.options.get("readonly") and options.get("map_size", 0) > self.options["map_size"]:
+                self.resize(options["map_size"])
+        self.settle()
+
+    def release(self, tenant: Tenant) -> None:
+        """Let go of `tenant`; the last one to leave closes the file."""
+        with self.lock, _registry_lock:
+            self.tenants.pop(id(tenant), None)
+            if not self.orphans and not _living(self.tenants):
+                self._sleep()
+                self.closed = True
+                if self in _registry:
+                    _registry.remove(self)
+
+    def settle(self) -> None:
+        """Close the collected stores, unless that would mean to wait: the garbage collector calls this anywhere."""
+        if self.orphans and not self.busy and self.lock.acquire(blocking=False):
+            try:
+                while self.orphans and not self.busy:
+                    self.orphans.pop().close()
+            finally:
+                self.lock.release()
+
+
+class Detached:
+    """Stands in for a store's environment or codec while the store is not open: any use calls `attach`.
+
+    `attach` returns the real one, or raises.
+    """
+
+    def __init__(self, attach: Callable[[], object]) -> None:
+        self.attach = attach
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.attach(), name)
+
+
+def fresh(read: Callable[[Begin], T], begin: Begin) -> T:
+    """`read(begin)`, and no transaction of it left behind in a traceback, where it would keep its reader slot."""
+    try:
+        return read(begin)
+    except BaseException as error:
+        from traceback import clear_frames  # slow to import, and seldom needed
+
+        clear_frames(error.__traceback__)
+        raise
+
+
+# -- all environments of this process
+
+_registry: list[Environment] = []
+_registry_lock = threading.RLock()
+_held: list[Environment] = []  # those whose lock a fork under way holds
+
+
+def _identity(path: str, options: Options) -> tuple[int, int] | None:
+    try:
+        status = os.stat(os.path.join(path, "data.mdb") if options.get("subdir", True) else path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _living(tenants: dict[int, weakref.ref[Tenant]]) -> list[Tenant]:
+    # By identity: an empty store is false, and asking whether it is so would read it.
+    return [tenant for ref in tuple(tenants.values()) if (tenant := ref()) is not None]
+
+
+def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
+    """The environment of the file at `path`, opened if it is not; `tenant` keeps it open until it is released."""
+    with _registry_lock:
+        identity = _identity(path, options)
+        environment = next((e for e in tuple(_registry) if identity and e.identity == identity), None)
+        if environment is None:
+            environment = Environment(path, options)
+            environment._open(create=options.get("create", True))
+            _registry.append(environment)
+        environment.tenants[id(tenant)] = weakref.ref(tenant)
+    try:
+        environment.admit(options)
+    except BaseException:
+        environment.release(tenant)
+        raise
+    return environment
+
+
+def all_tenants() -> list[Tenant]:
+    """Every store of this process that has its file open, collected ones included."""
+    tenants: list[Tenant] = []
+    for environment in tuple(_registry):
+        tenants += environment.orphans
+        tenants += _living(environment.tenants)
+    return tenants
+
+
+def _before_fork() -> None:
+    """Close every environment, with all locks held: a child that inherits an open one harms its parent's readers."""
+    while True:
+        environments = tuple(_registry)
+        for environment in environments:
+            environment.lock.acquire()
+        _registry_lock.acquire()
+        if environments == tuple(_registry):
+            break
+        _registry_lock.release()
+        for environment in environments:
+            environment.lock.release()
+    _held[:] = environments
+    for environment in environments:
+        environment._sleep()
+
+
+def _after_fork_in_parent() -> None:
+    _registry_lock.release()
+    for environment in _held:
+        environment.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    """New locks, and nothing pending: what was, the parent writes."""
+    global _registry_lock
+    _registry_lock = threading.RLock()
+    for environment in _registry:
+        environment.lock = threading.RLock()
+        environment.busy = False
+        environment.orphans.clear()
+        for tenant in _living(environment.tenants):
+            tenant._forget_pending()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,130 @@
+"""The end of a store: close, the `with` block, collection, and the exit of the process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import warnings
+from typing import Protocol
+
+from ._buffer import logger
+from ._codec import KeyCodec
+from ._environment import Detached, Environment, all_tenants
+from ._errors import FlushError, StoreClosedError
+
+
+class Handle(Protocol):
+    """What these functions need of a store."""
+
+    db_path: str
+    write_buffer: dict[bytes, bytes | None]
+    _environment: Environment
+    _codec: KeyCodec
+    _is_closed: bool
+    _failure_told: bool | None
+
+    def close(self, strict: bool = False) -> None: ...
+    def _flush(self) -> None: ...
+    def _forget_pending(self) -> None: ...
+
+
+def close(store: Handle, strict: bool) -> None:
+    """Flush, and let the environment go whatever became of that; then tell of a flush that failed."""
+    environment = store._environment
+    failure: Exception | None = None
+    if isinstance(environment, Detached):  # closed, or a pickled handle that nobody used
+        mark_closed(store)
+        return
+    with environment.lock:
+        if store._is_closed:
+            return
+        environment.refuse_if_busy()
+        try:
+            store._flush()
+        except Exception as error:  # an interrupt goes on up, and leaves the store open
+            failure = error
+        pending = dict(store.write_buffer)
+        try:
+            mark_closed(store)
+        finally:
+            environment.release(store)
+    if failure is None:
+        return
+    if strict:
+        message = f"Final flush failed during close() of {store.db_path}: {len(pending)} changes are not stored"
+        raise FlushError(message, pending) from failure
+    logger().error(
+        "Error during final flush on close: %s (%d changes of %s are not stored)",
+        failure, len(pending), store.db_path, exc_info=failure,
+    )  # fmt: skip
+
+
+def mark_closed(store: Handle) -> None:
+    """Make every further use of `store` a StoreClosedError."""
+    path = store.db_path
+
+    def refuse() -> Environment:
+        raise StoreClosedError(f"the store at {path} is closed")
+
+    store._environment = Detached(refuse)  # type: ignore[assignment]  # stands in for it
+    store._codec = Detached(refuse)  # type: ignore[assignment]  # the same
+    store._is_closed = True
+    store._forget_pending()
+
+
+def leave(store: Handle, failed: bool) -> None:
+    """End a `with` block: an error of its last flush is raised, unless the caller knows it or has another to see to."""
+    close(store, strict=not failed and store._failure_told is not True)
+
+
+def collect(store: Handle) -> None:
+    """What the garbage collector does to a store that nobody closed: it may run anywhere, and so waits for nothing."""
+    environment = store._environment
+    if isinstance(environment, Detached):
+        return
+    try:
+        warnings.warn(f"unclosed store at {store.db_path}", ResourceWarning, stacklevel=2, source=store)
+    finally:
+        environment.orphans.append(store)
+        environment.settle()
+
+
+def close_all() -> None:
+    """Close every open store of this process: nothing that it accepted is to go down with it."""
+    for store in all_tenants():
+        try:
+            store.close()
+        except Exception:  # the others must be closed all the same
+            logger().exception("a store could not be closed at exit")
+
+
+atexit.register(close_all)
+
+# -- processes of `multiprocessing`, which end without running what `atexit` holds
+
+_watched_by: int | None = None
+
+
+def _close_all_at_the_end_of_this_child(_: object = None) -> None:
+    from multiprocessing.util import Finalize
+
+    Finalize(None, close_all, exitpriority=0)
+
+
+def watch_multiprocessing() -> None:
+    """Have the stores of `multiprocessing`'s children closed at their end. Called before a fork and at each open."""
+    global _watched_by
+    if _watched_by == os.getpid() or "multiprocessing" not in sys.modules:
+        return
+    from multiprocessing import parent_process, util
+
+    _watched_by = os.getpid()
+    # What a child has registered is dropped as its target begins, and these functions run after that.
+    util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)
+    if parent_process() is not None:
+        _close_all_at_the_end_of_this_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=watch_multiprocessing)

@@ -1,0 +1,112 @@
+"""ResizeMixin: one write transaction, in a map grown until it fits."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC
+from collections.abc import Mapping
+
+import lmdb
+
+from ._environment import Environment
+
+MIN_GROWTH = 64 * 1024 * 1024
+
+
+def next_map_size(current: int, cap: int | None, needed: int, page: int) -> int | None:
+    """The size to grow a map of `current` bytes to; None where it is at its cap.
+
+    By steps of max(2x, +64 MiB), the contract's, until it holds `needed` bytes or meets `cap`.
+    Whole pages of `page` bytes: steps are rounded up, the cap is rounded down.
+    """
+    limit = None if cap is None else cap // page * page
+    size = current
+    while size == current or size < needed:
+        step = -(-max(2 * size, size + MIN_GROWTH) // page) * page
+        if limit is not None and step >= limit:
+            return limit if limit > current else None
+        size = step
+    return size
+
+
+class ResizeMixin(ABC):
+    """Provides `_commit`. Needs the two attributes below."""
+
+    max_map_size: int | None
+    _environment: Environment
+
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
+        """Write `changes` (None deletes) in one transaction, all or none; with `empty_first`, into an emptied file.
+
+        MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
+        """
+        environment = self._environment
+        environment.settle()
+        pid = os.getpid()
+        with environment.lock, environment.undisturbed():
+            while True:
+                handle = environment.handle()
+                try:
+                    _write(environment, handle, changes, empty_first)
+                    return
+                except lmdb.MapFullError as error:
+                    self._make_room(environment, handle, changes, error)
+                except lmdb.MapResizedError:
+                    environment.resize(0)
+                except lmdb.Error:
+                    # A signal handler that forks closes the environment under this very transaction.
+                    if environment.handle() is handle:
+                        raise
+                    if os.getpid() != pid:
+                        return  # the child: the changes are the parent's to write
+
+    def _make_room(
+        self,
+        environment: Environment,
+        handle: lmdb.Environment,
+        changes: Mapping[bytes, bytes | None],
+        error: lmdb.MapFullError,
+    ) -> None:
+        if handle.reader_check():
+            return  # a dead process pinned pages, which are free now
+        stat, current = handle.stat(), handle.info()["map_size"]
+        # A lower bound of what the file must hold at the commit: old pages and new rows, side by side.
+        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        needed = pages * stat["psize"] + sum(weight(change) for change in changes.items())
+        size = next_map_size(current, self.max_map_size, needed, stat["psize"])
+        if size is None:
+            raise lmdb.MapFullError(
+                f"the map of {environment.path} is full: it has {current} bytes, max_map_size is {self.max_map_size}, "
+                f"and this write needs more than {needed}; nothing was lost: delete something, or raise max_map_size"
+            ) from error
+        environment.resize(size)
+
+
+def weight(change: tuple[bytes, bytes | None]) -> int:
+    """Bytes of a change's key and value."""
+    key, data = change
+    return len(key) + (0 if data is None else len(data))
+
+
+def _write(
+    environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None], empty_first: bool
+) -> None:
+    txn = handle.begin(write=True)
+    try:
+        if empty_first:
+            txn.drop(handle.open_db(txn=txn), delete=False)
+        # In key order: a bulk load then fills its pages, and the file is a third smaller.
+        for key in sorted(changes):
+            data = changes[key]
+            if data is None:
+                txn.delete(key)
+            else:
+                txn.put(key, data)
+        txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
+    except BaseException:
+        environment.shut()
+        txn.abort()
+        raise
+    finally:
+        del txn  # a kept exception must not keep a transaction
+        environment.unshut()

@@ -1,0 +1,415 @@
+"""LmdbObjectStore: the constructor and the mapping protocol. What each call does is in the modules it names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+import lmdb
+
+from . import _lifecycle, _reads, _scan
+from ._buffer import BufferMixin
+from ._codec import KeyCodec, dumps, loads
+from ._environment import Detached, Environment, acquire
+from ._errors import KeyNotFoundError, StoreClosedError, shown
+from ._resize import ResizeMixin
+from ._views import StoreItems, StoreKeys, StoreValues
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+MISSING: Any = object()
+
+# What a pickled store carries besides the limits of its buffer.
+_CARRIED = (
+    "db_path",
+    "autoflush_on_read",
+    "key_encoding",
+    "key_errors",
+    "str_normalize",
+    "max_map_size",
+    "_lmdb_kwargs",
+)
+
+
+class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
+    """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
+
+    Writes wait in memory until there are `batch_size` of them or `batch_bytes` bytes, or until `flush`, `close`,
+    the end of the `with` block, the collection of the store or the exit of the interpreter commits them, all in
+    one transaction. With `autoflush_on_read` a read that must look into the file flushes first; every read sees
+    what is pending in any case. Keys are bytes-like, and str where `key_encoding` names an encoding (then
+    `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`). Order is that of the
+    stored keys' bytes.
+
+    `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
+    fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given. Stores of one process on one file share
+    one LMDB environment: ValueError where their options contradict each other.
+
+    Values are unpickled: never open a file from a source that you do not trust.
+    """
+
+    _environment = cast(Environment, Detached(lambda: None))  # until the constructor has something to close
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] | bytes,
+        batch_size: int = 1000,
+        *,
+        batch_bytes: int = 64 * 1024 * 1024,
+        autoflush_on_read: bool = True,
+        key_encoding: str | None = None,
+        key_errors: str = "strict",
+        str_normalize: str | None = None,
+        max_map_size: int | None = None,
+        **lmdb_kwargs: Any,
+    ) -> None:
+        KeyCodec.check(key_encoding, key_errors, str_normalize)
+        self._start_buffer(batch_size, batch_bytes)
+        self.db_path: str = os.path.abspath(os.fsdecode(db_path))
+        self.autoflush_on_read = autoflush_on_read
+        self.key_encoding = key_encoding
+        self.key_errors = key_errors
+        self.str_normalize = str_normalize
+        self.max_map_size = max_map_size
+        self._lmdb_kwargs = lmdb_kwargs
+        self._attach()
+
+    def _attach(self) -> Environment:
+        environment = acquire(self.db_path, self._lmdb_kwargs, self)
+        self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
+        self._is_closed = False
+        self._environment = environment
+        _lifecycle.watch_multiprocessing()
+        return environment
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Flush; path and options alone are pickled."""
+        if not self._lmdb_kwargs.get("readonly"):
+            self.flush()
+        return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A handle that opens its file when it is first used: in a worker, say, that it was sent to."""
+        self._start_buffer(state["batch_size"], state["batch_bytes"])
+        for name in _CARRIED:
+            setattr(self, name, state[name])
+        self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
+        self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]
+        self._is_closed = False
+
+    # -- names kept from the first implementation of this interface
+
+    _DELETION_SENTINEL = None
+
+    @property
+    def env(self) -> lmdb.Environment:
+        """The LMDB environment. Another one after a fork; leave no transaction of your own open on it."""
+        with self._environment.lock:
+            return self._environment.handle()
+
+    def _norm_key(self, key: Any) -> bytes:
+        return self._codec.encode(key)
+
+    # -- one key
+
+    def _find(self, stored: bytes) -> bytes | None:
+        # Pending first, file second: a flush drops a change only after its commit, so none is missed.
+        data = self.write_buffer.get(stored, MISSING)
+        return _reads.lookup(self._environment, stored) if data is MISSING else cast("bytes | None", data)
+
+    def _fetch(self, stored: bytes) -> bytes | None:
+        pending = self.write_buffer
+        data = pending.get(stored, MISSING)
+        if data is MISSING:
+            if pending:
+                self._flush_before_read()
+            return _reads.lookup(self._environment, stored)
+        return cast("bytes | None", data)
+
+    def _load(self, stored: bytes, data: bytes) -> V:
+        try:
+            return cast(V, loads(data))
+        except Exception as error:
+            where = "buffered" if self.write_buffer.get(stored) is data else "DB"
+            name = shown(self._codec.to_bytes(stored))
+            raise RuntimeError(f"Failed to unpickle {where} key {name}: {error}") from error
+
+    def __getitem__(self, key: K) -> V:
+        stored = self._codec.encode(key)
+        data = self._fetch(stored)
+        if data is None:
+            raise KeyNotFoundError(key)
+        return self._load(stored, data)
+
+    @overload
+    def get(self, key: K, default: None = None) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V | D) -> V | D: ...
+    def get(self, key: K, default: Any = None) -> Any:
+        """The value of `key`, or `default`. RuntimeError, its cause chained, if the value cannot be unpickled."""
+        stored = self._codec.encode(key)
+        data = self._fetch(stored)
+        return default if data is None else self._load(stored, data)
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(self._codec.encode(key)) is not None
+
+    def exists(self, key: K, *, flush: bool | None = None) -> bool:
+        """Whether `key` is there. `flush` True flushes first, False never does, None as `autoflush_on_read` says."""
+        stored = self._codec.encode(key)
+        if flush and self.write_buffer:
+            self.flush()
+        return (self._fetch if flush is None else self._find)(stored) is not None
+
+    def put(self, key: K, obj: V) -> None:
+        """Store `obj` under `key`, in memory until the next flush.
+
+        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
+        then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
+        """
+        stored = self._codec.encode_to_store(key)
+        data = dumps(key, obj)
+        self._check_writable()
+        self._stage(stored, data)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: K) -> None:
+        stored = self._codec.encode(key)
+        self._check_writable()
+        with self._environment.lock:
+            if self._find(stored) is None:
+                raise KeyNotFoundError(key)
+            self._stage(stored, None)
+
+    def delete(self, key: K) -> None:
+        """Delete `key`, in memory until the next flush, without a look whether it is there."""
+        stored = self._codec.encode(key)
+        self._check_writable()
+        if len(stored) <= self._codec.max_size:
+            self._stage(stored, None)
+
+    # -- read and write as one step among threads: unpickled with nothing held, then compared under the lock
+
+    @overload
+    def pop(self, key: K) -> V: ...
+    @overload
+    def pop(self, key: K, default: V | D) -> V | D: ...
+    def pop(self, key: K, default: Any = MISSING) -> Any:
+        """Remove `key` and return its value; `default`, or KeyError, if it is not there. Never flushes first.
+
+        If it raises, the item is still there: so too when its value cannot be unpickled (RuntimeError).
+        """
+        stored = self._codec.encode(key)
+        self._check_writable()
+        while (data := self._find(stored)) is not None:
+            value = self._load(stored, data)
+            with self._environment.lock:
+                if self._find(stored) == data:
+                    self._stage_removal(stored, data)
+                    return value
+        if default is MISSING:
+            raise KeyNotFoundError(key)
+        return default
+
+    def popitem(self, *, last: bool = True) -> tuple[K, V]:
+        """Remove and return the last item in key order, or the first. KeyError if there is none. As safe as `pop`."""
+        self._check_writable()
+        while (row := self._end_row(last)) is not None:
+            stored, data = row
+            value = self._load(stored, data)
+            with self._environment.lock:
+                if self._end_row(last) == row:
+                    self._stage_removal(stored, data)
+                    return self._codec.decode(stored), value
+        raise KeyError("popitem(): the store is empty")
+
+    def _end_row(self, last: bool) -> tuple[bytes, bytes] | None:
+        return next(chain.from_iterable(page.items() for page in self._pages(reverse=last, values=True, first=1)), None)
+
+    @overload
+    def setdefault(self: LmdbObjectStore[K, V | None], key: K, default: None = None) -> V | None: ...
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
+    def setdefault(self, key: K, default: Any = None) -> Any:
+        """The value of `key`; `default` is stored first if there is none. Never flushes first."""
+        stored = self._codec.encode_to_store(key)
+        self._check_writable()
+        data = self._find(stored)
+        if data is None:
+            new = dumps(key, default)
+            with self._environment.lock:
+                data = self._find(stored)
+                if data is None:
+                    self._stage(stored, new)
+                    return default
+        return self._load(stored, data)
+
+    # -- many keys
+
+    def get_many(
+        self, keys: Iterable[Any], *, decode_keys: bool = False, decode_not_found: bool | None = None
+    ) -> tuple[dict[Any, V], list[Any]]:
+        """The items of `keys` that are there, by key in bytes, and those of `keys` that are not, as given.
+
+        One read transaction for all. With `decode_keys` the found keys are str, with `decode_not_found` (None:
+        as `decode_keys`) those not found; a key that is no text stays bytes. ValueError without `key_encoding`.
+        """
+        decode_missing = decode_keys if decode_not_found is None else decode_not_found
+        if (decode_keys or decode_missing) and self.key_encoding is None:
+            raise ValueError("keys can be decoded only where key_encoding is set")
+        keys = list(keys)
+        stored_keys = [self._codec.encode(key) for key in keys]
+        if any(stored not in self.write_buffer for stored in stored_keys):
+            self._flush_before_read()
+        rows = self._find_many(stored_keys)
+        given_back = self._codec.decode if decode_keys else self._codec.to_bytes
+        found = {given_back(stored): self._load(stored, data) for stored, data in rows.items()}
+        missing = [key for key, stored in zip(keys, stored_keys) if stored not in rows]
+        if decode_missing:
+            missing = [key if isinstance(key, str) else self._codec.decode(self._codec.encode(key)) for key in missing]
+        return found, missing
+
+    def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        return _reads.find_many(self._environment, self.write_buffer, stored_keys, self._codec.max_size)
+
+    def _rows_of(self, keys: list[Any]) -> list[tuple[Any, bytes | None]]:
+        # What cannot be a key here is in no view: a set operation asks of any object.
+        encoded = [(key, self._codec.encode_or_none(key)) for key in keys]
+        rows = self._find_many(stored for _, stored in encoded if stored is not None)
+        return [(key, None if stored is None else rows.get(stored)) for key, stored in encoded]
+
+    def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
+        """Store all of `items` in one transaction, at once: all, or none where this raises.
+
+        Pending changes are flushed before, in a transaction of their own. All items are held pickled
+        in memory meanwhile. The last of several values for one key counts.
+        """
+        self._check_writable()
+        pairs = items.items() if isinstance(items, Mapping) else items
+        changes = {self._codec.encode_to_store(key): dumps(key, value) for key, value in pairs}
+        with self._environment.lock:
+            self._environment.refuse_if_busy()
+            self._flush()
+            self._commit(changes)
+
+    def clear(self) -> None:
+        """Delete everything, pending changes included, in one transaction."""
+        self._check_writable()
+        with self._environment.lock:
+            self._environment.refuse_if_busy()
+            self._commit_and_clear({}, empty_first=True)
+
+    def flush(self) -> None:
+        """Commit what is pending, in one transaction. lmdb.Error where that fails: then all of it stays pending."""
+        self._check_writable()
+        with self._environment.lock:
+            self._environment.refuse_if_busy()
+            self._flush()
+
+    def _check_writable(self) -> None:
+        if self._lmdb_kwargs.get("readonly"):
+            raise lmdb.ReadonlyError(f"the store at {self.db_path} is open read-only")
+
+    # -- the whole
+
+    def _pages(self, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE) -> Iterator[dict[bytes, bytes]]:
+        self._environment.settle()  # raises where the store is closed, before the first page is asked for
+
+        def read_page(after: bytes | None, limit: int) -> _scan.Page:
+            return _reads.page(self._environment, after, limit, reverse=reverse, values=values)
+
+        return _scan.scan(read_page, self.write_buffer, reverse=reverse, first=first)
+
+    def _scan_keys(self, *, reverse: bool = False) -> Iterator[K]:
+        self._flush_before_read()
+        return map(self._codec.decode, chain.from_iterable(self._pages(reverse=reverse, values=False)))
+
+    def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
+        self._flush_before_read()
+        decode, load = self._codec.decode, self._load
+        pages = self._pages(reverse=reverse, values=True)
+        return ((decode(stored), load(stored, data)) for page in pages for stored, data in page.items())
+
+    def __iter__(self) -> Iterator[K]:
+        return self._scan_keys()
+
+    def __reversed__(self) -> Iterator[K]:
+        return self._scan_keys(reverse=True)
+
+    def __len__(self) -> int:
+        self._flush_before_read()
+        return _reads.count(self._environment, self.write_buffer)
+
+    def __bool__(self) -> bool:
+        # By `len`, it would look up every pending change.
+        return any(self._pages(reverse=False, values=False, first=1))
+
+    def keys(self) -> KeysView[K]:
+        """A live view of the keys, in order."""
+        return StoreKeys(self)
+
+    def values(self) -> ValuesView[V]:
+        """A live view of the values, in order of their keys."""
+        return StoreValues(self)
+
+    def items(self) -> ItemsView[K, V]:
+        """A live view of the items, in order of their keys."""
+        return StoreItems(self)
+
+    def __eq__(self, other: object) -> bool:
+        # Inherited, it would hold both mappings in memory, and before it knew that their lengths differ.
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        theirs = other if isinstance(other, dict) else dict(other.items())
+        return all(key in theirs and theirs[key] == value for key, value in self.items())
+
+    __hash__ = None  # type: ignore[assignment]  # as a dict
+
+    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+        return {**dict(self.items()), **other} if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+        return {**other, **dict(self.items())} if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:  # type: ignore[misc]  # wider than `|`, as dict's
+        self.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} {self.db_path!r}"
+        if isinstance(self._environment, Detached):
+            return f"<{name}: {'closed' if self._is_closed else 'not opened yet'}>"
+        try:
+            stored = _reads.count(self._environment, {})
+        except lmdb.Error as error:
+            return f"<{name}: {error}>"
+        return f"<{name}: {stored} stored, {len(self.write_buffer)} pending>"
+
+    # -- the end
+
+    def close(self, strict: bool = False) -> None:
+        """Flush and close; a second call does nothing. With `strict` a failed flush is raised as FlushError after
+        the close, else it is logged. The file closes with the last store of this process that has it open."""
+        _lifecycle.close(self, strict)
+
+    def __enter__(self) -> Self:
+        if self._is_closed:
+            raise StoreClosedError(f"the store at {self.db_path} is closed")
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        _lifecycle.leave(self, failed=exc_type is not None)
+
+    def __del__(self) -> None:
+        _lifecycle.collect(self)

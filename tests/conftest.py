@@ -1,0 +1,55 @@
+"""Fixtures for all tests, and the profiles of Hypothesis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from lmdb_object_store import LmdbObjectStore
+
+# `parent` is given each time: by default it would be whatever profile is loaded, and CI loads one by itself.
+_BASE = settings(
+    parent=settings.get_profile("default"), deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.register_profile("quick", parent=_BASE, max_examples=25, stateful_step_count=30)
+settings.register_profile("ci", parent=_BASE, max_examples=120, stateful_step_count=40, derandomize=True)
+settings.register_profile(
+    "nightly", parent=_BASE, max_examples=20_000, stateful_step_count=80, derandomize=False, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+OpenStore = Callable[..., LmdbObjectStore[Any, Any]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a test's store lies."""
+    return str(tmp_path / "db")
+
+
+@pytest.fixture
+def open_store(path: str) -> Iterator[OpenStore]:
+    """Opens stores at `path` (str keys unless told otherwise), and closes them after the test."""
+    stores: list[LmdbObjectStore[Any, Any]] = []
+
+    def opened(*args: Any, **options: Any) -> LmdbObjectStore[Any, Any]:
+        store: LmdbObjectStore[Any, Any] = LmdbObjectStore(
+            options.pop("path", path), *args, **{"key_encoding": "utf-8", **options}
+        )
+        stores.append(store)
+        return store
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
+    """A store with str keys."""
+    return open_store()
