@@ -61,7 +61,7 @@ class BufferMixin(ABC):
                 self._flush()
 
     def _stage_removal(self, key: bytes, data: bytes) -> None:
-        """Stage the deletion of a row that the caller gets in return; if the flush that this sets off fails, it stays."""
+        """Stage the deletion of a row that the caller gets in return; where the flush it sets off fails, it stays."""
         with self._environment.lock:
             try:
                 self._stage(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -353,15 +353,15 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         # By `len`, it would look up every pending change.
         return any(self._pages(reverse=False, values=False, first=1))
 
-    def keys(self) -> KeysView[K]:
+    def keys(self) -> StoreKeys[K]:
         """A live view of the keys, in order."""
         return StoreKeys(self)
 
-    def values(self) -> ValuesView[V]:
+    def values(self) -> StoreValues[V]:
         """A live view of the values, in order of their keys."""
         return StoreValues(self)
 
-    def items(self) -> ItemsView[K, V]:
+    def items(self) -> StoreItems[K, V]:
         """A live view of the items, in order of their keys."""
         return StoreItems(self)
 
