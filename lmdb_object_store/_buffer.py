@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 import lmdb
 
+from ._codec import weight
 from ._environment import Environment
-from ._errors import StoreClosedError
-from ._resize import weight
+from ._errors import StoreClosedError, check_limit, closed, logger
 
 
 class BufferMixin(ABC):
@@ -27,20 +26,20 @@ class BufferMixin(ABC):
 
     @abstractmethod
     def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
-        """Write `changes` in one transaction, all or none, into an emptied file where `empty_first`."""
+        """Write `changes` in one transaction, all or none, into an emptied file where `empty_first`.
+
+        Called with the environment's lock held, and `busy`.
+        """
 
     def _start_buffer(self, batch_size: int, batch_bytes: int) -> None:
-        for name, limit in (("batch_size", batch_size), ("batch_bytes", batch_bytes)):
-            if not isinstance(limit, int):
-                raise TypeError(f"{name} must be an int, not {limit!r}")
-            if limit < 1:
-                raise ValueError(f"{name} must be at least 1, not {limit}")
+        check_limit("batch_size", batch_size)
+        check_limit("batch_bytes", batch_bytes)
         self.batch_size = batch_size
         self.batch_bytes = batch_bytes
         self.write_buffer: dict[bytes, bytes | None] = {}
         self._pending_bytes = 0
-        # What is staged while a commit is under way (a signal handler may write): it outlives the commit.
-        self._meanwhile: dict[bytes, bytes | None] | None = None
+        # What was staged while the last commit was under way (a signal handler may write): it outlives that commit.
+        self._meanwhile: dict[bytes, bytes | None] = {}
         # Whether the caller was told of a failed flush: None if none has failed since the last change.
         self._failure_told: bool | None = None
 
@@ -48,14 +47,14 @@ class BufferMixin(ABC):
         """Accept a change; flush where the buffer has reached a threshold. Its errors leave the change pending."""
         with self._environment.lock:
             if self._is_closed:
-                raise StoreClosedError(f"the store at {self.db_path} is closed")
+                raise closed(self.db_path)
             buffer = self.write_buffer
             if key in buffer:
-                self._pending_bytes -= weight((key, buffer[key]))
+                self._pending_bytes -= weight(key, buffer[key])
             buffer[key] = data
-            if self._meanwhile is not None:
+            if self._environment.busy:
                 self._meanwhile[key] = data
-            self._pending_bytes += weight((key, data))
+            self._pending_bytes += weight(key, data)
             self._failure_told = None
             if len(buffer) >= self.batch_size or self._pending_bytes >= self.batch_bytes:
                 self._flush()
@@ -63,36 +62,50 @@ class BufferMixin(ABC):
     def _stage_removal(self, key: bytes, data: bytes) -> None:
         """Stage the deletion of a row that the caller gets in return; where the flush it sets off fails, it stays."""
         with self._environment.lock:
+            if self._environment.busy:  # no flush, then
+                self._stage(key, None)
+                return
+            self._meanwhile = {}
             try:
                 self._stage(key, None)
             except BaseException:
-                self.write_buffer[key] = data
-                self._pending_bytes += len(data)
+                if key not in self._meanwhile and not self._is_closed:
+                    self.write_buffer[key] = data
+                    self._pending_bytes += len(data)
                 raise
+
+    def _refuse_in_commit(self) -> None:
+        """RuntimeError in a signal handler, or a finaliser, amid this very thread's commit. Needs the lock."""
+        if self._environment.busy:
+            raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")
 
     def _flush(self) -> None:
         """Commit what is pending, unless a commit of this very thread is under way."""
         with self._environment.lock:
-            if self.write_buffer and not self._environment.busy:
-                self._commit_and_clear(self.write_buffer.copy())
+            if not self._environment.busy:
+                self._environment.close_orphans()  # what they hold was accepted before
+                if self.write_buffer:
+                    self._commit_and_clear()
 
-    def _commit_and_clear(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
-        """Commit `changes`, then drop all that was pending when the commit began."""
-        meanwhile: dict[bytes, bytes | None] = {}
-        self._meanwhile = meanwhile
+    def _commit_and_clear(self, *, empty_first: bool = False) -> None:
+        """Commit what is pending, and drop it from the buffer; with `empty_first`, drop it and empty the file."""
+        environment = self._environment
+        environment.busy = True  # before the copy: what a signal handler stages in between is then in both
+        self._meanwhile = {}
         try:
-            self._commit(changes, empty_first=empty_first)
-            try:
-                self.write_buffer.clear()
-            finally:
-                self.write_buffer.update(meanwhile)
-            self._pending_bytes = sum(weight(change) for change in meanwhile.items())
-            self._failure_told = None
+            self._commit({} if empty_first else self.write_buffer.copy(), empty_first=empty_first)
+            if environment.busy:  # else a handler forked, and in this child the buffer holds the child's own changes
+                try:
+                    self.write_buffer.clear()
+                finally:
+                    self.write_buffer.update(self._meanwhile)
+                self._pending_bytes = sum(weight(key, data) for key, data in self._meanwhile.copy().items())
+                self._failure_told = None
         except BaseException:
             self._failure_told = True
             raise
         finally:
-            self._meanwhile = None
+            environment.busy = False
 
     def _flush_before_read(self) -> None:
         """Flush for a read. A failure is logged, since the read's answer is right without; it is not tried again
@@ -101,19 +114,15 @@ class BufferMixin(ABC):
             return
         try:
             self._flush()
-        except lmdb.Error as error:
+        except StoreClosedError:
+            raise
+        except (lmdb.Error, OSError) as error:
             self._failure_told = False
             logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)
 
     def _forget_pending(self) -> None:
         """Drop what is pending: this process is a fork, and it belongs to the parent."""
         self.write_buffer.clear()
+        self._meanwhile.clear()
         self._pending_bytes = 0
         self._failure_told = None
-
-
-def logger() -> Any:
-    """The package's logger; `logging` is imported when there is something to log."""
-    import logging
-
-    return logging.getLogger(__package__)

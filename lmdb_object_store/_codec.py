@@ -32,6 +32,11 @@ def dumps(key: object, value: object) -> bytes:
     return data
 
 
+def weight(key: bytes, data: bytes | None) -> int:
+    """Bytes of a pending change: its key, and its value unless it is a deletion."""
+    return len(key) + (0 if data is None else len(data))
+
+
 class KeyCodec:
     """The rules by which the keys of one store become the keys of its file, and back."""
 
@@ -57,7 +62,7 @@ class KeyCodec:
             "".encode(encoding)
         codecs.lookup_error(errors)
         if normalize:
-            unicodedata.normalize(normalize, "")
+            unicodedata.normalize(normalize, "a")
 
     def encode(self, key: Any) -> bytes:
         """The stored key for `key`. TypeError for what is no key here; a key too long to store is returned as it is."""
@@ -105,7 +110,7 @@ class KeyCodec:
         """As `encode`; None for what is no key here."""
         try:
             return self.encode(key)
-        except (TypeError, UnicodeEncodeError):
+        except (TypeError, UnicodeError):
             return None
 
     def to_bytes(self, stored: bytes) -> bytes:
@@ -121,6 +126,6 @@ class KeyCodec:
             text = data.decode(self.encoding, self.errors)
             if self.lossless or self.encode(text) == stored:
                 return text
-        except UnicodeError:
+        except (UnicodeError, TypeError):  # TypeError: an error handler that knows only how to encode
             pass
         return data

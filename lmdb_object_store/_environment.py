@@ -1,8 +1,4 @@
-"""Environment: the one lmdb.Environment of a file in this process. Opens, reopens, resizes, forks it.
-
-Order of locks: an environment's `lock` first, the registry's after it, nothing after that. Only
-`_before_fork` holds several environments' locks, and takes them in the registry's order.
-"""
+"""Environment: an open LMDB file, shared by all stores of this process that have it open. Its gate, lock and map."""
 
 from __future__ import annotations
 
@@ -10,13 +6,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import lmdb
 
-from ._errors import StoreClosedError
+from ._errors import closed
 
 if TYPE_CHECKING:
     from lmdb import Transaction
@@ -51,12 +46,12 @@ class Tenant(Protocol):
 
 
 class Environment:
-    """An open file, shared by all stores of this process that have it open.
+    """An open file and the stores that live on it (see _registry for how they come together).
 
     `begin` starts a read transaction. It is the gate: LMDB's own method while the map stays where it is,
     a method that waits for `lock` while it may move, one that raises after the close.
-    `lock` is held by whoever writes, moves the map, opens or closes; `busy` says that its holder is in
-    the midst of that, for code that a signal or the garbage collector runs there in the same thread.
+    `lock` is held by whoever writes, moves the map, opens or closes. `busy` says that its holder is in the
+    midst of a commit, to code that a signal or the garbage collector runs there in the same thread.
     """
 
     begin: Begin
@@ -72,6 +67,7 @@ class Environment:
         self.tenants: dict[int, weakref.ref[Tenant]] = {}
         # Stores that were collected before they were closed: kept alive until somebody can close them.
         self.orphans: list[Tenant] = []
+        self._closing_orphans = False
         self.identity: tuple[int, int] | None = None
         self.max_key_size = 0
         self._handle: lmdb.Environment | None = None
@@ -119,24 +115,25 @@ class Environment:
     def handle(self) -> lmdb.Environment:
         """LMDB's environment; opened again if a fork or a failed resize closed it."""
         if self.closed:
-            raise StoreClosedError(f"{self.path} is closed")
+            raise closed(self.path)
         if self._handle is None:
-            self._open(create=False)
+            self.open(create=False)
         assert self._handle is not None
         return self._handle
 
-    def _open(self, *, create: bool) -> None:
+    def open(self, *, create: bool) -> None:
+        """Open the file."""
         handle = lmdb.open(self.path, **{**self.options, "create": create})
         if self.options.get("lock", True):
             handle.reader_check()  # readers of processes that died would keep old pages from being used again
         self._handle = handle
         self.options["map_size"] = handle.info()["map_size"]
         self.max_key_size = handle.max_key_size()
-        self.identity = _identity(self.path, self.options)
+        self.identity = identity(self.path, self.options)
         self.unshut()
 
-    def _sleep(self) -> None:
-        """Close the handle; the next use opens it again."""
+    def sleep(self) -> None:
+        """Close the file; the next use opens it again."""
         self.shut()
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -153,27 +150,12 @@ class Environment:
         try:
             handle.set_mapsize(size)
         except lmdb.MemoryError:
-            self._sleep()
+            self.sleep()
             raise
         else:
             self.options["map_size"] = handle.info()["map_size"]
         finally:
             self.unshut()
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Be `busy`, the lock held. RuntimeError where the thread that holds it is so already."""
-        self.refuse_if_busy()
-        self.busy = True
-        try:
-            yield
-        finally:
-            self.busy = False
-
-    def refuse_if_busy(self) -> None:
-        """RuntimeError where a signal handler or a finaliser runs in the midst of this thread's own commit."""
-        if self.busy:
-            raise RuntimeError(f"{self.path} is in the midst of a commit of this very thread: call this again after it")
 
     # -- the stores that share it
 
@@ -190,24 +172,35 @@ class Environment:
             self.handle()
             if not self.options.get("readonly") and options.get("map_size", 0) > self.options["map_size"]:
                 self.resize(options["map_size"])
-        self.settle()
+            self.close_orphans()
 
-    def release(self, tenant: Tenant) -> None:
-        """Let go of `tenant`; the last one to leave closes the file."""
-        with self.lock, _registry_lock:
-            self.tenants.pop(id(tenant), None)
-            if not self.orphans and not _living(self.tenants):
-                self._sleep()
-                self.closed = True
-                if self in _registry:
-                    _registry.remove(self)
+    def living(self) -> list[Tenant]:
+        """The stores that have the file open."""
+        # By identity: an empty store is false, and asking whether it is so would read it.
+        return [tenant for ref in tuple(self.tenants.values()) if (tenant := ref()) is not None]
 
-    def settle(self) -> None:
-        """Close the collected stores, unless that would mean to wait: the garbage collector calls this anywhere."""
+    def forget(self, tenant: Tenant) -> None:
+        """Take `tenant` off the lists."""
+        self.tenants.pop(id(tenant), None)
+        self.orphans = [orphan for orphan in self.orphans if orphan is not tenant]
+
+    def close_orphans(self) -> None:
+        """Close the collected stores. Needs the lock."""
+        if not self.orphans or self.busy or self._closing_orphans:
+            return
+        self._closing_orphans = True
+        try:
+            for orphan in tuple(self.orphans):
+                orphan.close()
+                self.forget(orphan)
+        finally:
+            self._closing_orphans = False
+
+    def close_orphans_unless_locked(self) -> None:
+        """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
         if self.orphans and not self.busy and self.lock.acquire(blocking=False):
             try:
-                while self.orphans and not self.busy:
-                    self.orphans.pop().close()
+                self.close_orphans()
             finally:
                 self.lock.release()
 
@@ -236,87 +229,10 @@ def fresh(read: Callable[[Begin], T], begin: Begin) -> T:
         raise
 
 
-# -- all environments of this process
-
-_registry: list[Environment] = []
-_registry_lock = threading.RLock()
-_held: list[Environment] = []  # those whose lock a fork under way holds
-
-
-def _identity(path: str, options: Options) -> tuple[int, int] | None:
+def identity(path: str, options: Options) -> tuple[int, int] | None:
+    """What tells the data file at `path` from any other; None if there is none yet."""
     try:
         status = os.stat(os.path.join(path, "data.mdb") if options.get("subdir", True) else path)
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _living(tenants: dict[int, weakref.ref[Tenant]]) -> list[Tenant]:
-    # By identity: an empty store is false, and asking whether it is so would read it.
-    return [tenant for ref in tuple(tenants.values()) if (tenant := ref()) is not None]
-
-
-def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
-    """The environment of the file at `path`, opened if it is not; `tenant` keeps it open until it is released."""
-    with _registry_lock:
-        identity = _identity(path, options)
-        environment = next((e for e in tuple(_registry) if identity and e.identity == identity), None)
-        if environment is None:
-            environment = Environment(path, options)
-            environment._open(create=options.get("create", True))
-            _registry.append(environment)
-        environment.tenants[id(tenant)] = weakref.ref(tenant)
-    try:
-        environment.admit(options)
-    except BaseException:
-        environment.release(tenant)
-        raise
-    return environment
-
-
-def all_tenants() -> list[Tenant]:
-    """Every store of this process that has its file open, collected ones included."""
-    tenants: list[Tenant] = []
-    for environment in tuple(_registry):
-        tenants += environment.orphans
-        tenants += _living(environment.tenants)
-    return tenants
-
-
-def _before_fork() -> None:
-    """Close every environment, with all locks held: a child that inherits an open one harms its parent's readers."""
-    while True:
-        environments = tuple(_registry)
-        for environment in environments:
-            environment.lock.acquire()
-        _registry_lock.acquire()
-        if environments == tuple(_registry):
-            break
-        _registry_lock.release()
-        for environment in environments:
-            environment.lock.release()
-    _held[:] = environments
-    for environment in environments:
-        environment._sleep()
-
-
-def _after_fork_in_parent() -> None:
-    _registry_lock.release()
-    for environment in _held:
-        environment.lock.release()
-
-
-def _after_fork_in_child() -> None:
-    """New locks, and nothing pending: what was, the parent writes."""
-    global _registry_lock
-    _registry_lock = threading.RLock()
-    for environment in _registry:
-        environment.lock = threading.RLock()
-        environment.busy = False
-        environment.orphans.clear()
-        for tenant in _living(environment.tenants):
-            tenant._forget_pending()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import lmdb
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 _SHOWN = 48  # characters of a key that a message quotes
 
@@ -12,19 +16,33 @@ _SHOWN = 48  # characters of a key that a message quotes
 def shown(key: object) -> str:
     """`key` as a message quotes it: text in quotes, other bytes as ``0x…``, cut to a readable length."""
     if isinstance(key, (bytes, bytearray, memoryview)):
-        data = bytes(key[: 4 * _SHOWN]) if len(key) > 4 * _SHOWN else bytes(key)
+        data = bytes(key)
         try:
             text = data.decode()
         except UnicodeDecodeError:
             text = "\0"
         if not text.isprintable():
-            digits = data[: _SHOWN // 2].hex()
-            cut = len(key) > _SHOWN // 2
-            return f"0x{digits}… ({len(key)} bytes)" if cut else f"0x{digits}"
+            cut = f"… ({len(data)} bytes)" if len(data) > _SHOWN // 2 else ""
+            return f"0x{data[: _SHOWN // 2].hex()}{cut}"
         key = text
     if isinstance(key, str) and len(key) > _SHOWN:
         return f"{key[:_SHOWN]!r}… ({len(key)} characters)"
     return repr(key) if isinstance(key, str) else repr(key)[:_SHOWN]
+
+
+def check_limit(name: str, limit: object) -> None:
+    """Raise unless `limit`, the option `name`, is an int of at least 1."""
+    if not isinstance(limit, int):
+        raise TypeError(f"{name} must be an int, not {limit!r}")
+    if limit < 1:
+        raise ValueError(f"{name} must be at least 1, not {limit}")
+
+
+def logger() -> Logger:
+    """The package's logger; `logging` is imported when there is something to log."""
+    import logging
+
+    return logging.getLogger(__package__)
 
 
 class StoreClosedError(lmdb.Error, ValueError):
@@ -33,6 +51,13 @@ class StoreClosedError(lmdb.Error, ValueError):
     An `lmdb.Error` as every failure of the database is, and a `ValueError` as a closed `shelve` raises.
     """
 
+    __module__ = __package__
+
+
+def closed(path: str) -> StoreClosedError:
+    """The error of a use of the store at `path` after its close."""
+    return StoreClosedError(f"the store at {path} is closed")
+
 
 class FlushError(RuntimeError):
     """The last flush of a store failed as it closed; `pending` holds what is not in the file.
@@ -40,6 +65,8 @@ class FlushError(RuntimeError):
     `pending` maps stored keys to pickled values, or to None for a deletion.
     The cause is chained (``__cause__``).
     """
+
+    __module__ = __package__
 
     def __init__(self, message: str, pending: Mapping[bytes, bytes | None] | None = None) -> None:
         super().__init__(message)

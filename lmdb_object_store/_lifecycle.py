@@ -8,10 +8,10 @@ import sys
 import warnings
 from typing import Protocol
 
-from ._buffer import logger
 from ._codec import KeyCodec
-from ._environment import Detached, Environment, all_tenants
-from ._errors import FlushError, StoreClosedError
+from ._environment import Detached, Environment
+from ._errors import FlushError, closed, logger
+from ._registry import all_environments, release
 
 
 class Handle(Protocol):
@@ -26,6 +26,7 @@ class Handle(Protocol):
 
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
+    def _refuse_in_commit(self) -> None: ...
     def _forget_pending(self) -> None: ...
 
 
@@ -33,22 +34,22 @@ def close(store: Handle, strict: bool) -> None:
     """Flush, and let the environment go whatever became of that; then tell of a flush that failed."""
     environment = store._environment
     failure: Exception | None = None
+    pending: dict[bytes, bytes | None] = {}
     if isinstance(environment, Detached):  # closed, or a pickled handle that nobody used
         mark_closed(store)
         return
     with environment.lock:
         if store._is_closed:
             return
-        environment.refuse_if_busy()
+        store._refuse_in_commit()
         try:
             store._flush()
         except Exception as error:  # an interrupt goes on up, and leaves the store open
-            failure = error
-        pending = dict(store.write_buffer)
-        try:
-            mark_closed(store)
-        finally:
-            environment.release(store)
+            failure, pending = error, dict(store.write_buffer)
+        # In this order, an interrupt leaves what a second call can finish.
+        release(environment, store)
+        mark_closed(store)
+        environment.close_orphans()
     if failure is None:
         return
     if strict:
@@ -65,12 +66,12 @@ def mark_closed(store: Handle) -> None:
     path = store.db_path
 
     def refuse() -> Environment:
-        raise StoreClosedError(f"the store at {path} is closed")
+        raise closed(path)
 
-    store._environment = Detached(refuse)  # type: ignore[assignment]  # stands in for it
-    store._codec = Detached(refuse)  # type: ignore[assignment]  # the same
-    store._is_closed = True
+    store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
+    store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
+    store._is_closed = True
 
 
 def leave(store: Handle, failed: bool) -> None:
@@ -87,16 +88,19 @@ def collect(store: Handle) -> None:
         warnings.warn(f"unclosed store at {store.db_path}", ResourceWarning, stacklevel=2, source=store)
     finally:
         environment.orphans.append(store)
-        environment.settle()
+        environment.close_orphans_unless_locked()
 
 
 def close_all() -> None:
     """Close every open store of this process: nothing that it accepted is to go down with it."""
-    for store in all_tenants():
-        try:
-            store.close()
-        except Exception:  # the others must be closed all the same
-            logger().exception("a store could not be closed at exit")
+    for environment in all_environments():
+        for store in environment.living():
+            try:
+                store.close()
+            except Exception:  # the others must be closed all the same
+                logger().exception("a store could not be closed at exit")
+        with environment.lock:
+            environment.close_orphans()
 
 
 atexit.register(close_all)

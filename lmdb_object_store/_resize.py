@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC
 from collections.abc import Mapping
 
 import lmdb
 
+from ._codec import weight
 from ._environment import Environment
 
 MIN_GROWTH = 64 * 1024 * 1024
@@ -39,26 +39,26 @@ class ResizeMixin(ABC):
         """Write `changes` (None deletes) in one transaction, all or none; with `empty_first`, into an emptied file.
 
         MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
+        Needs the environment's lock, and it to be `busy`.
         """
         environment = self._environment
-        environment.settle()
-        pid = os.getpid()
-        with environment.lock, environment.undisturbed():
-            while True:
-                handle = environment.handle()
+        while True:
+            handle = environment.handle()
+            if not environment.busy:
+                return  # this is a child that a signal handler has forked: the changes are the parent's to write
+            try:
                 try:
-                    _write(environment, handle, changes, empty_first)
-                    return
+                    return _write(environment, handle, changes, empty_first)
                 except lmdb.MapFullError as error:
                     self._make_room(environment, handle, changes, error)
                 except lmdb.MapResizedError:
                     environment.resize(0)
-                except lmdb.Error:
-                    # A signal handler that forks closes the environment under this very transaction.
-                    if environment.handle() is handle:
-                        raise
-                    if os.getpid() != pid:
-                        return  # the child: the changes are the parent's to write
+            except lmdb.MemoryError:
+                raise
+            except lmdb.Error:
+                # A handler that forks closes the environment under this very transaction: again, on the new one.
+                if environment.handle() is handle:
+                    raise
 
     def _make_room(
         self,
@@ -72,7 +72,7 @@ class ResizeMixin(ABC):
         stat, current = handle.stat(), handle.info()["map_size"]
         # A lower bound of what the file must hold at the commit: old pages and new rows, side by side.
         pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        needed = pages * stat["psize"] + sum(weight(change) for change in changes.items())
+        needed = max(current, pages * stat["psize"] + sum(weight(key, data) for key, data in changes.items()))
         size = next_map_size(current, self.max_map_size, needed, stat["psize"])
         if size is None:
             raise lmdb.MapFullError(
@@ -80,12 +80,6 @@ class ResizeMixin(ABC):
                 f"and this write needs more than {needed}; nothing was lost: delete something, or raise max_map_size"
             ) from error
         environment.resize(size)
-
-
-def weight(change: tuple[bytes, bytes | None]) -> int:
-    """Bytes of a change's key and value."""
-    key, data = change
-    return len(key) + (0 if data is None else len(data))
 
 
 def _write(

@@ -12,13 +12,14 @@ import lmdb
 from . import _lifecycle, _reads, _scan
 from ._buffer import BufferMixin
 from ._codec import KeyCodec, dumps, loads
-from ._environment import Detached, Environment, acquire
-from ._errors import KeyNotFoundError, StoreClosedError, shown
+from ._environment import Detached, Environment
+from ._errors import KeyNotFoundError, check_limit, closed, shown
+from ._registry import acquire
 from ._resize import ResizeMixin
 from ._views import StoreItems, StoreKeys, StoreValues
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,6 +56,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     Values are unpickled: never open a file from a source that you do not trust.
     """
 
+    __module__ = __package__
     _environment = cast(Environment, Detached(lambda: None))  # until the constructor has something to close
 
     def __init__(
@@ -71,6 +73,8 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         **lmdb_kwargs: Any,
     ) -> None:
         KeyCodec.check(key_encoding, key_errors, str_normalize)
+        if max_map_size is not None:
+            check_limit("max_map_size", max_map_size)
         self._start_buffer(batch_size, batch_bytes)
         self.db_path: str = os.path.abspath(os.fsdecode(db_path))
         self.autoflush_on_read = autoflush_on_read
@@ -91,7 +95,9 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Flush; path and options alone are pickled."""
-        if not self._lmdb_kwargs.get("readonly"):
+        if self._is_closed:
+            raise closed(self.db_path)
+        if not self._lmdb_kwargs.get("readonly") and not isinstance(self._environment, Detached):
             self.flush()
         return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
 
@@ -297,32 +303,45 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         pairs = items.items() if isinstance(items, Mapping) else items
         changes = {self._codec.encode_to_store(key): dumps(key, value) for key, value in pairs}
         with self._environment.lock:
-            self._environment.refuse_if_busy()
+            self._refuse_in_commit()
             self._flush()
-            self._commit(changes)
+            self._environment.busy = True
+            try:
+                self._commit(changes)
+            finally:
+                self._environment.busy = False
+
+    def update(self, /, *others: Any, **more: Any) -> None:
+        """Store what `dict.update` would, as so many single writes: what comes before an error is kept."""
+        self._check_writable()  # where there is nothing to store, too
+        super().update(*others, **more)
 
     def clear(self) -> None:
         """Delete everything, pending changes included, in one transaction."""
         self._check_writable()
         with self._environment.lock:
-            self._environment.refuse_if_busy()
-            self._commit_and_clear({}, empty_first=True)
+            self._refuse_in_commit()
+            self._environment.close_orphans()
+            self._commit_and_clear(empty_first=True)
 
     def flush(self) -> None:
         """Commit what is pending, in one transaction. lmdb.Error where that fails: then all of it stays pending."""
         self._check_writable()
         with self._environment.lock:
-            self._environment.refuse_if_busy()
+            self._refuse_in_commit()
             self._flush()
 
     def _check_writable(self) -> None:
+        if self._is_closed:
+            raise closed(self.db_path)
         if self._lmdb_kwargs.get("readonly"):
             raise lmdb.ReadonlyError(f"the store at {self.db_path} is open read-only")
 
     # -- the whole
 
     def _pages(self, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE) -> Iterator[dict[bytes, bytes]]:
-        self._environment.settle()  # raises where the store is closed, before the first page is asked for
+        if self._is_closed:  # before the first page is asked for
+            raise closed(self.db_path)
 
         def read_page(after: bytes | None, limit: int) -> _scan.Page:
             return _reads.page(self._environment, after, limit, reverse=reverse, values=values)
@@ -405,7 +424,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def __enter__(self) -> Self:
         if self._is_closed:
-            raise StoreClosedError(f"the store at {self.db_path} is closed")
+            raise closed(self.db_path)
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:

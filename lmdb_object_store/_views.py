@@ -96,6 +96,10 @@ class StoreItems(_BatchedSet, ItemsView[K, V]):
     def __reversed__(self) -> Iterator[tuple[K, V]]:
         return self._mapping._scan_items(reverse=True)
 
+    def __contains__(self, item: object) -> bool:
+        # Inherited, it would take any two elements for a pair, and fail on what cannot be taken apart.
+        return isinstance(item, tuple) and len(item) == 2 and super().__contains__(item)
+
     def _among(self, elements: list[Any]) -> Iterator[Any]:
         pairs = [pair for pair in elements if isinstance(pair, tuple) and len(pair) == 2]
         rows = self._mapping._rows_of([key for key, _ in pairs])
