@@ -17,7 +17,7 @@ _BASE = settings(
     parent=settings.get_profile("default"), deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 settings.register_profile("quick", parent=_BASE, max_examples=25, stateful_step_count=30)
-settings.register_profile("ci", parent=_BASE, max_examples=120, stateful_step_count=40, derandomize=True)
+settings.register_profile("ci", parent=_BASE, max_examples=300, stateful_step_count=40, derandomize=True)
 settings.register_profile(
     "nightly", parent=_BASE, max_examples=20_000, stateful_step_count=80, derandomize=False, print_blob=True
 )

@@ -1,0 +1,320 @@
+"""The buffer alone, on a host whose commits may fail or be interrupted by further writes: nothing accepted is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from threading import RLock
+from types import SimpleNamespace
+from typing import Any
+
+import lmdb
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from lmdb_object_store._buffer import BufferMixin
+from lmdb_object_store._errors import StoreClosedError
+
+Rows = dict[bytes, bytes]
+Change = tuple[bytes, bytes | None]
+Step = Callable[[], None]
+
+
+class Interrupt(BaseException):
+    """What a signal may raise in the midst of a commit."""
+
+
+def nothing() -> None:
+    """A step of a commit in which nothing happens."""
+
+
+def raising(error: BaseException) -> Step:
+    """A step of a commit that raises `error`."""
+
+    def step() -> None:
+        raise error
+
+    return step
+
+
+def apply(rows: Rows, changes: Mapping[bytes, bytes | None]) -> Rows:
+    """`rows` after `changes`."""
+    merged = {**rows, **changes}
+    return {key: data for key, data in merged.items() if data is not None}
+
+
+def weigh(changes: Mapping[bytes, bytes | None]) -> int:
+    """Bytes of keys and values that wait."""
+    return sum(len(key) + len(data or b"") for key, data in changes.items())
+
+
+class Host(BufferMixin):
+    """A host that commits to a dict, and does before and after what a test wants."""
+
+    def __init__(self, batch_size: int = 1000, batch_bytes: int = 1 << 20, *, autoflush: bool = True) -> None:
+        self.autoflush_on_read = autoflush
+        self.db_path = "nowhere"
+        self._is_closed = False
+        self.world = SimpleNamespace(lock=RLock(), busy=False, close_orphans=nothing)
+        self._environment: Any = self.world
+        self.file: Rows = {}
+        self.committing = False
+        self.commits = 0
+        self.before: Step = nothing
+        self.after: Step = nothing
+        self._start_buffer(batch_size, batch_bytes)
+
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
+        assert self.world.busy
+        assert not self.committing, "a commit within a commit"
+        self.committing = True
+        self.commits += 1
+        taken = dict(changes)
+        try:
+            self.before()
+            assert dict(changes) == taken, "what is written changes while it is written"
+            self.file = apply({} if empty_first else self.file, taken)
+            self.after()
+        finally:
+            self.committing = False
+
+
+# -- whatever happens, by a machine
+
+keys = st.sampled_from([b"a", b"b", b"c", b"dd"])
+values = st.none() | st.binary(min_size=1, max_size=4)
+writes = st.lists(st.tuples(keys, values), max_size=2)
+ends = st.none() | st.none() | st.sampled_from([lmdb.DiskError("full"), OSError("gone"), Interrupt()])
+
+
+class BufferMachine(RuleBasedStateMachine):
+    """Writes and flushes, where commits fail before or after the file has changed, and signal handlers write in them.
+
+    `content` is what was accepted: a write where the call has begun, since an error then comes from the flush it
+    set off; a removal where the call has returned; what a handler wrote in the midst, after either.
+    """
+
+    @initialize(batch_size=st.sampled_from([1, 2, 3, 1000]), batch_bytes=st.sampled_from([1, 9, 1000]))
+    def start(self, batch_size: int, batch_bytes: int) -> None:
+        self.host = Host(batch_size, batch_bytes)
+        self.buffer = self.host.write_buffer
+        self.content: Rows = {}
+        self.meanwhile: dict[bytes, bytes | None] = {}
+
+    @rule(early=writes, first_end=ends, late=writes, last_end=ends)
+    def plan(
+        self, early: list[Change], first_end: BaseException | None, late: list[Change], last_end: BaseException | None
+    ) -> None:
+        """Commits from now on: handlers write, an error is raised, before and after the file has changed."""
+        self.host.before = self.step(early, first_end)
+        self.host.after = self.step(late, last_end)
+
+    def step(self, changes: list[Change], error: BaseException | None) -> Step:
+        def handle() -> None:
+            for key, data in changes:
+                self.host._stage(key, data)
+                self.meanwhile[key] = data
+            if error is not None:
+                raise error
+
+        return handle
+
+    def outcome(self, call: Step) -> BaseException | None:
+        self.meanwhile.clear()
+        try:
+            call()
+        except (lmdb.Error, OSError, Interrupt) as error:
+            return error
+        return None
+
+    @rule(key=keys, data=values)
+    def stage(self, key: bytes, data: bytes | None) -> None:
+        """A change is accepted, and sets off a flush exactly where the buffer is full."""
+        pending, commits = {**self.buffer, key: data}, self.host.commits
+        full = len(pending) >= self.host.batch_size or weigh(pending) >= self.host.batch_bytes
+        error = self.outcome(lambda: self.host._stage(key, data))
+        self.content = apply(apply(self.content, {key: data}), self.meanwhile)
+        assert self.host.commits == commits + full
+        if full and error is None:
+            assert self.buffer == self.meanwhile
+
+    @rule(key=keys)
+    def remove(self, key: bytes) -> None:
+        """A removal that raises leaves the row where it was."""
+        if (data := self.content.get(key)) is None:
+            return
+        error = self.outcome(lambda: self.host._stage_removal(key, data))
+        removed = self.content if error is not None else apply(self.content, {key: None})
+        self.content = apply(removed, self.meanwhile)
+
+    @rule()
+    def flush(self) -> None:
+        """A flush that returns has put into the file all that was pending as it began."""
+        before = self.content
+        error = self.outcome(self.host._flush)
+        self.content = apply(before, self.meanwhile)
+        if error is None:
+            assert self.host.file == before
+            assert self.buffer == self.meanwhile
+
+    @rule()
+    def clear(self) -> None:
+        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can."""
+        pending, file = dict(self.buffer), self.host.file
+        error = self.outcome(lambda: self.host._commit_and_clear(empty_first=True))
+        kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
+        self.content = apply(kept, self.meanwhile)
+
+    @rule()
+    def read(self) -> None:
+        """A read is not failed by LMDB's errors in its flush, and a flush that failed is not tried again by reads."""
+        error = self.outcome(self.host._flush_before_read)
+        self.content = apply(self.content, self.meanwhile)
+        assert not isinstance(error, lmdb.Error)
+        if set(self.buffer) - set(self.meanwhile):
+            commits = self.host.commits
+            assert self.outcome(self.host._flush_before_read) is None
+            assert self.host.commits == commits
+
+    @invariant()
+    def nothing_accepted_is_lost(self) -> None:
+        """Pending changes laid over the file are all that was accepted."""
+        assert apply(self.host.file, self.buffer) == self.content
+
+    @invariant()
+    def the_buffer_is_sound(self) -> None:
+        """It is the same dict always, its weight is right, and nothing is left of a commit."""
+        assert self.host.write_buffer is self.buffer
+        assert self.host._pending_bytes == weigh(self.buffer)
+        assert not self.host.world.busy
+
+
+TestBufferMachine = BufferMachine.TestCase
+
+
+# -- one thing at a time
+
+
+@pytest.fixture
+def host() -> Host:
+    """A host whose buffer is not soon full."""
+    return Host()
+
+
+def test_a_change_leaves_the_buffer_only_after_its_commit(host: Host) -> None:
+    """All through a commit its changes are found in the buffer."""
+    host._stage(b"a", b"1")
+    seen: list[dict[bytes, bytes | None]] = []
+    host.before = host.after = lambda: seen.append(dict(host.write_buffer))
+    host._flush()
+    assert seen == [{b"a": b"1"}] * 2
+    assert host.write_buffer == {}
+    assert host.file == {b"a": b"1"}
+
+
+def test_nothing_pending_is_not_committed(host: Host) -> None:
+    """A flush of nothing writes nothing."""
+    host._flush()
+    host._flush_before_read()
+    assert host.commits == 0
+
+
+@pytest.mark.parametrize("data", [b"new", None])
+def test_a_key_written_again_in_its_own_commit_stays_pending(host: Host, data: bytes | None) -> None:
+    """A handler that writes the very key that is being committed wins, and is committed next."""
+    host._stage(b"a", b"old")
+    host.before = lambda: host._stage(b"a", data)
+    host._flush()
+    assert host.file == {b"a": b"old"}
+    assert host.write_buffer == {b"a": data}
+    host.before = nothing
+    host._flush()
+    assert host.file == apply({}, {b"a": data})
+
+
+def test_the_same_value_written_again_in_its_own_commit_stays_pending(host: Host) -> None:
+    """Even a change equal to the one being committed is a new one."""
+    host._stage(b"a", b"1")
+    host.after = lambda: host._stage(b"a", b"1")
+    host._flush()
+    assert host.write_buffer == {b"a": b"1"}
+
+
+@pytest.mark.parametrize("data", [b"new", None])
+def test_a_removal_that_fails_does_not_undo_a_handlers_write(data: bytes | None) -> None:
+    """What a signal handler writes under a key, while the removal of that key fails, is kept."""
+    host = Host(batch_size=1)
+    host.file[b"a"] = b"old"
+
+    def write_and_fail() -> None:
+        host._stage(b"a", data)
+        raise lmdb.DiskError("full")
+
+    host.before = write_and_fail
+    with pytest.raises(lmdb.DiskError):
+        host._stage_removal(b"a", b"old")
+    assert host.write_buffer == {b"a": data}
+
+
+def test_threshold_of_entries() -> None:
+    """The buffer is flushed as it reaches `batch_size` keys; the same key twice is one."""
+    host = Host(batch_size=3)
+    for key in (b"a", b"b", b"b", b"a"):
+        host._stage(key, b"1")
+    assert host.commits == 0
+    host._stage(b"c", None)
+    assert host.commits == 1
+    assert host.write_buffer == {}
+
+
+def test_threshold_of_bytes() -> None:
+    """The buffer is flushed as its keys and values reach `batch_bytes`; what was replaced does not count."""
+    host = Host(batch_bytes=20)
+    for size in (18, 1, 18):
+        host._stage(b"a", b"x" * size)
+    assert host.commits == 0
+    host._stage(b"b", None)
+    assert host.commits == 1
+
+
+def test_a_failed_flush_of_a_read_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged as a warning, and tried again only once there is something new to write."""
+    host.before = raising(lmdb.DiskError("full"))
+    host._stage(b"a", b"1")
+    for _ in range(3):
+        host._flush_before_read()
+    assert [(record.name, record.levelno) for record in caplog.records] == [("lmdb_object_store", logging.WARNING)]
+    assert "full" in caplog.text
+    host.before = nothing
+    host._flush_before_read()
+    assert host.write_buffer == {b"a": b"1"}
+    host._stage(b"b", b"2")
+    host._flush_before_read()
+    assert host.file == {b"a": b"1", b"b": b"2"}
+
+
+def test_without_autoflush_reads_do_not_flush() -> None:
+    """`autoflush_on_read=False` leaves reads without a flush."""
+    host = Host(autoflush=False)
+    host._stage(b"a", b"1")
+    host._flush_before_read()
+    assert host.commits == 0
+
+
+def test_a_closed_host_accepts_nothing(host: Host) -> None:
+    """A change after the close is a StoreClosedError, and does not look accepted."""
+    host._is_closed = True
+    with pytest.raises(StoreClosedError, match="nowhere is closed"):
+        host._stage(b"a", b"1")
+    assert host.write_buffer == {}
+
+
+def test_forgotten_changes_are_not_written(host: Host) -> None:
+    """A fork's copy of the buffer is dropped, in the same dict."""
+    buffer = host.write_buffer
+    host._stage(b"a", b"1")
+    host._forget_pending()
+    host._flush()
+    assert host.write_buffer is buffer
+    assert (buffer, host._pending_bytes, host.commits) == ({}, 0, 0)

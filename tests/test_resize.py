@@ -1,0 +1,336 @@
+"""Growth of the map: the steps as a pure function, and real files that outgrow their maps."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import lmdb
+import pytest
+from conftest import OpenStore
+from hypothesis import given
+from hypothesis import strategies as st
+from support import run_script
+
+from lmdb_object_store import _resize
+from lmdb_object_store._resize import MIN_GROWTH, next_map_size
+
+KIB, MIB = 1 << 10, 1 << 20
+PAGE = 4096
+
+sizes = st.integers(1, 1 << 40)
+pages = st.sampled_from([4096, 16384, 65536])
+caps = st.none() | st.integers(1, 1 << 42)
+
+
+# -- the steps
+
+
+def contract_step(size: int) -> int:
+    """The contract's next size, before it is rounded."""
+    return max(2 * size, size + 64 * MIB)
+
+
+@given(size=sizes, page=pages)
+def test_one_step_property(size: int, page: int) -> None:
+    """Where one step is enough, the map grows by max(2x, +64 MiB), rounded up to whole pages."""
+    grown = next_map_size(size, None, 0, page)
+    assert grown is not None
+    assert contract_step(size) <= grown < contract_step(size) + page
+    assert grown % page == 0
+
+
+@given(size=sizes, needed=sizes, page=pages)
+def test_steps_end_where_the_need_is_met_property(size: int, needed: int, page: int) -> None:
+    """Growth takes as many of the contract's steps as the need asks for, and not one more."""
+    expected = size
+    while expected == size or expected < needed:
+        expected = -(-contract_step(expected) // page) * page
+    assert next_map_size(size, None, needed, page) == expected
+
+
+@given(size=sizes, cap=st.integers(1, 1 << 42), needed=sizes, page=pages)
+def test_cap_property(size: int, cap: int, needed: int, page: int) -> None:
+    """The cap, rounded down to whole pages, is never passed; None tells that there is nothing left to grow."""
+    limit = cap // page * page
+    grown, free = next_map_size(size, cap, needed, page), next_map_size(size, None, needed, page)
+    assert free is not None
+    assert grown == (min(free, limit) if limit > size else None)
+
+
+@pytest.mark.parametrize(
+    ("current", "cap", "needed", "expected"),
+    [
+        (1 * MIB, None, 0, 65 * MIB),
+        (64 * MIB, None, 0, 128 * MIB),
+        (100 * MIB, None, 0, 200 * MIB),
+        (1 * MIB, None, 66 * MIB, 130 * MIB),
+        (1 * MIB, 3 * MIB, 0, 3 * MIB),
+        (1 * MIB, 3 * MIB + 5, 0, 3 * MIB),
+        (1 * MIB, 65 * MIB, 0, 65 * MIB),
+        (3 * MIB, 3 * MIB, 0, None),
+        (3 * MIB, 3 * MIB + 4095, 0, None),
+        (4 * MIB, 3 * MIB, 0, None),
+        (1 * MIB, 3 * MIB, 1 << 40, 3 * MIB),
+        (1000, None, 0, 64 * MIB + 4096),
+    ],
+)
+def test_steps(current: int, cap: int | None, needed: int, expected: int | None) -> None:
+    """The contract's steps, by example."""
+    assert next_map_size(current, cap, needed, PAGE) == expected
+
+
+def test_the_least_step() -> None:
+    """It is the contract's 64 MiB."""
+    assert MIN_GROWTH == 64 * MIB
+
+
+# -- real files
+
+
+@pytest.fixture
+def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of changes of each write transaction that is begun."""
+    begun: list[int] = []
+    write = _resize._write
+
+    def counted(environment: Any, handle: Any, changes: Any, empty_first: bool) -> None:
+        begun.append(len(changes))
+        write(environment, handle, changes, empty_first)
+
+    monkeypatch.setattr(_resize, "_write", counted)
+    return begun
+
+
+def map_size(store: Any) -> int:
+    """Bytes of the store's map."""
+    size: int = store.env.info()["map_size"]
+    return size
+
+
+def items(count: int, size: int = 1000) -> dict[str, bytes]:
+    """`count` values of `size` bytes."""
+    return {f"k{i:06}": i.to_bytes(4, "big") * (size // 4) for i in range(count)}
+
+
+def test_a_flush_grows_the_map(open_store: OpenStore) -> None:
+    """A flush that does not fit grows the map by the contract's step, and stores all of it."""
+    store = open_store(batch_size=10_000, map_size=MIB)
+    store.update(items(2000))
+    assert map_size(store) == MIB
+    store.flush()
+    assert map_size(store) == 65 * MIB
+    assert store == items(2000)
+
+
+def test_put_many_grows_the_map(open_store: OpenStore) -> None:
+    """So does `put_many`, for an iterator too, which it does not ask twice."""
+    store = open_store(map_size=MIB)
+    store.put_many(iter(items(2000).items()))
+    assert map_size(store) == 65 * MIB
+    assert store == items(2000)
+
+
+def test_deletes_and_clear_grow_the_map(open_store: OpenStore) -> None:
+    """A delete needs pages too, and finds them in a map that is full."""
+    store = open_store(map_size=128 * KIB, max_map_size=128 * KIB, batch_size=1)
+    with pytest.raises(lmdb.MapFullError):
+        store.update(items(1000))
+    store.delete(next(reversed(store.write_buffer)))
+    before = dict(store)
+    store.max_map_size = None
+    for key in before:
+        del store[key]
+    store.clear()
+    assert not store
+
+
+def test_growth_stops_at_the_cap(open_store: OpenStore) -> None:
+    """The last step ends at the cap, and what fits there is stored."""
+    store = open_store(map_size=MIB, max_map_size=3 * MIB + 100)
+    store.put_many(items(1500))
+    assert map_size(store) == 3 * MIB
+    assert len(store) == 1500
+
+
+def test_growth_takes_few_rewrites(open_store: OpenStore, rewrites: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of many steps is not rewritten at each of them, and ends at one of the contract's sizes."""
+    monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
+    store = open_store(map_size=64 * KIB)
+    store.put_many(items(6000))
+    assert len(rewrites) <= 3
+    assert map_size(store) in {64 * KIB << steps for steps in (7, 8)}
+    assert store == items(6000)
+
+
+def test_growth_does_not_overshoot(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overwriting in a file with many free pages takes single steps: what counts is the pages in use."""
+    monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
+    store = open_store(map_size=64 * KIB)
+    store.put_many(items(3000))
+    store.put_many((key, b"") for key in items(3000))
+    grown = map_size(store)
+    assert grown <= 16 * MIB
+    for _ in range(3):
+        store.put_many(items(1000))
+    assert map_size(store) <= 2 * grown
+
+
+def test_at_the_cap_the_error_says_all(open_store: OpenStore) -> None:
+    """MapFullError at the cap names the size, the cap and the need; what was to be flushed stays pending."""
+    store = open_store(map_size=MIB, max_map_size=2 * MIB)
+    store["small"] = 1
+    store.flush()
+    store["large"] = b"x" * 5 * MIB
+    with pytest.raises(lmdb.MapFullError) as caught:
+        store.flush()
+    message = str(caught.value)
+    assert str(2 * MIB) in message
+    assert "max_map_size" in message
+    assert store.db_path in message
+    needed = [int(word) for word in message.replace(";", " ").replace(",", " ").split() if word.isdigit()]
+    assert any(5 * MIB < size < 6 * MIB for size in needed)
+    assert set(store.write_buffer) == {b"large"}
+    assert store["small"] == 1
+    assert len(store["large"]) == 5 * MIB
+
+
+def test_room_after_a_full_map(open_store: OpenStore) -> None:
+    """What stayed pending is stored once there is room: something was deleted, or the cap was raised."""
+    store = open_store(map_size=MIB, max_map_size=MIB)
+    store["large"] = b"x" * 2 * MIB
+    with pytest.raises(lmdb.MapFullError):
+        store.flush()
+    store.max_map_size = 4 * MIB
+    store.flush()
+    assert map_size(store) == 4 * MIB
+    assert not store.write_buffer
+    assert len(store["large"]) == 2 * MIB
+
+
+def test_put_many_at_the_cap_stores_none(open_store: OpenStore) -> None:
+    """`put_many` that does not fit leaves the file as it was, and nothing pending."""
+    store = open_store(map_size=MIB, max_map_size=MIB)
+    store["a"] = 1
+    with pytest.raises(lmdb.MapFullError):
+        store.put_many({"a": 2, **items(2000)})
+    assert store == {"a": 1}
+    assert not store.write_buffer
+
+
+def test_growth_beside_readers(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers in a tight loop neither delay growth for ever nor see an error or a wrong value."""
+    monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
+    store = open_store(map_size=64 * KIB)
+    store["fixed"] = "value"
+    store.flush()
+    done, started, wrong = threading.Event(), threading.Barrier(4), list[object]()
+
+    def read() -> None:
+        started.wait(30)
+        while not done.is_set():
+            try:
+                if (value := store["fixed"]) != "value":
+                    wrong.append(value)
+            except Exception as error:
+                wrong.append(error)
+
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    started.wait(30)
+    try:
+        for round in range(6):
+            store.put_many((f"{round}-{key}", value) for key, value in items(64 << round).items())
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join(30)
+    assert wrong == []
+    assert map_size(store) > MIB
+    assert not any(reader.is_alive() for reader in readers)
+
+
+# -- grown by another process
+
+OTHER_PROCESS = """
+with opened(map_size=64 << 20) as store:
+    store.put_many((f"other{i}", bytes(1000)) for i in range(5000))
+"""
+
+USES = [
+    lambda store: store["other7"] == bytes(1000),
+    lambda store: store.get("other7") == bytes(1000),
+    lambda store: "other7" in store,
+    lambda store: len(store) == 5001,
+    lambda store: len(list(store)) == 5001,
+    lambda store: len(list(reversed(store.items()))) == 5001,
+    lambda store: store.get_many(["other7", "z"])[1] == ["z"],
+    lambda store: store.popitem() == ("other999", bytes(1000)),
+    lambda store: bool(store),
+    lambda store: store.put_many({"more": 1}) is None,
+    lambda store: (store.put("more", 1), store.flush()) == (None, None),
+    lambda store: store.clear() is None,
+]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_another_processs_growth_is_adopted(open_store: OpenStore, use: Any) -> None:
+    """After another process has grown the file beyond this one's map, every call goes on working."""
+    store = open_store(map_size=MIB)
+    store["mine"] = 1
+    store.flush()
+    run_script(OTHER_PROCESS, store.db_path)
+    assert use(store)
+    assert map_size(store) >= 5 * MIB
+
+
+# -- a size that the machine refuses
+
+
+@pytest.mark.parametrize("write", ["flush", "put_many", "clear"])
+def test_a_refused_size_leaves_the_store_usable(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    """lmdb.MemoryError from growth is raised, everything is kept, and the store works on at its old size."""
+    store = open_store(map_size=MIB)
+    store["a"] = 1
+    store.flush()
+    with monkeypatch.context() as patched:
+        patched.setattr(_resize, "next_map_size", lambda *_: 1 << 47)
+        _write_too_much(store, write, patched)
+    assert store["a"] == 1
+    assert map_size(store) == MIB
+    store["b"] = 2
+    store.flush()
+    assert set(store) >= {"a", "b"}
+
+
+def _write_too_much(store: Any, write: str, patched: pytest.MonkeyPatch) -> None:
+    if write == "put_many":
+        with pytest.raises(lmdb.MemoryError):
+            store.put_many(items(2000))
+        assert not store.write_buffer
+        return
+    if write == "clear":
+        patched.setattr(_resize, "_write", _full)
+    store["large"] = b"x" * 2 * MIB
+    with pytest.raises(lmdb.MemoryError):
+        getattr(store, write)()
+    assert list(store.write_buffer) == [b"large"]
+    assert len(store["large"]) == 2 * MIB
+
+
+def _full(*_: object) -> None:
+    raise lmdb.MapFullError("full")
+
+
+def test_max_map_size_is_not_given_to_lmdb(open_store: OpenStore) -> None:
+    """`max_map_size` is the store's own option, and bounds growth alone: a larger `map_size` stays."""
+    store = open_store(map_size=4 * MIB, max_map_size=2 * MIB)
+    assert (store.max_map_size, map_size(store)) == (2 * MIB, 4 * MIB)
+    store["a"] = b"x" * 3 * MIB
+    store.flush()
+    store["b"] = b"x" * 3 * MIB
+    with pytest.raises(lmdb.MapFullError):
+        store.flush()
