@@ -198,7 +198,7 @@ class Environment:
 
     def close_orphans_unless_locked(self) -> None:
         """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
-        if self.orphans and not self.busy and self.lock.acquire(blocking=False):
+        if self.orphans and self.lock.acquire(blocking=False):
             try:
                 self.close_orphans()
             finally:

@@ -28,6 +28,7 @@ _PRELUDE = """\
 import os, signal, sys, threading
 from lmdb_object_store import LmdbObjectStore
 path = sys.argv[1]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 
 def opened(**options):
     return LmdbObjectStore(path, **{"key_encoding": "utf-8", **options})

@@ -1,0 +1,213 @@
+"""One-line bugs, each of which the tests must kill.
+
+Each mutant is applied to a copy of the package, and the tests run on that copy until the first one fails.
+Usage: python tests/mutants.py [--jobs N] [WORD ...]   (only mutants whose name holds a WORD)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+TESTS = Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / "lmdb_object_store"
+SECONDS = 900  # for the tests of one mutant; one that makes them hang is killed too
+
+
+class Mutant(NamedTuple):
+    """`old`, which stands once in the module, becomes `new`."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+UNCHANGED = Mutant("the package as it is", "_codec", "EMPTY = ", "EMPTY = ")
+
+MUTANTS = [
+    # -- the buffer
+    Mutant("buffer cleared before the commit", "_buffer",
+           "            self._commit({} if empty_first else self.write_buffer.copy(), empty_first=empty_first)",
+           "            changes = {} if empty_first else self.write_buffer.copy()\n"
+           "            self.write_buffer.clear()\n"
+           "            self._commit(changes, empty_first=empty_first)"),
+    Mutant("buffer not cleared", "_buffer", "                    self.write_buffer.clear()\n                finally",
+           "                    pass\n                finally"),
+    Mutant("changes of a signal handler dropped", "_buffer", "self.write_buffer.update(self._meanwhile)", "pass"),
+    Mutant("changes of a signal handler not noted", "_buffer", "self._meanwhile[key] = data", "pass"),
+    Mutant("flush inside a flush", "_buffer", "            if not self._environment.busy:\n", "            if True:\n"),
+    Mutant("explicit flush inside a flush", "_buffer", "        if self._environment.busy:\n            raise", "        if False:\n            raise"),
+    Mutant("threshold off by one", "_buffer", "len(buffer) >= self.batch_size", "len(buffer) > self.batch_size"),
+    Mutant("threshold in bytes ignored", "_buffer", " or self._pending_bytes >= self.batch_bytes", ""),
+    Mutant("overwritten bytes counted", "_buffer", "self._pending_bytes -= weight(key, buffer[key])", "pass"),
+    Mutant("staged in a closed store", "_buffer", "            if self._is_closed:\n", "            if False:\n"),
+    Mutant("removal stays after an error", "_buffer", "                self.write_buffer[key] = data\n", ""),
+    Mutant("read fails for a failed flush", "_buffer", "except (lmdb.Error, OSError) as error:", "except ArithmeticError as error:"),
+    Mutant("reads flush again and again", "_buffer", " or self._failure_told is not None", ""),
+    Mutant("autoflush although it is off", "_buffer", "not self.autoflush_on_read or ", ""),
+    Mutant("a failure told is forgotten", "_buffer", "            self._failure_told = True\n", ""),
+    Mutant("a new change does not reset the failure", "_buffer",
+           "            self._pending_bytes += weight(key, data)\n            self._failure_told = None",
+           "            self._pending_bytes += weight(key, data)"),
+    Mutant("child flushes its parent's changes", "_buffer",
+           "        self.write_buffer.clear()\n        self._meanwhile.clear()", "        self._meanwhile.clear()"),
+    Mutant("child keeps what a handler staged", "_buffer",
+           "        self.write_buffer.clear()\n        self._meanwhile.clear()", "        self.write_buffer.clear()"),
+    Mutant("collected stores written after what came later", "_buffer",
+           "                self._environment.close_orphans()  # what they hold was accepted before\n", ""),
+    Mutant("a removal overwrites a handler's write", "_buffer",
+           "if key not in self._meanwhile and not self._is_closed:", "if not self._is_closed:"),
+    # -- growth and the write transaction
+    Mutant("delete ignored", "_resize", "txn.delete(key)", "pass"),
+    Mutant("growth without the cap", "_resize", "limit is not None and step >= limit", "False"),
+    Mutant("cap rounded up", "_resize", "cap // page * page", "-(-cap // page) * page"),
+    Mutant("growth by half", "_resize", "2 * size, size + MIN_GROWTH", "3 * size // 2, size + MIN_GROWTH"),
+    Mutant("growth by one step at a time", "_resize", "while size == current or size < needed:", "while size == current:"),
+    Mutant("gate left open before an abort", "_resize", "        environment.shut()\n", ""),
+    Mutant("write transaction not aborted", "_resize", "        txn.abort()\n        raise", "        globals().setdefault('leaked', []).append(txn)\n        raise"),
+    Mutant("map of another process not adopted by a write", "_resize", "environment.resize(0)", "raise"),
+    Mutant("dead readers not looked for", "_resize", "if handle.reader_check():", "if False:"),
+    Mutant("clear does not empty the file", "_resize", "        if empty_first:\n", "        if False:\n"),
+    Mutant("child goes on with its parent's commit", "_resize", "            if not environment.busy:\n", "            if False:\n"),
+    Mutant("parent gives up the commit under which it forked", "_resize", "if environment.handle() is handle:", "if True:"),
+    Mutant("busy is never set", "_buffer", "environment.busy = True", "pass"),
+    # -- scans
+    Mutant("page boundary off by one", "_reads", 'cursor.set_range(after + b"\\0")', "cursor.set_range(after)"),
+    Mutant("overlay order swapped", "_scan", "{**rows, **changes}", "{**changes, **rows}"),
+    Mutant("deletions not laid over", "_scan", "if (data := merged[key]) is not None", "if (data := merged[key] or b'') is not None"),
+    Mutant("overlay past the page", "_scan", "(high is None or key < high or (not reverse and key == high))", "True"),
+    Mutant("overlay before the page", "_scan", "(low is None or low < key or (reverse and low == key))", "True"),
+    Mutant("overlay unsorted", "_scan", "in sorted(merged, reverse=reverse)", "in merged"),
+    Mutant("pending copied after the file is read", "_scan",
+           "        changes = dict(pending)\n", "        changes = pending  # type: ignore[assignment]\n"),
+    Mutant("pages shorter than what is pending", "_scan", "max(limit, len(changes))", "limit"),
+    Mutant("first page alone", "_scan", "        after, limit = until, LATER_PAGE", "        after, limit, ended = until, LATER_PAGE, True"),
+    # -- reads
+    Mutant("pending not looked at", "_store", "data = self.write_buffer.get(stored, MISSING)\n        return _reads", "data = MISSING\n        return _reads"),
+    Mutant("a long key is an error", "_reads", "except lmdb.BadValsizeError:", "except ArithmeticError:"),
+    Mutant("reads not repeated", "_reads", "        return environment.repeat(lambda begin: begin().get(key))", "        raise"),
+    Mutant("scans not repeated", "_reads", "        return environment.repeat(read)", "        raise"),
+    Mutant("len forgets what is pending", "_reads", "in changes.items():\n            total", "in ():\n            total"),
+    Mutant("pages not bounded in bytes", "_reads", "size >= PAGE_BYTES", "False"),
+    Mutant("tracebacks keep transactions", "_environment", "clear_frames(error.__traceback__)", "pass"),
+    # -- the environment
+    Mutant("map of another process not adopted by a read", "_environment", "                        self.resize(0)\n", ""),
+    Mutant("full reader table is an error", "_environment", "(lmdb.MapResizedError, lmdb.ReadersFullError)", "(lmdb.MapResizedError, ArithmeticError)"),
+    Mutant("dead map kept", "_environment", "        except lmdb.MemoryError:\n            self.sleep()\n", "        except lmdb.MemoryError:\n"),
+    Mutant("no look for dead readers at open", "_environment", "handle.reader_check()  # readers", "pass  # readers"),
+    Mutant("options not compared", "_environment", "if ours != theirs:", "if False:"),
+    Mutant("a larger map_size ignored", "_environment", 'self.resize(options["map_size"])', "pass"),
+    Mutant("gate left open while the map moves", "_environment", "        handle = self.handle()\n        self.shut()\n", "        handle = self.handle()\n"),
+    Mutant("collected stores closed in a commit", "_environment", "not self.orphans or self.busy or", "not self.orphans or"),
+    Mutant("collected stores not closed", "_environment", "                orphan.close()\n", "                pass\n"),
+    Mutant("a collected store is dropped before it is written", "_environment", "                orphan.close()\n                self.forget(orphan)\n",
+           "                self.forget(orphan)\n                orphan.close()\n"),
+    Mutant("collected stores closed twice at once", "_environment", "        self._closing_orphans = True\n", ""),
+    Mutant("an empty store counts as collected", "_environment", "if (tenant := ref()) is not None]", "if (tenant := ref())]"),
+    Mutant("an environment for each store", "_registry", "if file and e.identity == file", "if False"),
+    Mutant("opening without the registry's lock", "_registry", "    with _registry_lock:\n        file", "    if True:\n        file"),
+    Mutant("the last store does not close the file", "_registry", "if not environment.orphans and not environment.living():", "if False:"),
+    Mutant("the first store to leave closes the file", "_registry", "if not environment.orphans and not environment.living():", "if True:"),
+    Mutant("open environment inherited by a fork", "_registry", "    for environment in environments:\n        environment.sleep()\n", ""),
+    Mutant("child keeps its parent's locks", "_registry", "        environment.lock = threading.RLock()\n", ""),
+    Mutant("locks not released after a fork", "_registry", "        environment.lock.release()\n\n\ndef _after_fork_in_child", "        pass\n\n\ndef _after_fork_in_child"),
+    Mutant("child keeps what is pending", "_registry", "            tenant._forget_pending()\n", "            pass\n"),
+    # -- the end
+    Mutant("finaliser gone", "_lifecycle", "        environment.orphans.append(store)\n", ""),
+    Mutant("exit hook gone", "_lifecycle", "atexit.register(close_all)", ""),
+    Mutant("forked workers not closed", "_lifecycle", "    util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)\n", ""),
+    Mutant("spawned workers not closed", "_lifecycle", "    if parent_process() is not None:", "    if False:"),
+    Mutant("a with block ends quietly", "_lifecycle", "strict=not failed and store._failure_told is not True", "strict=False"),
+    Mutant("a with block hides its body's error", "_lifecycle", "strict=not failed and ", "strict="),
+    Mutant("an error is heard twice", "_lifecycle", " and store._failure_told is not True", ""),
+    Mutant("close without a flush", "_lifecycle", "            store._flush()\n", "            pass\n"),
+    Mutant("close swallows an interrupt", "_lifecycle", "        except Exception as error:  # an interrupt", "        except BaseException as error:  # type: ignore[assignment] # an interrupt"),
+    Mutant("close is never strict", "_lifecycle", "    if strict:\n", "    if False:\n"),
+    Mutant("close in a commit", "_lifecycle", "        store._refuse_in_commit()\n", ""),
+    # -- keys and values
+    Mutant("stand-in of the empty key shown", "_codec", 'data = b"" if stored == EMPTY else stored\n        if', "data = stored\n        if"),
+    Mutant("stand-in of the empty key taken for it", "_codec", "return self.unstorable if data == EMPTY else data", "return data"),
+    Mutant("keys that do not lead back", "_codec", "if self.lossless or self.encode(text) == stored:", "if True:"),
+    Mutant("keys of any length staged", "_codec", "        if len(data) <= self.max_size:\n", "        if True:\n"),
+    Mutant("values of any size staged", "_codec", "if len(data) > MAX_VALUE_BYTES:", "if False:"),
+    Mutant("keys not normalized", "_codec", "            key = unicodedata.normalize(self.normalize, key)", "            pass"),
+    Mutant("views of memory not copied", "_codec", "data = memoryview(key).tobytes()", "data = key"),
+    Mutant("an old pickle protocol", "_codec", "pickle.HIGHEST_PROTOCOL", "2"),
+    # -- the mapping
+    Mutant("default sentinel returned by pop", "_store", "        if default is MISSING:\n            raise KeyNotFoundError(key)\n        return default", "        return default"),
+    Mutant("pop not atomic", "_store", "                if self._find(stored) == data:\n", "                if True:\n"),
+    Mutant("popitem not atomic", "_store", "                if self._end_row(last) == row:\n", "                if True:\n"),
+    Mutant("popitem takes the other end", "_store", "reverse=last, values=True", "reverse=not last, values=True"),
+    Mutant("setdefault not atomic", "_store", "                data = self._find(stored)\n                if data is None:\n", "                if data is None:\n"),
+    Mutant("del not atomic", "_store", "        with self._environment.lock:\n            if self._find(stored) is None:", "        if True:\n            if self._find(stored) is None:"),
+    Mutant("in flushes", "_store", "return self._find(self._codec.encode(key)) is not None", "return self._fetch(self._codec.encode(key)) is not None"),
+    Mutant("put_many does not flush first", "_store", "            self._flush()\n            self._environment.busy", "            self._environment.busy"),
+    Mutant("put_many only stages", "_store", "                self._commit(changes)\n", "                self.write_buffer.update(changes)\n"),
+    Mutant("read-only not noticed", "_store", '        if self._lmdb_kwargs.get("readonly"):\n            raise', "        if False:\n            raise"),
+    Mutant("pickled without a flush", "_store", "isinstance(self._environment, Detached):\n            self.flush()", "isinstance(self._environment, Detached):\n            pass"),
+    Mutant("equal to any longer mapping", "_store", "        if len(self) != len(other):\n            return False\n", ""),
+    Mutant("| in the wrong order", "_store", "{**dict(self.items()), **other}", "{**other, **dict(self.items())}"),
+    Mutant("unpickling errors as they come", "_store", "        except Exception as error:\n            where", "        except ArithmeticError as error:\n            where"),
+    Mutant("superset by length alone", "_views", " and sum(1 for _ in self._shared_with(other)) == len(other)", ""),
+    Mutant("items compared by key alone", "_views", "data is not None and self._mapping._load(self._mapping._norm_key(key), data) == pair[1]", "data is not None"),
+    Mutant("views of one batch", "_views", "        while batch := list(islice(elements, _BATCH)):\n            yield", "        if batch := list(islice(elements, _BATCH)):\n            yield"),
+]  # fmt: skip
+
+
+def apply(mutant: Mutant, package: Path) -> None:
+    """Write the mutant into the copy at `package`; ValueError if the code it changes is not there once."""
+    module = package / f"{mutant.module}.py"
+    source = module.read_text()
+    if source.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.name}: {mutant.old!r} stands {source.count(mutant.old)} times in {module.name}")
+    module.write_text(source.replace(mutant.old, mutant.new))
+
+
+def run(mutant: Mutant) -> tuple[bool, float, str]:
+    """Whether the tests kill the mutant, in how many seconds, and the last line they print."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(PACKAGE, Path(folder, PACKAGE.name), ignore=shutil.ignore_patterns("__pycache__"))
+        apply(mutant, Path(folder, PACKAGE.name))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--timeout=60", "-p", "no:cacheprovider", str(TESTS)]
+        command += ["-c", str(TESTS.parent / "pyproject.toml"), "--ignore", str(TESTS / "test_mutants.py")]
+        command += ["--ignore", str(TESTS / "test_documents.py")]
+        variables = {**os.environ, "PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci", "TMPDIR": folder}
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=variables, timeout=SECONDS, capture_output=True, text=True
+            )
+        except subprocess.TimeoutExpired:
+            return True, time.monotonic() - start, "the tests did not end"
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return done.returncode == 1, time.monotonic() - start, (failed or done.stdout.splitlines()[-1:] or [done.stderr])[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    if run(UNCHANGED)[0]:
+        sys.exit("the tests fail on the package as it is")
+    mutants = [m for m in MUTANTS if not options.words or any(word in m.name for word in options.words)]
+    survivors = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, (killed, seconds, last) in zip(mutants, pool.map(run, mutants)):
+            print(f"{'killed  ' if killed else 'SURVIVED'} {seconds:5.0f} s  {mutant.name}: {last[:100]}", flush=True)
+            survivors += [] if killed else [mutant.name]
+    print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants killed")
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
