@@ -123,6 +123,5 @@ class BufferMixin(ABC):
     def _forget_pending(self) -> None:
         """Drop what is pending: this process is a fork, and it belongs to the parent."""
         self.write_buffer.clear()
-        self._meanwhile.clear()
         self._pending_bytes = 0
         self._failure_told = None
