@@ -101,8 +101,9 @@ class BufferMixin(ABC):
                     self.write_buffer.update(self._meanwhile)
                 self._pending_bytes = sum(weight(key, data) for key, data in self._meanwhile.copy().items())
                 self._failure_told = None
-        except BaseException:
-            self._failure_told = True
+        except Exception:
+            if not empty_first:
+                self._failure_told = True
             raise
         finally:
             environment.busy = False

@@ -106,12 +106,14 @@ class KeyCodec:
             "shorten it, or store under a digest of it"
         )
 
-    def encode_or_none(self, key: Any) -> bytes | None:
-        """As `encode`; None for what is no key here."""
+    def encode_own(self, key: Any) -> bytes | None:
+        """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""
         try:
-            return self.encode(key)
+            stored = self.encode(key)
         except (TypeError, UnicodeError):
             return None
+        own = self.decode(stored)
+        return stored if type(own) is type(key) and own == key else None
 
     def to_bytes(self, stored: bytes) -> bytes:
         """The key as bytes that `stored` stands for."""

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -33,6 +34,7 @@ _SHARED_OPTIONS: Options = {
     "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
     "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
 }  # fmt: skip
+_OTHER_OPTIONS = {"map_size", "max_readers", "mode", "create", "lib_version"}
 
 
 class Tenant(Protocol):
@@ -64,9 +66,11 @@ class Environment:
         self.begin = self._begin_under_lock
         self.busy = False
         self.closed = False
+        # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
         self.tenants: dict[int, weakref.ref[Tenant]] = {}
-        # Stores that were collected before they were closed: kept alive until somebody can close them.
-        self.orphans: list[Tenant] = []
+        # Stores that were collected before they were closed: kept alive until somebody can close them. A deque, since
+        # a finaliser appends to it anywhere, amid a copy of a list too, which Python 3.11 does not survive.
+        self.orphans: deque[Tenant] = deque()
         self._closing_orphans = False
         self.identity: tuple[int, int] | None = None
         self.max_key_size = 0
@@ -123,7 +127,14 @@ class Environment:
 
     def open(self, *, create: bool) -> None:
         """Open the file."""
-        handle = lmdb.open(self.path, **{**self.options, "create": create})
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                handle = lmdb.open(self.path, **{**self.options, "create": create})
+                break
+            except lmdb.MapResizedError:  # another process grows the file at this very moment
+                if time.monotonic() > deadline:
+                    raise
         if self.options.get("lock", True):
             handle.reader_check()  # readers of processes that died would keep old pages from being used again
         self._handle = handle
@@ -161,6 +172,9 @@ class Environment:
 
     def admit(self, options: Options) -> None:
         """Check a further opening's options against those in force, and grow to its map size."""
+        unknown = options.keys() - _SHARED_OPTIONS.keys() - _OTHER_OPTIONS
+        if unknown:
+            raise TypeError(f"lmdb.open has no option {', '.join(sorted(unknown))}")
         for name, default in _SHARED_OPTIONS.items():
             ours, theirs = self.options.get(name, default), options.get(name, default)
             if ours != theirs:
@@ -177,12 +191,7 @@ class Environment:
     def living(self) -> list[Tenant]:
         """The stores that have the file open."""
         # By identity: an empty store is false, and asking whether it is so would read it.
-        return [tenant for ref in tuple(self.tenants.values()) if (tenant := ref()) is not None]
-
-    def forget(self, tenant: Tenant) -> None:
-        """Take `tenant` off the lists."""
-        self.tenants.pop(id(tenant), None)
-        self.orphans = [orphan for orphan in self.orphans if orphan is not tenant]
+        return [tenant for ref in values_of(self.tenants) if (tenant := ref()) is not None]
 
     def close_orphans(self) -> None:
         """Close the collected stores. Needs the lock."""
@@ -190,9 +199,9 @@ class Environment:
             return
         self._closing_orphans = True
         try:
-            for orphan in tuple(self.orphans):
-                orphan.close()
-                self.forget(orphan)
+            while self.orphans:
+                self.orphans[0].close()
+                self.orphans.popleft()  # not before: an interrupt of the close must not lose it
         finally:
             self._closing_orphans = False
 
@@ -216,6 +225,15 @@ class Detached:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.attach(), name)
+
+
+def values_of(mapping: dict[int, T]) -> list[T]:
+    """The values of `mapping`, which the garbage collector, amid this call too, may take from."""
+    while True:
+        try:
+            return list(mapping.values())
+        except RuntimeError:  # it has changed its size
+            pass
 
 
 def fresh(read: Callable[[Begin], T], begin: Begin) -> T:

@@ -40,8 +40,6 @@ def lookup(environment: Environment, key: bytes) -> bytes | None:
     """The value stored under `key`, or None."""
     try:
         return environment.begin().get(key)
-    except lmdb.BadValsizeError:  # longer than any key of this file
-        return None
     except StoreClosedError:
         raise
     except lmdb.Error:
@@ -49,15 +47,13 @@ def lookup(environment: Environment, key: bytes) -> bytes | None:
 
 
 def find_many(
-    environment: Environment, pending: Mapping[bytes, bytes | None], keys: Iterable[bytes], max_key_size: int
+    environment: Environment, pending: Mapping[bytes, bytes | None], keys: Iterable[bytes]
 ) -> dict[bytes, bytes]:
     """Those of `keys` that are there, with their values, in the order asked for: pending, else in one transaction."""
     rows = {key: pending.get(key, MISSING) for key in keys}
     unknown = [key for key, data in rows.items() if data is MISSING]
-    readable = [key for key in unknown if len(key) <= max_key_size]
-    stored = _read(environment, lambda begin: list(map(begin().get, readable))) if readable else []
-    rows.update(dict.fromkeys(unknown))
-    rows.update(zip(readable, stored))
+    if unknown:
+        rows.update(zip(unknown, _read(environment, lambda begin: list(map(begin().get, unknown)))))
     return {key: data for key, data in rows.items() if data is not None}
 
 

@@ -9,28 +9,28 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
-from ._environment import Environment, Options, Tenant, identity
+from ._environment import Environment, Options, Tenant, identity, values_of
 
-_registry: list[Environment] = []
+_registry: dict[int, Environment] = {}  # by id, in order of opening
 _registry_lock = threading.RLock()
-_held: list[Environment] = []  # those whose lock a fork under way holds
 
 
 def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
     """The environment of the file at `path`, opened if it is not; `tenant` keeps it open until it is released."""
+    reference = weakref.ref(tenant)
     with _registry_lock:
-        file = identity(path, options)
-        environment = next((e for e in tuple(_registry) if file and e.identity == file), None)
-        if environment is None:
-            environment = Environment(path, options)
-            _registry.append(environment)  # first: a fork must find what is open
-            try:
-                environment.open(create=options.get("create", True))
-            except BaseException:
-                _registry.remove(environment)
-                raise
-        environment.tenants[id(tenant)] = weakref.ref(tenant)
+        while True:
+            file = identity(path, options)
+            same = (e for e in all_environments() if file and e.identity == file and not e.closed)
+            environment = next(same, None) or _open(path, options)
+            environment.tenants[id(tenant)] = reference
+            if not environment.closed:  # by the collector, in this very thread, just before
+                break
     try:
         environment.admit(options)
     except BaseException:
@@ -39,57 +39,89 @@ def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
     return environment
 
 
+def _open(path: str, options: Options) -> Environment:
+    environment = Environment(path, options)
+    _registry[id(environment)] = environment  # before it is open: a fork must find what is
+    try:
+        environment.open(create=options.get("create", True))
+    except BaseException:
+        del _registry[id(environment)]
+        raise
+    return environment
+
+
 def release(environment: Environment, tenant: Tenant) -> None:
     """Let go of `tenant`; the last one to leave closes the file."""
     with environment.lock, _registry_lock:
-        environment.forget(tenant)
-        if not environment.orphans and not environment.living():
-            environment.sleep()
+        environment.tenants.pop(id(tenant), None)
+        if not environment.tenants:
             environment.closed = True
-            if environment in _registry:
-                _registry.remove(environment)
+            environment.sleep()
+            _registry.pop(id(environment), None)
 
 
-def all_environments() -> tuple[Environment, ...]:
-    """Those that are open in this process."""
-    return tuple(_registry)
+def all_environments() -> list[Environment]:
+    """Those that are open in this process, in order of opening."""
+    return values_of(_registry)
+
+
+# -- forks
+
+# CPython ignores an exception in one of these functions and forks all the same. An interrupt must therefore neither
+# end them early nor come between a lock and the note that it is taken: where that matters, a single call into C does
+# both. What cannot be avoided is an interrupt as such a function begins, and so each is registered twice.
+
+_RLock: Any = type(threading.RLock())
+_held: Iterator[Any] = iter(())  # the locks that a fork under way holds, and that are still to be released
 
 
 def _before_fork() -> None:
     """Close every environment, with all locks held: a child that inherits an open one harms its parent's readers."""
+    global _held
+    if _held.__length_hint__():  # type: ignore[attr-defined]  # iterators of lists have it
+        return
+    interrupt: BaseException | None = None
     while True:
-        environments = tuple(_registry)
-        for environment in environments:
-            environment.lock.acquire()
-        _registry_lock.acquire()
-        if environments == tuple(_registry):
-            break
-        _registry_lock.release()
-        for environment in environments:
-            environment.lock.release()
-    _held[:] = environments
-    for environment in environments:
-        environment.sleep()
+        taken: list[Any] = []
+        try:
+            environments = all_environments()
+            taken.extend(filter(_RLock.acquire, [*(e.lock for e in environments), _registry_lock]))
+            if environments == all_environments():
+                for environment in environments:
+                    environment.sleep()
+                _held = iter(taken)
+                break
+        except BaseException as error:
+            interrupt = error
+        _release(iter(taken))
+    if interrupt is not None:
+        raise interrupt  # to be printed, at least
+
+
+def _release(locks: Iterator[Any]) -> None:
+    deque(map(_RLock.release, locks), maxlen=0)
 
 
 def _after_fork_in_parent() -> None:
-    environments = tuple(_held)  # before the next fork may begin
-    _registry_lock.release()
-    for environment in environments:
-        environment.lock.release()
+    _release(_held)
 
 
 def _after_fork_in_child() -> None:
     """New locks, and nothing pending: what was, the parent writes."""
-    global _registry_lock
+    global _held, _registry_lock
+    if not _held.__length_hint__():  # type: ignore[attr-defined]  # done already
+        return
     _registry_lock = threading.RLock()
-    for environment in _registry:
+    for environment in all_environments():
         environment.lock = threading.RLock()
         environment.busy = False
-        environment.orphans.clear()
-        for tenant in environment.living():
+        for tenant in chain(environment.living(), environment.orphans):
             tenant._forget_pending()
+    _held = iter(())
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    for _ in range(2):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )

@@ -53,8 +53,8 @@ def scan(
     while not ended:
         # Pending first, file second: what a flush moves in between is then in both, never in neither.
         changes = dict(pending)
-        # Pages no shorter than what is pending keep the cost of all overlays linear.
-        rows, ended = read_page(after, max(limit, len(changes)))
+        rows, ended = read_page(after, limit)
         until = next(reversed(rows)) if rows and not ended else None
         yield lay_over(rows, changes, after, until, reverse) if changes else rows
-        after, limit = until, LATER_PAGE
+        # Pages no shorter than what is pending keep the cost of all overlays linear.
+        after, limit = until, max(LATER_PAGE, len(changes))

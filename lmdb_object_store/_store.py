@@ -14,16 +14,16 @@ from ._buffer import BufferMixin
 from ._codec import KeyCodec, dumps, loads
 from ._environment import Detached, Environment
 from ._errors import KeyNotFoundError, check_limit, closed, shown
-from ._registry import acquire
+from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._views import StoreItems, StoreKeys, StoreValues
-
-if TYPE_CHECKING:
-    from typing import Self
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
+S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
 MISSING: Any = object()
 
@@ -56,7 +56,6 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     Values are unpickled: never open a file from a source that you do not trust.
     """
 
-    __module__ = __package__
     _environment = cast(Environment, Detached(lambda: None))  # until the constructor has something to close
 
     def __init__(
@@ -87,9 +86,13 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def _attach(self) -> Environment:
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
-        self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
-        self._is_closed = False
-        self._environment = environment
+        try:
+            self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
+            self._is_closed = False
+            self._environment = environment
+        except BaseException:
+            release(environment, self)
+            raise
         _lifecycle.watch_multiprocessing()
         return environment
 
@@ -143,16 +146,29 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         try:
             return cast(V, loads(data))
         except Exception as error:
-            where = "buffered" if self.write_buffer.get(stored) is data else "DB"
-            name = shown(self._codec.to_bytes(stored))
-            raise RuntimeError(f"Failed to unpickle {where} key {name}: {error}") from error
+            raise self._unreadable(stored, data, error) from error
+
+    def _unreadable(self, stored: bytes, data: bytes, error: Exception) -> RuntimeError:
+        where = "buffered" if self.write_buffer.get(stored) is data else "DB"
+        return RuntimeError(f"Failed to unpickle {where} key {shown(self._codec.to_bytes(stored))}: {error}")
 
     def __getitem__(self, key: K) -> V:
+        # `_fetch` and `_load` written out: their calls cost as much as LMDB's look-up does.
         stored = self._codec.encode(key)
-        data = self._fetch(stored)
+        data = self.write_buffer.get(stored, MISSING)
+        if data is MISSING:
+            if self.write_buffer:
+                self._flush_before_read()
+            try:
+                data = self._environment.begin().get(stored)
+            except lmdb.Error:
+                data = _reads.lookup(self._environment, stored)
         if data is None:
             raise KeyNotFoundError(key)
-        return self._load(stored, data)
+        try:
+            return cast(V, loads(data))
+        except Exception as error:
+            raise self._unreadable(stored, data, error) from error
 
     @overload
     def get(self, key: K, default: None = None) -> V | None: ...
@@ -200,8 +216,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         """Delete `key`, in memory until the next flush, without a look whether it is there."""
         stored = self._codec.encode(key)
         self._check_writable()
-        if len(stored) <= self._codec.max_size:
-            self._stage(stored, None)
+        self._stage(stored, None)
 
     # -- read and write as one step among threads: unpickled with nothing held, then compared under the lock
 
@@ -239,7 +254,11 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         raise KeyError("popitem(): the store is empty")
 
     def _end_row(self, last: bool) -> tuple[bytes, bytes] | None:
-        return next(chain.from_iterable(page.items() for page in self._pages(reverse=last, values=True, first=1)), None)
+        for stored in chain.from_iterable(self._pages(reverse=last, values=False, first=1)):
+            data = self._find(stored)
+            if data is not None:  # else another thread has deleted it just now
+                return stored, data
+        return None
 
     @overload
     def setdefault(self: LmdbObjectStore[K, V | None], key: K, default: None = None) -> V | None: ...
@@ -285,11 +304,11 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         return found, missing
 
     def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        return _reads.find_many(self._environment, self.write_buffer, stored_keys, self._codec.max_size)
+        return _reads.find_many(self._environment, self.write_buffer, stored_keys)
 
     def _rows_of(self, keys: list[Any]) -> list[tuple[Any, bytes | None]]:
-        # What cannot be a key here is in no view: a set operation asks of any object.
-        encoded = [(key, self._codec.encode_or_none(key)) for key in keys]
+        # What iteration never gives is in no view, as it is in no set of its elements: a text key as bytes, a number.
+        encoded = [(key, self._codec.encode_own(key)) for key in keys]
         rows = self._find_many(stored for _, stored in encoded if stored is not None)
         return [(key, None if stored is None else rows.get(stored)) for key, stored in encoded]
 
@@ -311,10 +330,12 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             finally:
                 self._environment.busy = False
 
-    def update(self, /, *others: Any, **more: Any) -> None:
-        """Store what `dict.update` would, as so many single writes: what comes before an error is kept."""
-        self._check_writable()  # where there is nothing to store, too
-        super().update(*others, **more)
+    if not TYPE_CHECKING:  # its many signatures are inherited
+
+        def update(self, /, *others, **more):
+            """Store what `dict.update` would, as so many single writes: what comes before an error is kept."""
+            self._check_writable()  # where there is nothing to store, too
+            super().update(*others, **more)
 
     def clear(self) -> None:
         """Delete everything, pending changes included, in one transaction."""
@@ -395,13 +416,17 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     __hash__ = None  # type: ignore[assignment]  # as a dict
 
-    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
-        return {**dict(self.items()), **other} if isinstance(other, Mapping) else NotImplemented
+    def copy(self) -> dict[K, V]:
+        """All items in a dict. (`copy.copy` gives a second handle to the same file.)"""
+        return dict(self.items())
 
-    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
-        return {**other, **dict(self.items())} if isinstance(other, Mapping) else NotImplemented
+    def __or__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
+        return _merged(self, other) if isinstance(other, Mapping) else NotImplemented
 
-    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:  # type: ignore[misc]  # wider than `|`, as dict's
+    def __ror__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
+        return _merged(other, self) if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self: S, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> S:  # type: ignore[misc]  # wider than `|`, as dict's
         self.update(other)
         return self
 
@@ -422,7 +447,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         the close, else it is logged. The file closes with the last store of this process that has it open."""
         _lifecycle.close(self, strict)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: S) -> S:
         if self._is_closed:
             raise closed(self.db_path)
         return self
@@ -432,3 +457,8 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def __del__(self) -> None:
         _lifecycle.collect(self)
+
+
+def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:
+    # By items: `dict(store)` would read key by key.
+    return dict(chain(first.items(), second.items()))

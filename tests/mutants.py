@@ -88,11 +88,10 @@ MUTANTS = [
     Mutant("overlay unsorted", "_scan", "in sorted(merged, reverse=reverse)", "in merged"),
     Mutant("pending copied after the file is read", "_scan",
            "        changes = dict(pending)\n", "        changes = pending  # type: ignore[assignment]\n"),
-    Mutant("pages shorter than what is pending", "_scan", "max(limit, len(changes))", "limit"),
-    Mutant("first page alone", "_scan", "        after, limit = until, LATER_PAGE", "        after, limit, ended = until, LATER_PAGE, True"),
+    Mutant("pages shorter than what is pending", "_scan", "max(LATER_PAGE, len(changes))", "LATER_PAGE"),
+    Mutant("first page alone", "_scan", "        after, limit = until, max", "        ended = True\n        after, limit = until, max"),
     # -- reads
     Mutant("pending not looked at", "_store", "data = self.write_buffer.get(stored, MISSING)\n        return _reads", "data = MISSING\n        return _reads"),
-    Mutant("a long key is an error", "_reads", "except lmdb.BadValsizeError:", "except ArithmeticError:"),
     Mutant("reads not repeated", "_reads", "        return environment.repeat(lambda begin: begin().get(key))", "        raise"),
     Mutant("scans not repeated", "_reads", "        return environment.repeat(read)", "        raise"),
     Mutant("len forgets what is pending", "_reads", "in changes.items():\n            total", "in ():\n            total"),
@@ -107,18 +106,23 @@ MUTANTS = [
     Mutant("a larger map_size ignored", "_environment", 'self.resize(options["map_size"])', "pass"),
     Mutant("gate left open while the map moves", "_environment", "        handle = self.handle()\n        self.shut()\n", "        handle = self.handle()\n"),
     Mutant("collected stores closed in a commit", "_environment", "not self.orphans or self.busy or", "not self.orphans or"),
-    Mutant("collected stores not closed", "_environment", "                orphan.close()\n", "                pass\n"),
-    Mutant("a collected store is dropped before it is written", "_environment", "                orphan.close()\n                self.forget(orphan)\n",
-           "                self.forget(orphan)\n                orphan.close()\n"),
+    Mutant("collected stores not closed", "_environment", "                self.orphans[0].close()\n", "                pass\n"),
+    Mutant("a collected store is dropped before it is written", "_environment", "                self.orphans[0].close()\n                self.orphans.popleft()",
+           "                self.orphans.popleft().close()"),
     Mutant("collected stores closed twice at once", "_environment", "        self._closing_orphans = True\n", ""),
     Mutant("an empty store counts as collected", "_environment", "if (tenant := ref()) is not None]", "if (tenant := ref())]"),
     Mutant("an environment for each store", "_registry", "if file and e.identity == file", "if False"),
-    Mutant("opening without the registry's lock", "_registry", "    with _registry_lock:\n        file", "    if True:\n        file"),
-    Mutant("the last store does not close the file", "_registry", "if not environment.orphans and not environment.living():", "if False:"),
-    Mutant("the first store to leave closes the file", "_registry", "if not environment.orphans and not environment.living():", "if True:"),
-    Mutant("open environment inherited by a fork", "_registry", "    for environment in environments:\n        environment.sleep()\n", ""),
+    Mutant("opening without the registry's lock", "_registry", "    with _registry_lock:\n        while", "    if True:\n        while"),
+    Mutant("the last store does not close the file", "_registry", "if not environment.tenants:", "if False:"),
+    Mutant("the first store to leave closes the file", "_registry", "if not environment.tenants:", "if True:"),
+    Mutant("stores that are being collected do not count", "_registry", "if not environment.tenants:", "if not environment.living():"),
+    Mutant("open environment inherited by a fork", "_registry", "                    environment.sleep()\n", "                    pass\n"),
+    Mutant("an interrupt ends the preparation of a fork", "_registry", "            interrupt = error\n", "            raise\n"),
+    Mutant("what happens after a fork can be interrupted", "_registry", "    for _ in range(2):\n", "    for _ in range(1):\n"),
+    Mutant("opening does not follow another process's growth", "_environment", "            except lmdb.MapResizedError:  # another", "            except ArithmeticError:  # another"),
+    Mutant("unknown options of a further store", "_environment", "        if unknown:\n", "        if False:\n"),
     Mutant("child keeps its parent's locks", "_registry", "        environment.lock = threading.RLock()\n", ""),
-    Mutant("locks not released after a fork", "_registry", "        environment.lock.release()\n\n\ndef _after_fork_in_child", "        pass\n\n\ndef _after_fork_in_child"),
+    Mutant("locks not released after a fork", "_registry", "    _release(_held)\n", "    pass\n"),
     Mutant("child keeps what is pending", "_registry", "            tenant._forget_pending()\n", "            pass\n"),
     # -- the end
     Mutant("finaliser gone", "_lifecycle", "        environment.orphans.append(store)\n", ""),
@@ -142,10 +146,12 @@ MUTANTS = [
     Mutant("views of memory not copied", "_codec", "data = memoryview(key).tobytes()", "data = key"),
     Mutant("an old pickle protocol", "_codec", "pickle.HIGHEST_PROTOCOL", "2"),
     # -- the mapping
+    Mutant("a failed clear mutes the last flush", "_buffer", "            if not empty_first:\n", "            if True:\n"),
+    Mutant("sets know keys in any form", "_codec", "return stored if type(own) is type(key) and own == key else None", "return stored"),
     Mutant("default sentinel returned by pop", "_store", "        if default is MISSING:\n            raise KeyNotFoundError(key)\n        return default", "        return default"),
     Mutant("pop not atomic", "_store", "                if self._find(stored) == data:\n", "                if True:\n"),
     Mutant("popitem not atomic", "_store", "                if self._end_row(last) == row:\n", "                if True:\n"),
-    Mutant("popitem takes the other end", "_store", "reverse=last, values=True", "reverse=not last, values=True"),
+    Mutant("popitem takes the other end", "_store", "reverse=last, values=False", "reverse=not last, values=False"),
     Mutant("setdefault not atomic", "_store", "                data = self._find(stored)\n                if data is None:\n", "                if data is None:\n"),
     Mutant("del not atomic", "_store", "        with self._environment.lock:\n            if self._find(stored) is None:", "        if True:\n            if self._find(stored) is None:"),
     Mutant("in flushes", "_store", "return self._find(self._codec.encode(key)) is not None", "return self._fetch(self._codec.encode(key)) is not None"),
@@ -154,8 +160,10 @@ MUTANTS = [
     Mutant("read-only not noticed", "_store", '        if self._lmdb_kwargs.get("readonly"):\n            raise', "        if False:\n            raise"),
     Mutant("pickled without a flush", "_store", "isinstance(self._environment, Detached):\n            self.flush()", "isinstance(self._environment, Detached):\n            pass"),
     Mutant("equal to any longer mapping", "_store", "        if len(self) != len(other):\n            return False\n", ""),
-    Mutant("| in the wrong order", "_store", "{**dict(self.items()), **other}", "{**other, **dict(self.items())}"),
-    Mutant("unpickling errors as they come", "_store", "        except Exception as error:\n            where", "        except ArithmeticError as error:\n            where"),
+    Mutant("| in the wrong order", "_store", "_merged(self, other)", "_merged(other, self)"),
+    Mutant("unpickling errors as they come", "_store", "        except Exception as error:\n            raise self._unreadable(stored, data, error) from error\n\n    def _unreadable", "        except ArithmeticError as error:\n            raise self._unreadable(stored, data, error) from error\n\n    def _unreadable"),
+    Mutant("unpickling errors of [] as they come", "_store", "        except Exception as error:\n            raise self._unreadable(stored, data, error) from error\n\n    @overload", "        except ArithmeticError as error:\n            raise self._unreadable(stored, data, error) from error\n\n    @overload"),
+    Mutant("[] does not look at what is pending", "_store", "        data = self.write_buffer.get(stored, MISSING)\n        if", "        data = MISSING\n        if"),
     Mutant("superset by length alone", "_views", " and sum(1 for _ in self._shared_with(other)) == len(other)", ""),
     Mutant("items compared by key alone", "_views", "data is not None and self._mapping._load(self._mapping._norm_key(key), data) == pair[1]", "data is not None"),
     Mutant("views of one batch", "_views", "        while batch := list(islice(elements, _BATCH)):\n            yield", "        if batch := list(islice(elements, _BATCH)):\n            yield"),
@@ -182,9 +190,7 @@ def run(mutant: Mutant) -> tuple[bool, float, str]:
         command += ["--ignore", str(TESTS / "test_documents.py")]
         variables = {**os.environ, "PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci", "TMPDIR": folder}
         try:
-            done = subprocess.run(
-                command, cwd=folder, env=variables, timeout=SECONDS, capture_output=True, text=True
-            )
+            done = subprocess.run(command, cwd=folder, env=variables, timeout=SECONDS, capture_output=True, text=True)
         except subprocess.TimeoutExpired:
             return True, time.monotonic() - start, "the tests did not end"
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]

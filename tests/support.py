@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
@@ -169,6 +170,15 @@ def frequent_switches() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
+class Interrupt(KeyboardInterrupt):
+    """An interrupt that this test, not the user, has sent."""
+
+
+def interrupt() -> None:
+    """Interrupt what is under way."""
+    raise Interrupt
+
+
 def at_checkpoint(number: int, action: Callable[[], object], body: Callable[[], object], *, times: int = 1) -> bool:
     """Run `body`, and `action` at the `number`-th place in it where CPython may run a signal handler.
 
@@ -176,6 +186,7 @@ def at_checkpoint(number: int, action: Callable[[], object], body: Callable[[], 
     in a row, if that is more than one. Whether `body` got so far.
     """
     passed = 0
+    gc.disable()  # what it would run is no place in `body`
 
     def profile(_: FrameType, event: str, called: object) -> None:
         nonlocal passed
@@ -190,6 +201,7 @@ def at_checkpoint(number: int, action: Callable[[], object], body: Callable[[], 
         body()
     finally:
         sys.setprofile(None)
+        gc.enable()
         reached = passed > number
     return reached
 

@@ -172,7 +172,7 @@ class BufferMachine(RuleBasedStateMachine):
         error = self.outcome(self.host._flush_before_read)
         self.content = apply(self.content, self.meanwhile)
         assert not isinstance(error, lmdb.Error)
-        if set(self.buffer) - set(self.meanwhile):
+        if error is None and set(self.buffer) - set(self.meanwhile):
             commits = self.host.commits
             assert self.outcome(self.host._flush_before_read) is None
             assert self.host.commits == commits

@@ -10,13 +10,14 @@ import unicodedata
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lmdb
 import pytest
 from conftest import OpenStore
 
 import lmdb_object_store
-from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError, _codec
+from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError, _codec, _resize
 from lmdb_object_store._buffer import BufferMixin
 from lmdb_object_store._resize import ResizeMixin
 
@@ -549,14 +550,55 @@ def test_del_and_delete(pending: Store) -> None:
 
 
 def test_delete_of_a_key_that_cannot_be(store: Store) -> None:
-    """A key too long to be stored is not there: `delete` has nothing to do, `del` and `pop` say so."""
+    """A key too long to be stored is not there: `delete` does nothing to the file, `del` and `pop` say so."""
+    store[""] = "not it"
     for key in ("k" * 600, b"\0" * 511):
         store.delete(key)
         with pytest.raises(KeyError):
             del store[key]
         with pytest.raises(KeyError):
             store.pop(key)
-    assert store.write_buffer == {}
+    store.flush()
+    assert dict(store) == {"": "not it"}
+
+
+def test_a_failed_clear_is_not_the_failure_of_the_flush(open_store: OpenStore) -> None:
+    """Who was told that `clear` failed has not heard that the `with` block's last flush did."""
+    with pytest.raises(FlushError), open_store(map_size=1 << 20, max_map_size=1 << 20) as store:  # noqa: PT012
+        store["large"] = bytes(2 << 20)
+        with patch.object(_resize, "_write", side_effect=lmdb.DiskError("full")), pytest.raises(lmdb.DiskError):
+            store.clear()
+
+
+def test_a_further_store_takes_no_unknown_option(open_store: OpenStore) -> None:
+    """An option that LMDB has not is a TypeError, though the file is open already."""
+    open_store()
+    with pytest.raises(TypeError, match="bogus"):
+        open_store(bogus=1)
+
+
+def test_copy_is_a_dict(store: Store) -> None:
+    """`copy` gives a dict, which no longer follows the store."""
+    store.update(a=1, b=2)
+    copy = store.copy()
+    del store["a"]
+    assert type(copy) is dict
+    assert copy == {"a": 1, "b": 2}
+
+
+def test_sets_know_keys_in_the_form_that_iteration_gives(store: Store) -> None:
+    """As `set(store)` does: a text key as bytes is in the store, but is no element of its sets."""
+    store.update(a=1, b=2)
+    keys: Any = store.keys()
+    assert b"a" in store
+    for other in ({b"a", "b"}, {b"a"}, {"a", b"a"}, set()):
+        plain = set(store)
+        assert keys & other == plain & other
+        assert keys - other == plain - other
+        assert other - keys == other - plain
+        assert keys ^ other == plain ^ other
+        assert (keys >= other, keys <= other, keys == other) == (plain >= other, plain <= other, plain == other)
+        assert keys.isdisjoint(other) == plain.isdisjoint(other)
 
 
 # -- keys

@@ -12,9 +12,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 from conftest import OpenStore
-from support import at_checkpoint, contents, in_child, in_each_commit, looping, meta_pages, run_script
+from support import (
+    Interrupt,
+    at_checkpoint,
+    contents,
+    in_child,
+    in_each_commit,
+    in_thread,
+    interrupt,
+    looping,
+    meta_pages,
+    run_script,
+)
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 
@@ -245,6 +257,82 @@ def test_a_fork_with_several_stores_open(open_store: OpenStore, tmp_path: Path) 
 
     in_child(child)
     child()
+
+
+def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
+    """The locks of a child are its own: no thread of it waits for the one that forked."""
+    store = open_store()
+    store["parent"] = 1
+
+    def child() -> None:
+        in_thread(lambda: store.put_many({"child": 1}), limit=10)
+
+    in_child(child)
+    assert store["child"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_place_in_a_fork(open_store: OpenStore) -> None:
+    """CPython goes on with a fork whose hooks are interrupted: the child inherits no open file all the same, and no
+    lock stays taken."""
+    store = open_store()
+    environment = store._environment
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(environment._handle is not None)
+        status.append(os.waitpid(pid, 0)[1])
+
+    for number in count():
+        status: list[int] = []
+        store["key"] = number
+        try:
+            reached = at_checkpoint(number, interrupt, fork)
+        except Interrupt:
+            reached = True
+        assert status in ([], [0]), f"checkpoint {number}"
+        in_thread(lambda number=number: store.put_many({"thread": number}), limit=10)  # type: ignore[misc]
+        if not reached:
+            break
+    assert number > 10
+    assert (store["key"], store["thread"]) == (number, number)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_of_a_fork_that_waits(open_store: OpenStore) -> None:
+    """A fork that waits for another thread's commit goes on waiting when it is interrupted."""
+    store = open_store()
+    store["key"] = 1
+    environment = store._environment
+    held = threading.Event()
+
+    def hold() -> None:
+        with environment.lock:
+            held.set()
+            assert interrupted.wait(20)
+
+    def interrupts(*_: object) -> None:
+        interrupted.set()
+        raise Interrupt
+
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGALRM, interrupts)
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert held.wait(20)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(environment._handle is not None)
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        holder.join(20)
+    assert interrupted.is_set()
+    in_thread(store.flush, limit=10)
+    assert store["key"] == 1
 
 
 # -- a fork in a signal handler
@@ -654,3 +742,42 @@ def test_a_killed_reader_does_not_pin_pages_for_ever(path: str, open_store: Open
     for number in range(40):
         store.put_many({"key": bytes([number]) * 100_000})
     assert store["key"] == bytes([39]) * 100_000
+
+
+def test_what_a_spawned_worker_keeps_is_written_at_its_end(path: str) -> None:
+    """A store that a spawned process opened, and that nobody collects, is closed as the process ends."""
+    source = """
+        import multiprocessing
+        kept = []
+
+        def work():
+            kept.append(opened())
+            kept[0]["child"] = 1
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("spawn").Process(target=work)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+    """
+    run_script(source, path)
+    assert contents(path) == {"child": 1}
+
+
+def test_opening_while_another_process_grows_the_file(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LMDB refuses to open a file that outgrows its map at that moment: the store opens it again."""
+    opened = lmdb.open
+    refusals = 3
+
+    def refusing(*arguments: Any, **options: Any) -> lmdb.Environment:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise lmdb.MapResizedError("mdb_txn_begin")
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(lmdb, "open", refusing)
+    store = open_store()
+    store["key"] = 1
+    assert store["key"] == 1
+    assert refusals == -1

@@ -299,8 +299,8 @@ def test_a_refused_size_leaves_the_store_usable(
     with monkeypatch.context() as patched:
         patched.setattr(_resize, "next_map_size", lambda *_: 1 << 47)
         _write_too_much(store, write, patched)
-    assert store["a"] == 1
     assert map_size(store) == MIB
+    assert store["a"] == 1
     store["b"] = 2
     store.flush()
     assert set(store) >= {"a", "b"}
@@ -334,3 +334,32 @@ def test_max_map_size_is_not_given_to_lmdb(open_store: OpenStore) -> None:
     store["b"] = b"x" * 3 * MIB
     with pytest.raises(lmdb.MapFullError):
         store.flush()
+
+
+def test_the_gate_is_shut_while_the_map_moves_or_a_write_is_aborted(open_store: OpenStore) -> None:
+    """Growth aborts a transaction and moves the map: both times new reads wait for the lock, and no longer after it."""
+    store = open_store(map_size=MIB)
+    environment, handle = store._environment, store.env
+    gates: dict[str, bool] = {}
+
+    def is_shut() -> bool:
+        return environment.begin == environment._begin_under_lock
+
+    class Watched:
+        """An LMDB environment, or a transaction of it, that notes whether the gate is shut at the critical calls."""
+
+        def __init__(self, real: Any) -> None:
+            self.real = real
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("abort", "set_mapsize"):
+                gates[name] = is_shut()
+            found = getattr(self.real, name)
+            return found if name != "begin" else lambda **options: Watched(found(**options))
+
+    environment._handle = Watched(handle)  # type: ignore[assignment]
+    store.put_many({"large": bytes(2 * MIB)})
+    assert gates == {"abort": True, "set_mapsize": True}
+    assert not is_shut()
+    environment._handle = handle
+    assert len(store["large"]) == 2 * MIB

@@ -187,10 +187,10 @@ def test_the_first_page_is_short_and_later_ones_longer() -> None:
 
 def test_pages_are_no_shorter_than_what_is_pending() -> None:
     """The cost of laying many changes over many pages stays linear: pages grow with the changes."""
-    file = File({i.to_bytes(2, "big"): b"" for i in range(100)}, False)
-    changes: Changes = {i.to_bytes(2, "big"): None for i in range(50)}
-    assert len(list(chain.from_iterable(scan(file.read_page, changes, first=1)))) == 50
-    assert file.asked[0] == (None, 50)
+    file = File({i.to_bytes(2, "big"): b"" for i in range(10_000)}, False)
+    changes: Changes = {i.to_bytes(2, "big"): None for i in range(5_000)}
+    assert len(list(chain.from_iterable(scan(file.read_page, changes, first=1)))) == 5_000
+    assert [limit for _, limit in file.asked] == [1, 5_000, 5_000]
 
 
 def test_nothing_is_read_before_it_is_asked_for() -> None:
@@ -211,3 +211,19 @@ def test_an_error_of_the_reader_reaches_the_caller() -> None:
     read_page: Callable[[bytes | None, int], Page] = fail
     with pytest.raises(OSError, match="unreadable"):
         list(scan(read_page, {}))
+
+
+@directions
+def test_a_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
+    """What a flush moves from the pending changes to the file, just after a page was read, is in the page."""
+    pending: Changes = {b"b": b"new"}
+    file = File({b"a": b"old", b"c": b"old"}, reverse)
+
+    def read_and_flush(after: bytes | None, limit: int) -> Page:
+        page = file.read_page(after, limit)
+        file.rows = flushed(file.rows, pending)
+        pending.clear()
+        return page
+
+    found = chain.from_iterable(page.items() for page in scan(read_and_flush, pending, reverse=reverse))
+    assert list(found) == ordered({b"a": b"old", b"b": b"new", b"c": b"old"}, reverse)

@@ -34,8 +34,8 @@ def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
     """What `call` returns, or the class of what it raises."""
     try:
         return "value", call()
-    except KeyError:
-        return "error", KeyError
+    except (KeyError, TypeError, ValueError) as error:
+        return "error", next(kind for kind in (KeyError, TypeError, ValueError) if isinstance(error, kind))
 
 
 def full_disk(*_: object) -> None:
@@ -179,6 +179,11 @@ class StoreMachine(RuleBasedStateMachine):
         pairs = {self.keys[index]: value for index, value in items.items()}
         self.store.update(form(pairs if form is dict else pairs.items()))
         self.model.update(pairs)
+
+    @rule(bad=st.sampled_from([5, [5], [("a",)], [()], None]))
+    def update_from_what_has_no_items(self, bad: Any) -> None:
+        self.same(lambda mapping: mapping.update(bad))
+        self.same(lambda mapping: mapping | 5)
 
     @rule(index=INDEX, value=VALUES)
     def update_in_place(self, index: int, value: Any) -> None:

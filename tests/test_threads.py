@@ -19,11 +19,13 @@ import lmdb
 import pytest
 from conftest import OpenStore
 from support import (
+    Interrupt,
     at_checkpoint,
     contents,
     frequent_switches,
     in_each_commit,
     in_thread,
+    interrupt,
     looping,
     run_script,
     together,
@@ -582,14 +584,6 @@ def test_reads_and_puts_within_a_commit(open_store: OpenStore) -> None:
 # -- interrupts
 
 
-class Interrupt(KeyboardInterrupt):
-    """An interrupt that this test, not the user, has sent."""
-
-
-def interrupt() -> None:
-    raise Interrupt
-
-
 def put_and_flush(store: Store) -> None:
     store.put("new", 1)
     store.flush()
@@ -1036,3 +1030,40 @@ def test_signals_arrive_in_tests() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [signal.SIGUSR1]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_stores_of_one_file_that_are_collected_together(path: str) -> None:
+    """The collector clears all references before it runs the first finaliser: none closes the file under the next."""
+    for number in range(300):
+        stores: list[Any] = [LmdbObjectStore(path, key_encoding="utf-8", sync=False) for _ in range(3)]
+        for name, store in zip("abc", stores):
+            store[f"{name}{number}"] = number
+        stores.append(stores)
+        del stores, store
+        if number % 5 == 0:
+            gc.collect()
+    gc.collect()
+    assert contents(path) == {f"{name}{number}": number for name in "abc" for number in range(300)}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_threads_that_drop_their_stores(path: str) -> None:
+    """Stores opened, written and dropped in cycles by several threads: each of their writes is there."""
+    accepted: list[str] = []
+
+    def use(name: str) -> None:
+        for number in range(150):
+            store: Any = LmdbObjectStore(path, key_encoding="utf-8", sync=False)
+            cycle = [store]
+            cycle.append(cycle)
+            store[f"{name}{number}"] = 1
+            accepted.append(f"{name}{number}")
+            if number % 7 == 0:
+                del store, cycle
+                gc.collect()
+
+    with frequent_switches():
+        together(*(lambda name=name: use(name) for name in "abc"))
+    gc.collect()
+    assert contents(path).keys() == set(accepted)

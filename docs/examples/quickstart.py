@@ -24,7 +24,7 @@ class Module(TypedDict):
     """What the store keeps of a module. Plain dicts, so that any program can read them back."""
 
     stamp: tuple[int, int]  # the file's time of change in nanoseconds, and its size in bytes
-    summary: str  # the first line of the docstring
+    docstring: str
     classes: list[str]
     functions: list[str]
     imports: list[str]  # packages and modules of the top level
@@ -49,11 +49,11 @@ def stamp(path: Path) -> tuple[int, int]:
 
 def describe(path: Path) -> Module:
     """Read and parse one file. Of one that is not valid Python (Python's own tests have some), the stamp is kept."""
-    module = Module(stamp=stamp(path), summary="", classes=[], functions=[], imports=[])
+    module = Module(stamp=stamp(path), docstring="", classes=[], functions=[], imports=[])
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        module["summary"] = f"(cannot be parsed: {type(error).__name__})"
+        module["docstring"] = f"(cannot be parsed: {type(error).__name__})"
         return module
     imports: set[str] = set()
     for node in ast.walk(tree):
@@ -66,7 +66,7 @@ def describe(path: Path) -> Module:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports.add(node.module.partition(".")[0])
     module["imports"] = sorted(imports)
-    module["summary"] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    module["docstring"] = ast.get_docstring(tree) or ""
     return module
 
 
@@ -98,7 +98,7 @@ def answer(index: Index, wanted_module: str, wanted_class: str) -> None:
     homes = [name for name, module in index.items() if wanted_class in module["classes"]]
     print(f"class {wanted_class} is defined in:", ", ".join(homes) or "no module")
     if found := index.get(wanted_module):
-        print(f"{wanted_module} has {len(found['functions'])} functions and says: {found['summary']}")
+        print(f"{wanted_module} has {len(found['functions'])} functions and says: {found['docstring'][:70]!r} ...")
 
 
 def main() -> None:

@@ -1,0 +1,37 @@
+"""What one read of the file takes into memory, and what it asks of the file."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import OpenStore
+
+from lmdb_object_store import _reads
+from lmdb_object_store._reads import PAGE_BYTES
+
+directions = pytest.mark.parametrize("reverse", [False, True])
+
+
+@directions
+def test_a_page_ends_with_the_row_that_fills_it(open_store: OpenStore, reverse: bool) -> None:
+    """A page of large values has as many rows as make up PAGE_BYTES, and says that there are more."""
+    store = open_store()
+    half = PAGE_BYTES // 2
+    store.put_many({f"k{number}": bytes(half) for number in range(7)})
+    after, sizes = None, []
+    while True:
+        rows, ended = _reads.page(store._environment, after, 1000, reverse=reverse, values=True)
+        sizes.append(len(rows))
+        if ended:
+            break
+        after = next(reversed(rows))
+    assert sizes == [2, 2, 2, 1]
+    assert [key for key, _ in store.items()] == [f"k{number}" for number in range(7)]
+
+
+@directions
+def test_a_page_of_keys_reads_no_values(open_store: OpenStore, reverse: bool) -> None:
+    """Keys alone come by the number asked for, however large their values are."""
+    store = open_store()
+    store.put_many({f"k{number}": bytes(PAGE_BYTES) for number in range(4)})
+    rows, ended = _reads.page(store._environment, None, 3, reverse=reverse, values=False)
+    assert (list(rows.values()), ended) == ([b""] * 3, False)
