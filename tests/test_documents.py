@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -69,8 +70,7 @@ def test_each_example_can_fail(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     """Each link to a file of this repository leads to one."""
-    targets = [part.partition(")")[0] for part in path.read_text(encoding="utf-8").split("](")[1:]]
-    for target in targets:
+    for target in re.findall(r'\]\(([^)\s"]+)\)', path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target.partition("#")[0]).exists(), target
 
