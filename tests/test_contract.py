@@ -1249,3 +1249,21 @@ def test_an_environment_that_was_closed_from_outside(open_store: OpenStore, capl
     with open_store() as store:
         store.env.close()
     assert caplog.records == []
+
+
+def test_a_constructor_that_fails_leaves_the_file_closed(
+    path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the constructor raises after it has opened the file, the file is closed again."""
+    with monkeypatch.context() as patched:
+        patched.setattr("lmdb_object_store._store.KeyCodec.__init__", None)
+        with pytest.raises(TypeError):
+            open_store()
+    lmdb.open(path).close()  # "already open in this process" otherwise
+
+
+def test_repr_of_a_store_that_cannot_be_read(store: Store) -> None:
+    """`repr` raises nothing: it tells LMDB's error."""
+    store.env.close()
+    assert repr(store).startswith("<LmdbObjectStore ")
+    assert "closed" in repr(store)
