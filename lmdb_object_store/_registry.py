@@ -72,13 +72,20 @@ def all_environments() -> list[Environment]:
 # both. What cannot be avoided is an interrupt as such a function begins, and so each is registered twice.
 
 _RLock: Any = type(threading.RLock())
-_held: Iterator[Any] = iter(())  # the locks that a fork under way holds, and that are still to be released
+
+
+class _Fork(threading.local):
+    """The fork that this thread has under way: several may fork at once."""
+
+    held: Iterator[Any] = iter(())  # the locks that it holds, and that are still to be released
+
+
+_fork = _Fork()
 
 
 def _before_fork() -> None:
     """Close every environment, with all locks held: a child that inherits an open one harms its parent's readers."""
-    global _held
-    if _held.__length_hint__():  # type: ignore[attr-defined]  # iterators of lists have it
+    if _fork.held.__length_hint__():  # type: ignore[attr-defined]  # iterators of lists have it
         return
     interrupt: BaseException | None = None
     while True:
@@ -89,7 +96,7 @@ def _before_fork() -> None:
             if environments == all_environments():
                 for environment in environments:
                     environment.sleep()
-                _held = iter(taken)
+                _fork.held = iter(taken)
                 break
         except BaseException as error:
             interrupt = error
@@ -103,13 +110,13 @@ def _release(locks: Iterator[Any]) -> None:
 
 
 def _after_fork_in_parent() -> None:
-    _release(_held)
+    _release(_fork.held)
 
 
 def _after_fork_in_child() -> None:
     """New locks, and nothing pending: what was, the parent writes."""
-    global _held, _registry_lock
-    if not _held.__length_hint__():  # type: ignore[attr-defined]  # done already
+    global _registry_lock
+    if not _fork.held.__length_hint__():  # type: ignore[attr-defined]  # done already
         return
     _registry_lock = threading.RLock()
     for environment in all_environments():
@@ -117,7 +124,7 @@ def _after_fork_in_child() -> None:
         environment.busy = False
         for tenant in chain(environment.living(), environment.orphans):
             tenant._forget_pending()
-    _held = iter(())
+    _fork.held = iter(())
 
 
 if hasattr(os, "register_at_fork"):

@@ -19,6 +19,7 @@ from support import (
     Interrupt,
     at_checkpoint,
     contents,
+    frequent_switches,
     in_child,
     in_each_commit,
     in_thread,
@@ -26,6 +27,7 @@ from support import (
     looping,
     meta_pages,
     run_script,
+    together,
 )
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
@@ -269,6 +271,24 @@ def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
 
     in_child(child)
     assert store["child"] == 1
+
+
+def test_threads_that_fork_at_once(open_store: OpenStore) -> None:
+    """Each fork waits for the other's locks, and gives back its own."""
+    store = open_store()
+    store["key"] = 1
+
+    def fork() -> None:
+        for _ in range(40):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(store._environment._handle is not None or store.get("key") != 1)
+            assert os.waitpid(pid, 0)[1] == 0
+
+    store.flush()
+    with frequent_switches():
+        together(fork, fork, fork)
+    in_thread(lambda: store.put_many({"thread": 1}), limit=10)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
