@@ -172,9 +172,6 @@ class Environment:
 
     def admit(self, options: Options) -> None:
         """Check a further opening's options against those in force, and grow to its map size."""
-        unknown = options.keys() - _SHARED_OPTIONS.keys() - _OTHER_OPTIONS
-        if unknown:
-            raise TypeError(f"lmdb.open has no option {', '.join(sorted(unknown))}")
         for name, default in _SHARED_OPTIONS.items():
             ours, theirs = self.options.get(name, default), options.get(name, default)
             if ours != theirs:
@@ -225,6 +222,13 @@ class Detached:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.attach(), name)
+
+
+def check_options(options: Options) -> None:
+    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is."""
+    unknown = options.keys() - _SHARED_OPTIONS.keys() - _OTHER_OPTIONS
+    if unknown:
+        raise TypeError(f"neither the store nor lmdb.open has an option {', '.join(sorted(unknown))}")
 
 
 def values_of(mapping: dict[int, T]) -> list[T]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from ._environment import Environment, Options, Tenant, identity, values_of
+from ._environment import Environment, Options, Tenant, check_options, identity, values_of
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
 _registry_lock = threading.RLock()
@@ -22,6 +22,7 @@ _registry_lock = threading.RLock()
 
 def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
     """The environment of the file at `path`, opened if it is not; `tenant` keeps it open until it is released."""
+    check_options(options)
     reference = weakref.ref(tenant)
     with _registry_lock:
         while True:

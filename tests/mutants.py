@@ -120,7 +120,7 @@ MUTANTS = [
     Mutant("an interrupt ends the preparation of a fork", "_registry", "            interrupt = error\n", "            raise\n"),
     Mutant("what happens after a fork can be interrupted", "_registry", "    for _ in range(2):\n", "    for _ in range(1):\n"),
     Mutant("opening does not follow another process's growth", "_environment", "            except lmdb.MapResizedError:  # another", "            except ArithmeticError:  # another"),
-    Mutant("unknown options of a further store", "_environment", "        if unknown:\n", "        if False:\n"),
+    Mutant("unknown options not named", "_environment", "    if unknown:\n", "    if False:\n"),
     Mutant("threads that fork at once release each other's locks", "_registry", "class _Fork(threading.local):", "class _Fork:"),
     Mutant("child keeps its parent's locks", "_registry", "        environment.lock = threading.RLock()\n", ""),
     Mutant("locks not released after a fork", "_registry", "    _release(_fork.held)\n", "    pass\n"),
