@@ -66,7 +66,7 @@ def reads(folder: Path, keys: list[bytes]) -> dict[str, tuple[Work, Work]]:
     return {
         "store[k]": (lambda: [store[key] for key in keys], lambda: raw_get(keys)),
         "get, absent": (lambda: [store.get(key) for key in absent], lambda: raw_get(absent)),
-        "k in store": (lambda: [key in store for key in keys], lambda: raw_get(absent)),
+        "k in store, absent": (lambda: [key in store for key in absent], lambda: raw_get(absent)),
         "get_many by 100": (lambda: [store.get_many(some) for some in hundreds], raw_hundreds),
         "items()": (lambda: [None for _ in store.items()], raw_items),
         "iteration": (lambda: [None for _ in store], raw_keys),
