@@ -129,7 +129,7 @@ MUTANTS = [
     Mutant("finaliser gone", "_lifecycle", "        environment.orphans.append(store)\n", ""),
     Mutant("exit hook gone", "_lifecycle", "atexit.register(close_all)", ""),
     Mutant("forked workers not closed", "_lifecycle", "    util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)\n", ""),
-    Mutant("spawned workers not closed", "_lifecycle", "    if parent_process() is not None:", "    if False:"),
+    Mutant("forkserver's workers not closed", "_lifecycle", "    if parent_process() is not None:", "    if False:"),
     Mutant("a with block ends quietly", "_lifecycle", "strict=not failed and store._failure_told is not True", "strict=False"),
     Mutant("a with block hides its body's error", "_lifecycle", "strict=not failed and ", "strict="),
     Mutant("an error is heard twice", "_lifecycle", " and store._failure_told is not True", ""),

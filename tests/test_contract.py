@@ -1268,3 +1268,15 @@ def test_repr_of_a_store_that_cannot_be_read(store: Store) -> None:
     store.env.close()
     assert repr(store).startswith("<LmdbObjectStore ")
     assert "closed" in repr(store)
+
+
+def test_a_stored_value_that_is_no_pickle(store: Store) -> None:
+    """Each read of it is a RuntimeError that names the key and chains the cause."""
+    with store.env.begin(write=True) as txn:
+        txn.put(b"bad", b"no pickle")
+    reads: list[Callable[[], object]] = [lambda: store["bad"], lambda: store.get("bad"), lambda: store.pop("bad")]
+    for read in reads:
+        with pytest.raises(RuntimeError, match="Failed to unpickle DB key 'bad'") as caught:
+            read()
+        assert isinstance(caught.value.__cause__, pickle.UnpicklingError)
+    assert "bad" in store

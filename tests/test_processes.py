@@ -764,9 +764,10 @@ def test_a_killed_reader_does_not_pin_pages_for_ever(path: str, open_store: Open
     assert store["key"] == bytes([39]) * 100_000
 
 
-def test_what_a_spawned_worker_keeps_is_written_at_its_end(path: str) -> None:
-    """A store that a spawned process opened, and that nobody collects, is closed as the process ends."""
-    source = """
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_worker_keeps_is_written_at_its_end(path: str, method: str) -> None:
+    """A store that a worker process opened, and that nobody collects, is closed as the process ends."""
+    source = f"""
         import multiprocessing
         kept = []
 
@@ -775,7 +776,7 @@ def test_what_a_spawned_worker_keeps_is_written_at_its_end(path: str) -> None:
             kept[0]["child"] = 1
 
         if __name__ == "__main__":
-            process = multiprocessing.get_context("spawn").Process(target=work)
+            process = multiprocessing.get_context("{method}").Process(target=work)
             process.start()
             process.join()
             assert process.exitcode == 0
