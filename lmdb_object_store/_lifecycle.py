@@ -105,7 +105,8 @@ def close_all() -> None:
 
 atexit.register(close_all)
 
-# -- processes of `multiprocessing`, which end without running what `atexit` holds
+# -- processes of `multiprocessing`, some of which end without running what `atexit` holds: it depends on how they were
+# started, and on the version of Python
 
 _watched_by: int | None = None
 
