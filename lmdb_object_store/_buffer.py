@@ -31,8 +31,9 @@ class BufferMixin(ABC):
         Called with the environment's lock held, and `busy`.
         """
 
-    def _start_buffer(self, batch_size: int, batch_bytes: int) -> None:
-        check_limit("batch_size", batch_size)
+    def _start_buffer(self, batch_size: int | None, batch_bytes: int) -> None:
+        if batch_size is not None:
+            check_limit("batch_size", batch_size)
         check_limit("batch_bytes", batch_bytes)
         self.batch_size = batch_size
         self.batch_bytes = batch_bytes
@@ -43,8 +44,11 @@ class BufferMixin(ABC):
         # Whether the caller was told of a failed flush: None if none has failed since the last change.
         self._failure_told: bool | None = None
 
-    def _stage(self, key: bytes, data: bytes | None) -> None:
-        """Accept a change; flush where the buffer has reached a threshold. Its errors leave the change pending."""
+    def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
+        """Accept a change; flush where the buffer has reached a threshold. Its errors leave the change pending.
+
+        `at_count` stands in for `batch_size`.
+        """
         with self._environment.lock:
             if self._is_closed:
                 raise closed(self.db_path)
@@ -54,9 +58,19 @@ class BufferMixin(ABC):
             buffer[key] = data
             if self._environment.busy:
                 self._meanwhile[key] = data
-            self._pending_bytes += weight(key, data)
+            self._pending_bytes += len(key) if data is None else len(key) + len(data)
             self._failure_told = None
-            if len(buffer) >= self.batch_size or self._pending_bytes >= self.batch_bytes:
+            if self._pending_bytes >= self.batch_bytes:
+                self._flush()
+            else:
+                count = at_count or self.batch_size
+                if count is not None and len(buffer) >= count:
+                    self._flush()
+
+    def _flush_if_full(self) -> None:
+        """Flush where the buffer has reached `batch_size`."""
+        with self._environment.lock:
+            if self.batch_size is not None and len(self.write_buffer) >= self.batch_size:
                 self._flush()
 
     def _stage_removal(self, key: bytes, data: bytes) -> None:

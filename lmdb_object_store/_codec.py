@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import pickle
 import unicodedata
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ._errors import shown
@@ -40,13 +41,15 @@ def weight(key: bytes, data: bytes | None) -> int:
 class KeyCodec:
     """The rules by which the keys of one store become the keys of its file, and back."""
 
-    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalize", "unstorable")
+    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalize", "plain", "unstorable")
 
     def __init__(self, encoding: str | None, errors: str, normalize: Any, max_size: int) -> None:
         self.encoding = encoding
         self.errors = errors
         self.normalize = normalize
         self.max_size = max_size
+        # Keys of 1 to this many bytes are stored as they are.
+        self.plain = min(max_size, len(EMPTY) - 1)
         # What the stand-in itself is looked up as: a key that no file can hold.
         self.unstorable = b"\0" * (max_size + 1)
         self.lossless = (
@@ -106,6 +109,15 @@ class KeyCodec:
             "shorten it, or store under a digest of it"
         )
 
+    def pickled(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
+        """The changes that store `pairs`; raises what `encode_to_store` and `dumps` do."""
+        encode, plain = self.encode_to_store, self.plain
+        changes: dict[bytes, bytes | None] = {}
+        for key, value in pairs:
+            stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
+            changes[stored] = dumps(key, value)
+        return changes
+
     def encode_own(self, key: Any) -> bytes | None:
         """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""
         try:
@@ -131,3 +143,16 @@ class KeyCodec:
         except (UnicodeError, TypeError):  # TypeError: an error handler that knows only how to encode
             pass
         return data
+
+    def decode_page(self, stored_keys: Collection[bytes]) -> Iterable[Any]:
+        """`decode` of each of `stored_keys`, which are in order, either way."""
+        # The stand-in sorts with the keys that begin with NUL: at an end of the page, or it is not there.
+        if stored_keys and next(iter(stored_keys))[0] and next(reversed(stored_keys))[0]:  # type: ignore[call-overload]
+            if self.encoding is None:
+                return stored_keys
+            if self.lossless:
+                try:
+                    return [key.decode(self.encoding) for key in stored_keys]
+                except UnicodeDecodeError:
+                    pass
+        return map(self.decode, stored_keys)

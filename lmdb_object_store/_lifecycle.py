@@ -6,6 +6,8 @@ import atexit
 import os
 import sys
 import warnings
+from collections import deque
+from io import BytesIO
 from typing import Protocol
 
 from ._codec import KeyCodec
@@ -23,6 +25,7 @@ class Handle(Protocol):
     _codec: KeyCodec
     _is_closed: bool
     _failure_told: bool | None
+    _spare: deque[BytesIO]
 
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
@@ -71,6 +74,7 @@ def mark_closed(store: Handle) -> None:
     store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
+    store._spare.clear()
     store._is_closed = True
 
 
@@ -81,8 +85,8 @@ def leave(store: Handle, failed: bool) -> None:
 
 def collect(store: Handle) -> None:
     """What the garbage collector does to a store that nobody closed: it may run anywhere, and so waits for nothing."""
-    environment = store._environment
-    if isinstance(environment, Detached):
+    environment = getattr(store, "_environment", None)
+    if environment is None or isinstance(environment, Detached):  # None: its constructor failed
         return
     try:
         warnings.warn(f"unclosed store at {store.db_path}", ResourceWarning, stacklevel=2, source=store)

@@ -8,7 +8,9 @@ referenced keeps its reader slot.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
     from lmdb import Cursor
 
 MISSING: Any = object()
+
+# Values of so many bytes are read by way of a buffer that is used again: from LARGE on memory for each anew is slower,
+# and beyond LARGEST the buffer would keep more than it saves. So many buffers are kept at most, one a reading thread.
+LARGE = 1 << 16
+LARGEST = 1 << 24
+MAX_SPARE = 4
+
+# Whether `copy_into` is a single step of the interpreter: with CPython's global lock, and from 3.12 on, where the
+# garbage collector, and with it user code, does not run as an object is made, but between byte codes alone.
+_COPIES_AT_ONCE = (
+    sys.implementation.name == "cpython"
+    and sys.version_info >= (3, 12)
+    and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
 
 # A page with values ends with the row that takes it to this many bytes.
 PAGE_BYTES = 1 << 20
@@ -46,6 +62,37 @@ def lookup(environment: Environment, key: bytes) -> bytes | None:
         return environment.repeat(lambda begin: begin().get(key))
 
 
+def copy_into(buffer: BytesIO, environment: Environment, key: bytes) -> int:
+    """Write the value stored under `key` over the beginning of `buffer`; its size in bytes, 0 where there is none.
+
+    LMDB's memory is valid until the map moves or its transaction ends. It is copied within the one call of `next`:
+    CPython switches threads, and runs signal handlers and finalisers, between byte codes, of which there is none
+    between LMDB's answer and the copy, and py-lmdb counts the look-up itself as under way until it holds the GIL.
+    """
+    buffer.seek(0)
+    if not _COPIES_AT_ONCE:
+        return buffer.write(lookup(environment, key) or b"")
+    try:
+        return next(map(buffer.write, map(environment.begin(buffers=True).get, (key,), (b"",))))
+    except lmdb.Error:
+        return buffer.write(lookup(environment, key) or b"")
+
+
+def is_large(size: int) -> bool:
+    """Whether a value of `size` bytes is better read by `copy_into` than by `lookup`."""
+    return _COPIES_AT_ONCE and LARGE <= size <= LARGEST
+
+
+def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | None]:
+    """The values stored under `keys`, None for what is not there, from one transaction."""
+    try:
+        return list(map(environment.begin().get, keys))
+    except StoreClosedError:
+        raise
+    except lmdb.Error:
+        return environment.repeat(lambda begin: list(map(begin().get, keys)))
+
+
 def find_many(
     environment: Environment, pending: Mapping[bytes, bytes | None], keys: Iterable[bytes]
 ) -> dict[bytes, bytes]:
@@ -53,7 +100,7 @@ def find_many(
     rows = {key: pending.get(key, MISSING) for key in keys}
     unknown = [key for key, data in rows.items() if data is MISSING]
     if unknown:
-        rows.update(zip(unknown, _read(environment, lambda begin: list(map(begin().get, unknown)))))
+        rows.update(zip(unknown, lookup_many(environment, unknown)))
     return {key: data for key, data in rows.items() if data is not None}
 
 
@@ -80,14 +127,15 @@ def _page(begin: Begin, after: bytes | None, limit: int, reverse: bool, values: 
     txn = begin()
     cursor = txn.cursor()
     if not _seek(cursor, after, reverse):
-        return {}, True
+        return {} if values else [], True
     if not values:
         keys = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
-        rows = dict.fromkeys(islice(keys, limit), b"")
-    elif txn.stat()["overflow_pages"]:
+        found = list(islice(keys, limit))
+        return found, len(found) < limit
+    if txn.stat()["overflow_pages"]:
         return _page_of_large(cursor, limit, reverse)
-    else:  # each row fits half a page of the file: so many of them are small
-        rows = dict(islice(cursor.iterprev() if reverse else cursor.iternext(), limit))
+    # Each row fits half a page of the file: so many of them are small.
+    rows = dict(islice(cursor.iterprev() if reverse else cursor.iternext(), limit))
     return rows, len(rows) < limit
 
 

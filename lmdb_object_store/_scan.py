@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 FIRST_PAGE = 32
 LATER_PAGE = 1024
 
-# A page: stored keys in order with their values (or b"" where only keys were
-# asked for), and whether the file has none beyond it.
-Page = tuple[dict[bytes, bytes], bool]
+# Stored keys in order, with their values unless only keys were asked for.
+Rows = dict[bytes, bytes] | list[bytes]
+# A page, and whether the file has none beyond it.
+Page = tuple[Rows, bool]
 ReadPage = Callable[[bytes | None, int], Page]
 
 
@@ -41,7 +42,7 @@ def lay_over(
 
 def scan(
     read_page: ReadPage, pending: Mapping[bytes, bytes | None], *, reverse: bool = False, first: int = FIRST_PAGE
-) -> Iterator[dict[bytes, bytes]]:
+) -> Iterator[Rows]:
     """Every page in order, `pending` as it is when the page is read laid over it.
 
     `read_page(after, limit)` is asked for at most `limit` rows beyond `after`. Keys rise strictly
@@ -55,6 +56,10 @@ def scan(
         changes = dict(pending)
         rows, ended = read_page(after, limit)
         until = next(reversed(rows)) if rows and not ended else None
-        yield lay_over(rows, changes, after, until, reverse) if changes else rows
+        if changes:
+            rows = lay_over(
+                dict.fromkeys(rows, b"") if isinstance(rows, list) else rows, changes, after, until, reverse
+            )
+        yield rows
         # Pages no shorter than what is pending keep the cost of all overlays linear.
         after, limit = until, max(LATER_PAGE, len(changes))

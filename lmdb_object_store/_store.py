@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from io import BytesIO
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -11,9 +14,10 @@ import lmdb
 
 from . import _lifecycle, _reads, _scan
 from ._buffer import BufferMixin
-from ._codec import KeyCodec, dumps, loads
+from ._codec import EMPTY, KeyCodec, dumps, loads
 from ._environment import Detached, Environment
 from ._errors import KeyNotFoundError, check_limit, closed, shown
+from ._reads import LARGE
 from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._views import StoreItems, StoreKeys, StoreValues
@@ -42,10 +46,10 @@ _CARRIED = (
 class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
-    Writes wait in memory until there are `batch_size` of them or `batch_bytes` bytes, or until `flush`, `close`,
-    the end of the `with` block, the collection of the store or the exit of the interpreter commits them, all in
-    one transaction. With `autoflush_on_read` a read that must look into the file flushes first; every read sees
-    what is pending in any case. Keys are bytes-like, and str where `key_encoding` names an encoding (then
+    Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until
+    `flush`, `close`, the end of the `with` block, the collection of the store or the exit of the interpreter commits
+    them, all in one transaction. With `autoflush_on_read` a read that must look into the file flushes first; every
+    read sees what is pending in any case. Keys are bytes-like, and str where `key_encoding` names an encoding (then
     `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`). Order is that of the
     stored keys' bytes.
 
@@ -56,12 +60,10 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     Values are unpickled: never open a file from a source that you do not trust.
     """
 
-    _environment = cast(Environment, Detached(lambda: None))  # until the constructor has something to close
-
     def __init__(
         self,
         db_path: str | os.PathLike[str] | bytes,
-        batch_size: int = 1000,
+        batch_size: int | None = 1000,
         *,
         batch_bytes: int = 64 * 1024 * 1024,
         autoflush_on_read: bool = True,
@@ -82,12 +84,22 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         self.str_normalize = str_normalize
         self.max_map_size = max_map_size
         self._lmdb_kwargs = lmdb_kwargs
+        self._start_reading()
         self._attach()
+
+    def _start_reading(self) -> None:
+        # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
+        self._plain = 0
+        self._readonly = bool(self._lmdb_kwargs.get("readonly"))
+        # Whether the value that was read last was large, and so is read through a buffer the next time.
+        self._large = False
+        self._spare: deque[BytesIO] = deque(maxlen=_reads.MAX_SPARE)
 
     def _attach(self) -> Environment:
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
         try:
             self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
+            self._plain = self._codec.plain
             self._is_closed = False
             self._environment = environment
         except BaseException:
@@ -100,7 +112,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         """Flush; path and options alone are pickled."""
         if self._is_closed:
             raise closed(self.db_path)
-        if not self._lmdb_kwargs.get("readonly") and not isinstance(self._environment, Detached):
+        if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
         return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
 
@@ -109,6 +121,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in _CARRIED:
             setattr(self, name, state[name])
+        self._start_reading()
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
         self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]
         self._is_closed = False
@@ -134,53 +147,103 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         return _reads.lookup(self._environment, stored) if data is MISSING else cast("bytes | None", data)
 
     def _fetch(self, stored: bytes) -> bytes | None:
-        pending = self.write_buffer
-        data = pending.get(stored, MISSING)
+        data = self.write_buffer.get(stored, MISSING)
         if data is MISSING:
-            if pending:
-                self._flush_before_read()
+            self._flush_before_read()
             return _reads.lookup(self._environment, stored)
         return cast("bytes | None", data)
 
-    def _load(self, stored: bytes, data: bytes) -> V:
+    def _value(self, stored: bytes, default: Any) -> Any:
+        data = self.write_buffer.get(stored, MISSING)
+        if data is MISSING:
+            self._flush_before_read()
+            if self._large:
+                return self._large_value(stored, default)
+            data = _reads.lookup(self._environment, stored)
+        if data is None:
+            return default
+        self._large = _reads.is_large(len(data))
+        return self._load(stored, data)
+
+    def _large_value(self, stored: bytes, default: Any) -> Any:
+        # By way of a buffer that is used again and again: memory for so much is slow to get anew for each value.
         try:
-            return cast(V, loads(data))
+            buffer = self._spare.pop()
+        except IndexError:
+            buffer = BytesIO()
+        size = _reads.copy_into(buffer, self._environment, stored)
+        if not size:
+            return default
+        data = buffer.getbuffer()[:size]
+        value = self._load(stored, data)
+        data.release()
+        self._large = _reads.is_large(size)
+        if self._large:
+            self._spare.append(buffer)
+        return value
+
+    def _load(self, stored: bytes, data: bytes | memoryview) -> V:
+        try:
+            value: V = loads(data)
         except Exception as error:
             raise self._unreadable(stored, data, error) from error
+        return value
 
-    def _unreadable(self, stored: bytes, data: bytes, error: Exception) -> RuntimeError:
+    def _unreadable(self, stored: bytes, data: bytes | memoryview, error: Exception) -> RuntimeError:
         where = "buffered" if self.write_buffer.get(stored) is data else "DB"
         return RuntimeError(f"Failed to unpickle {where} key {shown(self._codec.to_bytes(stored))}: {error}")
 
+    # `[]`, `get` and `in` each have the common case written out, a short key of bytes with nothing pending: a call
+    # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.
+
     def __getitem__(self, key: K) -> V:
-        # `_fetch` and `_load` written out: their calls cost as much as LMDB's look-up does.
-        stored = self._codec.encode(key)
-        data = self.write_buffer.get(stored, MISSING)
-        if data is MISSING:
-            if self.write_buffer:
-                self._flush_before_read()
+        if self._large or self.write_buffer or type(key) is not bytes or len(key) > self._plain:  # type: ignore[arg-type]
+            value = self._value(self._codec.encode(key), MISSING)
+        else:
             try:
-                data = self._environment.begin().get(stored)
+                data = self._environment.begin().get(key)  # type: ignore[call-overload]
             except lmdb.Error:
-                data = _reads.lookup(self._environment, stored)
-        if data is None:
+                value = self._value(self._codec.encode(key), MISSING)
+            else:
+                if data is None:
+                    raise KeyNotFoundError(key)
+                if len(data) >= LARGE:
+                    self._large = _reads.is_large(len(data))
+                try:
+                    return loads(data)  # type: ignore[no-any-return]
+                except Exception as error:
+                    raise self._unreadable(cast(bytes, key), data, error) from error
+        if value is MISSING:
             raise KeyNotFoundError(key)
-        try:
-            return cast(V, loads(data))
-        except Exception as error:
-            raise self._unreadable(stored, data, error) from error
+        return cast(V, value)
 
     @overload
     def get(self, key: K, default: None = None) -> V | None: ...
     @overload
     def get(self, key: K, default: V | D) -> V | D: ...
-    def get(self, key: K, default: Any = None) -> Any:
+    def get(self, key: Any, default: Any = None) -> Any:
         """The value of `key`, or `default`. RuntimeError, its cause chained, if the value cannot be unpickled."""
-        stored = self._codec.encode(key)
-        data = self._fetch(stored)
-        return default if data is None else self._load(stored, data)
+        if self._large or self.write_buffer or type(key) is not bytes or len(key) > self._plain:
+            return self._value(self._codec.encode(key), default)
+        try:
+            data = self._environment.begin().get(key)
+        except lmdb.Error:
+            return self._value(self._codec.encode(key), default)
+        if data is None:
+            return default
+        if len(data) >= LARGE:
+            self._large = _reads.is_large(len(data))
+        try:
+            return loads(data)
+        except Exception as error:
+            raise self._unreadable(key, data, error) from error
 
-    def __contains__(self, key: object) -> bool:
+    def __contains__(self, key: Any) -> bool:
+        if not self.write_buffer and type(key) is bytes and len(key) <= self._plain:
+            try:
+                return self._environment.begin().get(key) is not None
+            except lmdb.Error:
+                pass
         return self._find(self._codec.encode(key)) is not None
 
     def exists(self, key: K, *, flush: bool | None = None) -> bool:
@@ -196,13 +259,16 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
         then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
         """
-        stored = self._codec.encode_to_store(key)
+        if type(key) is bytes and 0 < len(key) <= self._plain:  # type: ignore[arg-type]
+            stored: bytes = key  # type: ignore[assignment]
+        else:
+            stored = self._codec.encode_to_store(key)
         data = dumps(key, obj)
-        self._check_writable()
+        if self._is_closed or self._readonly:
+            self._check_writable()
         self._stage(stored, data)
 
-    def __setitem__(self, key: K, value: V) -> None:
-        self.put(key, value)
+    __setitem__ = put
 
     def __delitem__(self, key: K) -> None:
         stored = self._codec.encode(key)
@@ -292,13 +358,28 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         if (decode_keys or decode_missing) and self.key_encoding is None:
             raise ValueError("keys can be decoded only where key_encoding is set")
         keys = list(keys)
-        stored_keys = [self._codec.encode(key) for key in keys]
-        if any(stored not in self.write_buffer for stored in stored_keys):
-            self._flush_before_read()
-        rows = self._find_many(stored_keys)
-        given_back = self._codec.decode if decode_keys else self._codec.to_bytes
-        found = {given_back(stored): self._load(stored, data) for stored, data in rows.items()}
-        missing = [key for key, stored in zip(keys, stored_keys) if stored not in rows]
+        encode, plain = self._codec.encode, self._plain
+        stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
+        rows: Iterable[bytes | None]
+        if self.write_buffer:
+            if any(stored not in self.write_buffer for stored in stored_keys):
+                self._flush_before_read()
+            rows = map(self._find_many(stored_keys).get, stored_keys)
+        else:
+            rows = _reads.lookup_many(self._environment, stored_keys)
+        found: dict[Any, V] = {}
+        missing: list[Any] = []
+        try:
+            for key, stored, data in zip(keys, stored_keys, rows):
+                if data is None:
+                    missing.append(key)
+                elif stored not in found:  # asked for twice
+                    found[stored] = loads(data)
+        except Exception as error:
+            raise self._unreadable(stored, cast(bytes, data), error) from error
+        if decode_keys or EMPTY in found:
+            given_back = self._codec.decode if decode_keys else self._codec.to_bytes
+            found = {given_back(stored): value for stored, value in found.items()}
         if decode_missing:
             missing = [key if isinstance(key, str) else self._codec.decode(self._codec.encode(key)) for key in missing]
         return found, missing
@@ -320,7 +401,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
-        changes = {self._codec.encode_to_store(key): dumps(key, value) for key, value in pairs}
+        changes = self._codec.pickled(pairs)
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
@@ -333,9 +414,19 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     if not TYPE_CHECKING:  # its many signatures are inherited
 
         def update(self, /, *others, **more):
-            """Store what `dict.update` would, as so many single writes: what comes before an error is kept."""
+            """Store what `dict.update` would, as so many single writes: what comes before an error is kept.
+
+            They are committed together, as far as `batch_bytes` allows: `batch_size` counts at the end alone.
+            """
             self._check_writable()  # where there is nothing to store, too
-            super().update(*others, **more)
+            if len(others) > 1:
+                raise TypeError(f"update expected at most 1 argument, got {len(others)}")
+            encode, plain = self._codec.encode_to_store, self._plain
+            stage, at_any_count = self._stage, sys.maxsize
+            for key, value in chain(*map(_pairs, others), more.items()):
+                stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
+                stage(stored, dumps(key, value), at_any_count)
+            self._flush_if_full()
 
     def clear(self) -> None:
         """Delete everything, pending changes included, in one transaction."""
@@ -355,12 +446,12 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     def _check_writable(self) -> None:
         if self._is_closed:
             raise closed(self.db_path)
-        if self._lmdb_kwargs.get("readonly"):
+        if self._readonly:
             raise lmdb.ReadonlyError(f"the store at {self.db_path} is open read-only")
 
     # -- the whole
 
-    def _pages(self, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE) -> Iterator[dict[bytes, bytes]]:
+    def _pages(self, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE) -> Iterator[_scan.Rows]:
         if self._is_closed:  # before the first page is asked for
             raise closed(self.db_path)
 
@@ -371,13 +462,20 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def _scan_keys(self, *, reverse: bool = False) -> Iterator[K]:
         self._flush_before_read()
-        return map(self._codec.decode, chain.from_iterable(self._pages(reverse=reverse, values=False)))
+        return chain.from_iterable(map(self._codec.decode_page, self._pages(reverse=reverse, values=False)))
 
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         self._flush_before_read()
-        decode, load = self._codec.decode, self._load
-        pages = self._pages(reverse=reverse, values=True)
-        return ((decode(stored), load(stored, data)) for page in pages for stored, data in page.items())
+        return self._load_pages(self._pages(reverse=reverse, values=True))
+
+    def _load_pages(self, pages: Iterator[Any]) -> Iterator[tuple[K, V]]:
+        for page in pages:
+            for key, (stored, data) in zip(self._codec.decode_page(page), page.items()):
+                try:
+                    value = loads(data)
+                except Exception as error:
+                    raise self._unreadable(stored, data, error) from error
+                yield key, value
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()
@@ -386,6 +484,11 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         return self._scan_keys(reverse=True)
 
     def __len__(self) -> int:
+        if not self.write_buffer:
+            try:
+                return self._environment.begin().stat()["entries"]
+            except lmdb.Error:
+                pass
         self._flush_before_read()
         return _reads.count(self._environment, self.write_buffer)
 
@@ -457,6 +560,13 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def __del__(self) -> None:
         _lifecycle.collect(self)
+
+
+def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:
+    # What `dict.update` takes.
+    if isinstance(other, Mapping):
+        return other.items()
+    return ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other  # noqa: SIM118
 
 
 def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:

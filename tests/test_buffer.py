@@ -132,6 +132,7 @@ class BufferMachine(RuleBasedStateMachine):
     def stage(self, key: bytes, data: bytes | None) -> None:
         """A change is accepted, and sets off a flush exactly where the buffer is full."""
         pending, commits = {**self.buffer, key: data}, self.host.commits
+        assert self.host.batch_size
         full = len(pending) >= self.host.batch_size or weigh(pending) >= self.host.batch_bytes
         error = self.outcome(lambda: self.host._stage(key, data))
         self.content = apply(apply(self.content, {key: data}), self.meanwhile)

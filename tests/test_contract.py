@@ -197,7 +197,7 @@ def test_an_unknown_option_is_an_error(path: str) -> None:
         ({"batch_size": 0}, ValueError),
         ({"batch_size": -1}, ValueError),
         ({"batch_size": 1.5}, TypeError),
-        ({"batch_size": None}, TypeError),
+        ({"batch_size": "1"}, TypeError),
         ({"batch_bytes": 0}, ValueError),
         ({"batch_bytes": "1"}, TypeError),
         ({"key_encoding": "no-such-encoding"}, LookupError),

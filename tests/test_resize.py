@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import lmdb
@@ -134,8 +135,10 @@ def test_put_many_grows_the_map(open_store: OpenStore) -> None:
 def test_deletes_and_clear_grow_the_map(open_store: OpenStore) -> None:
     """A delete needs pages too, and finds them in a map that is full."""
     store = open_store(map_size=128 * KIB, max_map_size=128 * KIB, batch_size=1)
-    with pytest.raises(lmdb.MapFullError):
-        store.update(items(1000))
+    with suppress(lmdb.MapFullError):
+        for key, value in items(1000).items():
+            store[key] = value
+    assert store.write_buffer, "the map has never been full"
     store.delete(next(reversed(store.write_buffer)))
     before = dict(store)
     store.max_map_size = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -60,6 +61,7 @@ def scanned(file: File, pending: Mapping[bytes, bytes | None], sizes: tuple[int,
     """The rows of a scan by pages of `sizes`, the first one and later ones."""
     with patch.object(_scan, "LATER_PAGE", sizes[1]):
         for page in scan(file.read_page, pending, reverse=file.reverse, first=sizes[0]):
+            assert isinstance(page, dict)
             yield from page.items()
 
 
@@ -225,5 +227,6 @@ def test_a_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
         pending.clear()
         return page
 
-    found = chain.from_iterable(page.items() for page in scan(read_and_flush, pending, reverse=reverse))
+    pages = cast("Iterator[Rows]", scan(read_and_flush, pending, reverse=reverse))
+    found = chain.from_iterable(page.items() for page in pages)
     assert list(found) == ordered({b"a": b"old", b"b": b"new", b"c": b"old"}, reverse)
