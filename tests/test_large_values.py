@@ -13,16 +13,6 @@ from typing import Any
 import pytest
 from conftest import OpenStore
 from support import Interrupt, at_checkpoint, frequent_switches, in_child, interrupt, looping, run_script, together
-    Interrupt,
-    at_checkpoint,
-    contents,
-    frequent_switches,
-    in_child,
-    interrupt,
-    looping,
-    run_script,
-    together,
-)
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _reads
 
