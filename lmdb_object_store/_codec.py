@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import codecs
 import pickle
-import unicodedata
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from ._errors import shown
+from ._typing import Any
 
 # LMDB has no empty key: this one stands for it in the file. All NULs, so that
 # it sorts where the empty key would among all keys that are not NULs alone.
@@ -65,6 +64,8 @@ class KeyCodec:
             "".encode(encoding)
         codecs.lookup_error(errors)
         if normalize:
+            import unicodedata
+
             unicodedata.normalize(normalize, "a")
 
     def encode(self, key: Any) -> bytes:
@@ -90,6 +91,8 @@ class KeyCodec:
         if self.encoding is None:
             raise TypeError("str keys are not allowed (set key_encoding='utf-8' etc. to enable).")
         if self.normalize:
+            import unicodedata
+
             key = unicodedata.normalize(self.normalize, key)
         try:
             return str.encode(key, self.encoding, self.errors)

@@ -8,11 +8,11 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import lmdb
 
 from ._errors import closed
+from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from lmdb import Transaction
@@ -34,7 +34,7 @@ _SHARED_OPTIONS: Options = {
     "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
     "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
 }  # fmt: skip
-_OTHER_OPTIONS = {"map_size", "max_readers", "mode", "create", "lib_version"}
+_OPTIONS = _SHARED_OPTIONS.keys() | {"map_size", "max_readers", "mode", "create", "lib_version"}
 
 
 class Tenant(Protocol):
@@ -226,7 +226,7 @@ class Detached:
 
 def check_options(options: Options) -> None:
     """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is."""
-    unknown = options.keys() - _SHARED_OPTIONS.keys() - _OTHER_OPTIONS
+    unknown = options.keys() - _OPTIONS
     if unknown:
         raise TypeError(f"neither the store nor lmdb.open has an option {', '.join(sorted(unknown))}")
 

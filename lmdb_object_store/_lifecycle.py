@@ -8,12 +8,12 @@ import sys
 import warnings
 from collections import deque
 from io import BytesIO
-from typing import Protocol
 
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
 from ._errors import FlushError, closed, logger
 from ._registry import all_environments, release
+from ._typing import Protocol
 
 
 class Handle(Protocol):

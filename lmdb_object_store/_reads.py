@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from ._environment import Begin, Environment, T, fresh
 from ._errors import StoreClosedError
 from ._scan import Page
+from ._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmdb import Cursor

@@ -12,9 +12,9 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from ._environment import Environment, Options, Tenant, check_options, identity, values_of
+from ._typing import Any
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
 _registry_lock = threading.RLock()
@@ -26,12 +26,15 @@ def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
     reference = weakref.ref(tenant)
     with _registry_lock:
         while True:
-            file = identity(path, options)
+            file = identity(path, options) if _registry else None
             same = (e for e in all_environments() if file and e.identity == file and not e.closed)
-            environment = next(same, None) or _open(path, options)
+            found = next(same, None)
+            environment = found or _open(path, options)
             environment.tenants[id(tenant)] = reference
             if not environment.closed:  # by the collector, in this very thread, just before
                 break
+    if found is None:
+        return environment
     try:
         environment.admit(options)
     except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import cast
 
 import lmdb
 
@@ -100,7 +99,7 @@ def _write(
                 else:
                     txn.put(key, data)
         else:
-            txn.cursor().putmulti(zip(keys, cast("list[bytes]", rows)))  # 15 % faster than one by one
+            txn.cursor().putmulti(zip(keys, rows))  # type: ignore[arg-type]  # 15 % faster than one by one
         txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
     except BaseException:
         environment.shut()

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from io import BytesIO
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import lmdb
 
@@ -20,6 +19,7 @@ from ._errors import KeyNotFoundError, check_limit, closed, shown
 from ._reads import LARGE
 from ._registry import acquire, release
 from ._resize import ResizeMixin
+from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 from ._views import StoreItems, StoreKeys, StoreValues
 
 K = TypeVar("K")
@@ -144,14 +144,14 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     def _find(self, stored: bytes) -> bytes | None:
         # Pending first, file second: a flush drops a change only after its commit, so none is missed.
         data = self.write_buffer.get(stored, MISSING)
-        return _reads.lookup(self._environment, stored) if data is MISSING else cast("bytes | None", data)
+        return _reads.lookup(self._environment, stored) if data is MISSING else data
 
     def _fetch(self, stored: bytes) -> bytes | None:
         data = self.write_buffer.get(stored, MISSING)
         if data is MISSING:
             self._flush_before_read()
-            return _reads.lookup(self._environment, stored)
-        return cast("bytes | None", data)
+            data = _reads.lookup(self._environment, stored)
+        return data  # type: ignore[no-any-return]
 
     def _value(self, stored: bytes, default: Any) -> Any:
         data = self.write_buffer.get(stored, MISSING)
@@ -212,10 +212,10 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
                 try:
                     return loads(data)  # type: ignore[no-any-return]
                 except Exception as error:
-                    raise self._unreadable(cast(bytes, key), data, error) from error
+                    raise self._unreadable(key, data, error) from error  # type: ignore[arg-type]
         if value is MISSING:
             raise KeyNotFoundError(key)
-        return cast(V, value)
+        return value  # type: ignore[no-any-return]
 
     @overload
     def get(self, key: K, default: None = None) -> V | None: ...
@@ -376,7 +376,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
                 elif stored not in found:  # asked for twice
                     found[stored] = loads(data)
         except Exception as error:
-            raise self._unreadable(stored, cast(bytes, data), error) from error
+            raise self._unreadable(stored, data or b"", error) from error
         if decode_keys or EMPTY in found:
             given_back = self._codec.decode if decode_keys else self._codec.to_bytes
             found = {given_back(stored): value for stored, value in found.items()}

@@ -1,0 +1,19 @@
+"""The names that annotations need, without `typing`: its import would take longer than that of this whole package."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any as Any
+    from typing import Protocol as Protocol
+    from typing import TypeVar as TypeVar
+    from typing import overload as overload
+else:
+    Any = object
+    Protocol = object
+
+    def TypeVar(name, **options):
+        """Stand in for a parameter of a generic class."""
+        return name
+
+    def overload(function):
+        """Leave `function` as it is: its last definition counts."""
+        return function
