@@ -293,6 +293,79 @@ def test_a_writer_without_reads_flushes_at_the_threshold(open_store: OpenStore) 
     assert store.write_buffer == {}
 
 
+def test_update_is_committed_as_a_whole(open_store: OpenStore) -> None:
+    """`batch_size` is looked at when all is staged; what a failing iterable gave before waits as a put would."""
+    store = open_store(3)
+    with patch.object(_resize, "_write", wraps=_resize._write) as write:
+        store.update({f"k{i}": i for i in range(10)})
+        assert (write.call_count, store.write_buffer, len(committed(store))) == (1, {}, 10)
+        store.update(a=1, b=2)
+        assert (write.call_count, len(store.write_buffer)) == (1, 2)
+
+        def failing() -> Iterator[tuple[str, int]]:
+            yield from {"c": 3, "d": 4}.items()
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            store.update(failing())
+        assert write.call_count == 1
+        assert "d" in store
+        store["e"] = 5
+        assert write.call_count == 2
+    assert store.write_buffer == {}
+
+
+def test_update_keeps_to_the_threshold_in_bytes(open_store: OpenStore) -> None:
+    """However many items come, little more than `batch_bytes` of them are in memory at a time."""
+    store = open_store(3, batch_bytes=1000)
+    most = 0
+
+    def items() -> Iterator[tuple[str, bytes]]:
+        nonlocal most
+        for i in range(100):
+            most = max(most, store._pending_bytes)
+            yield f"k{i}", bytes(100)
+
+    store.update(items())
+    assert 800 < most < 1000
+    assert len(store) == 100
+
+
+def test_update_takes_what_a_dict_does(store: Store) -> None:
+    """A mapping, something with `keys`, pairs, keywords; one argument at most, and pairs that are pairs."""
+
+    class Keyed:
+        def keys(self) -> list[str]:
+            return ["x", "y"]
+
+        def __getitem__(self, key: str) -> str:
+            return key * 2
+
+    store.update({"a": 1}, b=2)
+    store.update([("c", 3)])
+    store.update(Keyed())
+    store.update(store)
+    store.update()
+    assert store == {"a": 1, "b": 2, "c": 3, "x": "xx", "y": "yy"}
+    with pytest.raises(TypeError, match="at most 1 argument"):
+        store.update({}, {})  # type: ignore[call-overload]
+    wrongs: list[Any] = [7, [7], [(1, 2, 3)]]
+    for wrong in wrongs:
+        with pytest.raises((TypeError, ValueError)):
+            store.update(wrong)
+
+
+def test_no_limit_by_count(open_store: OpenStore) -> None:
+    """With `batch_size=None` only `batch_bytes` sets off a flush; a copy of the handle has no limit either."""
+    store = open_store(None, batch_bytes=10_000)
+    for i in range(50):
+        store[f"k{i}"] = bytes(100)
+    assert committed(store) == {}
+    store["large"] = bytes(10_000)
+    assert len(committed(store)) == 51
+    assert pickle.loads(pickle.dumps(store)).batch_size is None
+
+
 def test_bytes_are_a_threshold_too(open_store: OpenStore) -> None:
     """`batch_bytes` bytes of pending keys and values are flushed, fewer are not."""
     store = open_store(batch_bytes=1000)
@@ -1270,11 +1343,19 @@ def test_repr_of_a_store_that_cannot_be_read(store: Store) -> None:
     assert "closed" in repr(store)
 
 
-def test_a_stored_value_that_is_no_pickle(store: Store) -> None:
+@pytest.mark.parametrize("key", ["bad", b"bad"])
+def test_a_stored_value_that_is_no_pickle(store: Store, key: Any) -> None:
     """Each read of it is a RuntimeError that names the key and chains the cause."""
     with store.env.begin(write=True) as txn:
         txn.put(b"bad", b"no pickle")
-    reads: list[Callable[[], object]] = [lambda: store["bad"], lambda: store.get("bad"), lambda: store.pop("bad")]
+    reads: list[Callable[[], object]] = [
+        lambda: store[key],
+        lambda: store.get(key),
+        lambda: store.get_many([key]),
+        lambda: store.pop(key),
+        lambda: list(store.values()),
+        lambda: list(reversed(store.items())),
+    ]
     for read in reads:
         with pytest.raises(RuntimeError, match="Failed to unpickle DB key 'bad'") as caught:
             read()
