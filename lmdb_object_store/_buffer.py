@@ -49,23 +49,22 @@ class BufferMixin(ABC):
 
         `at_count` stands in for `batch_size`.
         """
-        with self._environment.lock:
+        environment = self._environment
+        with environment.lock:
             if self._is_closed:
                 raise closed(self.db_path)
             buffer = self.write_buffer
+            more = len(key) if data is None else len(key) + len(data)
             if key in buffer:
-                self._pending_bytes -= weight(key, buffer[key])
+                more -= weight(key, buffer[key])
             buffer[key] = data
-            if self._environment.busy:
+            if environment.busy:
                 self._meanwhile[key] = data
-            self._pending_bytes += len(key) if data is None else len(key) + len(data)
+            self._pending_bytes += more
             self._failure_told = None
-            if self._pending_bytes >= self.batch_bytes:
+            count = at_count or self.batch_size
+            if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
                 self._flush()
-            else:
-                count = at_count or self.batch_size
-                if count is not None and len(buffer) >= count:
-                    self._flush()
 
     def _flush_if_full(self) -> None:
         """Flush where the buffer has reached `batch_size`."""

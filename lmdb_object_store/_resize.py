@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import lmdb
 
@@ -11,6 +11,10 @@ from ._codec import weight
 from ._environment import Environment
 
 MIN_GROWTH = 64 * 1024 * 1024
+
+# So many changes are written in key order: a bulk load then fills its pages, and the file is a third smaller. Fewer are
+# scattered over the pages of the file either way, and sorting them would only cost its time.
+SORTED_FROM = 4096
 
 
 def next_map_size(current: int, cap: int | None, needed: int, page: int) -> int | None:
@@ -89,17 +93,18 @@ def _write(
     try:
         if empty_first:
             txn.drop(handle.open_db(txn=txn), delete=False)
-        # In key order: a bulk load then fills its pages, and the file is a third smaller.
-        keys = sorted(changes)
-        rows = [changes[key] for key in keys]
-        if None in rows:
-            for key, data in zip(keys, rows):
+        rows: Iterable[tuple[bytes, bytes | None]] = changes.items()
+        if len(changes) >= SORTED_FROM:
+            keys = sorted(changes)  # keys alone: pairs take several times as long
+            rows = zip(keys, [changes[key] for key in keys])
+        if None in changes.values():
+            for key, data in rows:
                 if data is None:
                     txn.delete(key)
                 else:
                     txn.put(key, data)
         else:
-            txn.cursor().putmulti(zip(keys, rows))  # type: ignore[arg-type]  # 15 % faster than one by one
+            txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # 15 % faster than one by one
         txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
     except BaseException:
         environment.shut()

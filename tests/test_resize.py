@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from contextlib import suppress
 from typing import Any
@@ -366,3 +367,18 @@ def test_the_gate_is_shut_while_the_map_moves_or_a_write_is_aborted(open_store: 
     assert not is_shut()
     environment._handle = handle
     assert len(store["large"]) == 2 * MIB
+
+
+def test_a_bulk_load_fills_its_pages(path: str, open_store: OpenStore) -> None:
+    """Random keys that come in one batch take much less of the file than the same keys in many."""
+    source = random.Random(0)
+    rows = {source.randbytes(16).hex(): source.random() for _ in range(3 * _resize.SORTED_FROM)}
+    pages = []
+    for number, batch in enumerate([len(rows), 100]):
+        store = open_store(path=f"{path}{number}", sync=False, map_size=1 << 26)
+        items = list(rows.items())
+        for start in range(0, len(rows), batch):
+            store.put_many(items[start : start + batch])
+        assert store == rows
+        pages.append(store.env.stat()["leaf_pages"])
+    assert pages[0] < 0.8 * pages[1]
