@@ -1,0 +1,142 @@
+"""One system in its process: its keys and values, its files, the clock."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from systems import Pair, System
+
+T = TypeVar("T")
+
+
+def value_of(number: int) -> dict[str, Any]:
+    return {"id": number, "name": f"user {number}", "score": number / 7}
+
+
+def random_keys(count: int, seed: int) -> Iterator[bytes]:
+    source = random.Random(seed)
+    return (source.randbytes(16) for _ in range(count))
+
+
+def is_same(one: object, other: object) -> bool:
+    equal = one == other
+    return bool(equal.all() if hasattr(equal, "all") else equal)  # an array compares element by element
+
+
+class Session:
+    """What a workload needs: `number` items, `filled()`, a store that has them all, and `fresh()`, where a new one goes.
+
+    A loop over a slow system stops early: it should take no longer than `seconds`.
+    """
+
+    def __init__(self, system: System, folder: Path, number: int, seconds: float) -> None:
+        self.system = system
+        self.folder = folder
+        self.number = number
+        self.seconds = seconds
+        self.random = random.Random(2)
+        self._keys = list(random_keys(number, seed=0))
+        self.values = [value_of(n) for n in range(number)]
+        self._kept: dict[str, tuple[Any, int | None]] = {}
+        self._paths = (folder / f"store{number}" for number in range(1 << 30))
+
+    # -- data, made anew for each use
+
+    def pairs(self, count: int) -> list[Pair]:
+        """The first `count` items, in the order in which they are put: that of their keys is random."""
+        return [(self.system.key(key), value) for key, value in zip(self._keys[:count], self.values)]
+
+    def sample(self, count: int) -> list[int]:
+        """The numbers of `count` items, in random order."""
+        return self.random.sample(range(self.number), count)
+
+    def keys(self, numbers: Iterable[int]) -> list[Any]:
+        return [self.system.key(self._keys[n]) for n in numbers]
+
+    def absent(self, count: int) -> list[Any]:
+        return [self.system.key(key) for key in random_keys(count, seed=self.random.randrange(1, 1 << 30))]
+
+    # -- files
+
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """A path for a new store, which is removed in the end."""
+        path = next(self._paths)
+        try:
+            yield path
+        finally:
+            self.system.remove(path)
+
+    @contextmanager
+    def opened(self, batch: int | None, map_size: int | None = None) -> Iterator[Any]:
+        """A new store, open."""
+        with self.fresh() as path:
+            store = self.system.open(path, batch=batch, map_size=map_size)
+            try:
+                yield store
+            finally:
+                self.system.close(store)
+
+    def filled(self, batch: int | None) -> Any:
+        """The store with all items; it stays open for the workloads that follow."""
+        return self.kept("filled", batch, lambda: self.pairs(self.number))
+
+    def kept(self, name: str, batch: int | None, pairs: Callable[[], list[Pair]]) -> Any:
+        """A store that is filled once, with `pairs`, and kept until `forget`; opened again where `batch` differs."""
+        store, opened_with = self._kept.get(name, (None, None))
+        path = self.folder / name
+        if store is not None and opened_with == batch:
+            return store
+        if store is not None:
+            self.system.close(store)
+        store = self.system.open(path, batch=batch)
+        if name not in self._kept:
+            items = pairs()
+            self.system.put_many(store, items)
+            self.system.flush(store)
+            self.check(store, items)
+        self._kept[name] = store, batch
+        return store
+
+    def closed(self, name: str) -> Path:
+        """The path of a kept store, which is closed."""
+        store, _ = self._kept[name]
+        if store is not None:
+            self.system.close(store)
+            self._kept[name] = None, None
+        return self.folder / name
+
+    def forget(self, name: str) -> None:
+        if name in self._kept:
+            path = self.closed(name)
+            del self._kept[name]
+            self.system.remove(path)
+
+    # -- measure and check
+
+    def clock(self, work: Callable[[], T], *, writes: bool = False) -> tuple[float, T]:
+        """The seconds that `work` takes, and what it returns."""
+        gc.collect()
+        gc.freeze()  # the items of the workload are many: a collection in between would look at each
+        if writes and hasattr(os, "sync"):
+            os.sync()  # what others left for the disk to do
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        gc.unfreeze()
+        return seconds, result
+
+    def check(self, store: Any, pairs: list[Pair]) -> None:
+        """A sample of `pairs` must be in the store, and nothing else besides them all."""
+        if "len" not in self.system.lacks:
+            length = self.system.len(store, 1)
+            assert length == len(pairs), f"{length} items instead of {len(pairs)}"
+        for key, value in self.random.sample(pairs, min(100, len(pairs))):
+            assert is_same(self.system.get(store, [key]), value), f"{key!r} has another value"
