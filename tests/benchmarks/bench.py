@@ -103,7 +103,7 @@ def rounds(workload: Workload, workers: dict[str, Worker], settings: Settings, r
     """Add the samples of `workload`; None for each system that lacks it."""
     names = list(workers)
     lacking: set[str] = set()
-    for number in range(settings.rounds):
+    for number in range(1 if workload.alone else settings.rounds):
         first = number % max(1, len(names))
         for system in names[first:] + names[:first]:
             if system in lacking:

@@ -72,7 +72,9 @@ def _bars(results: Results, keys: int, folder: Path, chart: str, names: list[str
         axes.set_title(f"{title}  [{workload.baseline}]", color=theme.text, fontsize=9, loc="left")
     for axes in list(grid)[len(names) :]:
         axes.set_axis_off()
-    figure.suptitle("time as a multiple of raw py-lmdb's (logarithmic; shorter is faster)", color=theme.text, fontsize=10)
+    figure.suptitle(
+        "time as a multiple of raw py-lmdb's (logarithmic; shorter is faster)", color=theme.text, fontsize=10
+    )
     return _save(figure, folder / f"{chart}-{theme.name}.svg")
 
 

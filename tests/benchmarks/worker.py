@@ -50,11 +50,11 @@ class Worker:
         return workload.run(self.session, count)
 
     def _affordable(self, workload: Workload) -> int:
-        """As many operations as the workload asks for, or as fit its time: twice tried, for the first few are slow."""
+        """As many operations as the workload asks for, or as fit its time; tried with few first, which are slow."""
         if workload.most is None:
             return 0
         most = count = workload.most(self.session.number)
-        for tried in (200, 2000):
+        for tried in (20, 200, 2000):
             seconds, done = workload.run(self.session, min(tried, count))[0]
             if tried >= count:
                 break

@@ -32,8 +32,8 @@ class Workload:
     """`run(session, count)` does about `count` operations, and returns a sample for each of `rows`, or none at all.
 
     `baseline` is the system whose time in the same round divides the others'. `most` says how many operations a
-    store of so many keys calls for; None: the workload sees to its own length. `alone`: each run is in a process
-    of its own.
+    store of so many keys calls for; None: the workload sees to its own length. `alone`: it has a process of its
+    own, and one round.
     """
 
     name: str
@@ -220,7 +220,7 @@ def _arrays(session: Session, count: int) -> list[Pair]:
 
 
 def array_count(number: int) -> int:
-    return min(64, -(-number // 1000))
+    return min(64, 1 + number // 1600)
 
 
 def put_arrays(session: Session, count: int) -> list[Sample]:
@@ -351,7 +351,9 @@ def reopen(session: Session, count: int) -> list[Sample]:
 def import_time(session: Session, _: int) -> list[Sample]:
     """The least of three new interpreters; what lmdb and pickle import themselves is not counted."""
     modules = ", ".join(session.system.modules)
-    source = f"import lmdb, pickle, time; start = time.perf_counter(); import {modules}; print(time.perf_counter() - start)"
+    source = (
+        f"import lmdb, pickle, time; start = time.perf_counter(); import {modules}; print(time.perf_counter() - start)"
+    )
     command = [sys.executable, "-c", source]
     runs = [subprocess.run(command, cwd=session.folder, capture_output=True, text=True, check=True) for _ in range(3)]
     return [(min(float(run.stdout) for run in runs), 1)]
@@ -405,7 +407,7 @@ _WORKLOADS = (
     _one("keys", keys, "iteration, keys only", "raw"),
     _one("len", length, "`len(store)`", "raw", most=lambda number: min(number, 10_000)),
     _one("threads", threads, "`store[k]` in four threads", "raw"),
-    _one("open", reopen, "open, one `store[k]`, close", "raw", most=lambda number: min(number // 10 + 1, 100)),
+    _one("open", reopen, "open, one `store[k]`, close", "raw", most=lambda number: min(1 + number // 500, 100)),
     _one("put", filling("put", COMMIT_EVERY), "`store[k] = v` and close", "raw1k"),
     _one("put_as_one", filling("put_as_one", None), "`store[k] = v` and close, one commit", "raw"),
     _one("put_many", filling("put_many", None), "`put_many` and close", "raw"),
