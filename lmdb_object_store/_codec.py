@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import pickle
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from ._errors import shown
 from ._typing import Any
@@ -37,15 +38,21 @@ def weight(key: bytes, data: bytes | None) -> int:
     return len(key) + (0 if data is None else len(data))
 
 
+def _normalizer(form: Any) -> Callable[[str], str]:
+    from unicodedata import normalize  # not before it is needed: most stores have no use for it
+
+    return partial(normalize, form)
+
+
 class KeyCodec:
     """The rules by which the keys of one store become the keys of its file, and back."""
 
-    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalize", "plain", "unstorable")
+    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalized", "plain", "unstorable")
 
     def __init__(self, encoding: str | None, errors: str, normalize: Any, max_size: int) -> None:
         self.encoding = encoding
         self.errors = errors
-        self.normalize = normalize
+        self.normalized = _normalizer(normalize) if normalize else None
         self.max_size = max_size
         # Keys of 1 to this many bytes are stored as they are.
         self.plain = min(max_size, len(EMPTY) - 1)
@@ -64,9 +71,7 @@ class KeyCodec:
             "".encode(encoding)
         codecs.lookup_error(errors)
         if normalize:
-            import unicodedata
-
-            unicodedata.normalize(normalize, "a")
+            _normalizer(normalize)("a")
 
     def encode(self, key: Any) -> bytes:
         """The stored key for `key`. TypeError for what is no key here; a key too long to store is returned as it is."""
@@ -90,10 +95,8 @@ class KeyCodec:
     def _encode_text(self, key: str) -> bytes:
         if self.encoding is None:
             raise TypeError("str keys are not allowed (set key_encoding='utf-8' etc. to enable).")
-        if self.normalize:
-            import unicodedata
-
-            key = unicodedata.normalize(self.normalize, key)
+        if self.normalized:
+            key = self.normalized(key)
         try:
             return str.encode(key, self.encoding, self.errors)
         except UnicodeEncodeError as error:

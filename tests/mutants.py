@@ -143,7 +143,7 @@ MUTANTS = [
     Mutant("keys that do not lead back", "_codec", "if self.lossless or self.encode(text) == stored:", "if True:"),
     Mutant("keys of any length staged", "_codec", "        if len(data) <= self.max_size:\n", "        if True:\n"),
     Mutant("values of any size staged", "_codec", "if len(data) > MAX_VALUE_BYTES:", "if False:"),
-    Mutant("keys not normalized", "_codec", "            key = unicodedata.normalize(self.normalize, key)", "            pass"),
+    Mutant("keys not normalized", "_codec", "            key = self.normalized(key)", "            pass"),
     Mutant("views of memory not copied", "_codec", "data = memoryview(key).tobytes()", "data = key"),
     Mutant("an old pickle protocol", "_codec", "pickle.HIGHEST_PROTOCOL", "2"),
     # -- the mapping
@@ -212,7 +212,12 @@ def run(mutant: Mutant) -> tuple[bool, float, str]:
         except subprocess.TimeoutExpired:
             return True, time.monotonic() - start, "the tests did not end"
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode == 1, time.monotonic() - start, (failed or done.stdout.splitlines()[-1:] or [done.stderr])[0]
+    # A test that kills the interpreter has noticed it too.
+    return (
+        done.returncode == 1 or done.returncode < 0,
+        time.monotonic() - start,
+        (failed or done.stdout.splitlines()[-1:] or [done.stderr])[0],
+    )
 
 
 def main() -> None:

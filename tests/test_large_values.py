@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -212,7 +213,7 @@ def move():
 mover = threading.Thread(target=move)
 mover.start()
 sys.setswitchinterval(1e-6)
-for _ in range(400):
+for _ in range(100):
     for i in range(8):
         assert store[b"%d" % i] == bytes([i]) * 300_000
 ended.set()
@@ -264,6 +265,32 @@ def test_signals_amid_large_reads(open_store: OpenStore) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_at_any_point_of_a_large_read(open_store: OpenStore) -> None:
+    """A handler that forks closes the file, and so takes its map away: the read that it broke into is right.
+
+    In a child, which would be killed by a read of memory that is no longer there.
+    """
+    store = filled(open_store)
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    def at_every_point() -> None:
+        check(store, 0)
+        for number in count():
+            check(store, 1)
+            if not at_checkpoint(number, fork, lambda: check(store, 2)):
+                break
+            check(store, 3)
+        assert number > 5
+
+    in_child(at_every_point)
 
 
 def test_an_interrupted_large_read_leaves_the_next_right(open_store: OpenStore) -> None:

@@ -123,7 +123,7 @@ def _amount(value: float | None, unit: str) -> str:
         return f"{value:.0f} B"
     if unit == "1/s":
         return f"{1 / value:,.0f}/s" if value else NONE
-    for factor, name in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):
+    for factor, name in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):  # noqa: B007
         if value * factor < 10_000:
             break
     number = value * factor

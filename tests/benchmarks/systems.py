@@ -304,8 +304,10 @@ class Raw1k(Raw):
     batch = COMMIT_EVERY
     # All that is compared to raw: the loops are the same.
     lacks = frozenset(
-        "get contains get_absent get_many items keys len threads open put_as_one put_many update"
-        " get_arrays get_large get_mapped import".split()
+        (
+            *("get", "contains", "get_absent", "get_many", "items", "keys", "len", "threads", "open"),
+            *("put_as_one", "put_many", "update", "get_arrays", "get_large", "get_mapped", "import"),
+        )
     )
 
 
