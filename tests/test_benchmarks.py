@@ -1,0 +1,32 @@
+"""The benchmark runs, with few keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb_object_store
+
+BENCH = Path(__file__).parent / "benchmarks" / "bench.py"
+NEEDS_MORE = {"put_arrays", "get_arrays", "memory"}  # NumPy, more keys
+
+
+def test_every_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
+    """Each workload has a result for this store and for what it is compared to; the workloads check what they read."""
+    arguments = ["--keys", "50", "--rounds", "1", "--seconds", "0.02", "--systems", "raw,raw1k,store,tuned,dict"]
+    found_at = str(Path(lmdb_object_store.__file__).parents[1])
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (found_at, os.environ.get("PYTHONPATH"))))}
+    folders = ["--folder", str(tmp_path), "--output", str(tmp_path / "results")]
+    ended = subprocess.run(
+        [sys.executable, str(BENCH), *arguments, *folders], capture_output=True, text=True, timeout=100, env=environ
+    )
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    rows = results["samples"]["50"]
+    assert len(rows.keys() - NEEDS_MORE) == 23
+    assert all({"store", "tuned"} <= systems.keys() for systems in rows.values())
+    assert "| `store[k]` | raw |" in (tmp_path / "results" / "results.md").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
