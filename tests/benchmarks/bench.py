@@ -96,10 +96,10 @@ def measure(settings: Settings, results: Results) -> None:
                 results.versions[system] = worker.about["version"]
         for name in settings.workloads:
             say(f"{name} …")
-            rounds(WORKLOADS[name], workers, settings, results)
+            run_rounds(WORKLOADS[name], workers, settings, results)
 
 
-def rounds(workload: Workload, workers: dict[str, Worker], settings: Settings, results: Results) -> None:
+def run_rounds(workload: Workload, workers: dict[str, Worker], settings: Settings, results: Results) -> None:
     """Add the samples of `workload`; None for each system that lacks it."""
     names = list(workers)
     lacking: set[str] = set()
@@ -134,7 +134,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--systems", help=f"of {','.join(SYSTEMS)}")
     parser.add_argument("--workloads", help=f"of {','.join(WORKLOADS)}")
     parser.add_argument("--keys", type=int, help="100,000 unless given")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="7 unless given, 5 with --quick or --scale")
     parser.add_argument("--seconds", type=float, help="for one run of a slow system: it does as many operations as fit")
     parser.add_argument("--folder", type=Path, default=BUILD, help="where the stores lie, on a real disk")
     parser.add_argument("--output", type=Path, default=BUILD / "benchmark", help="where the results go")
@@ -154,8 +154,9 @@ def main() -> None:
     systems = chosen(options.systems, SYSTEMS, SCALE_SYSTEMS if options.scale else tuple(SYSTEMS))
     workloads = chosen(options.workloads, WORKLOADS, SCALE_WORKLOADS if options.scale else tuple(WORKLOADS))
     keys = options.keys or (10_000 if options.quick else 100_000)
-    seconds = options.seconds or (0.1 if options.quick else 2.0)
-    results = Results(machine(options.folder), options.rounds, seconds)
+    seconds = options.seconds or (0.06 if options.quick else 2.0)
+    rounds = options.rounds or (5 if options.quick or options.scale else 7)
+    results = Results(machine(options.folder), rounds, seconds)
     pythons: dict[str, Path] = {}
     if "original" in systems:
         try:
@@ -166,7 +167,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as folder:
         for number in SCALE if options.scale else (keys,):
             say(f"{number:,} keys")
-            measure(Settings(Path(folder), number, options.rounds, seconds, systems, workloads, pythons), results)
+            measure(Settings(Path(folder), number, rounds, seconds, systems, workloads, pythons), results)
+    if not results.samples:
+        raise SystemExit("\n".join(["nothing was measured", *results.notes]))
     for path in report.write(results, options.output):
         say(f"wrote {path}")
     print(report.markdown(results))

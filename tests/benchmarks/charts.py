@@ -89,6 +89,8 @@ def _panel(axes: Axes, ratios: dict[str, float], systems: list[str], theme: Them
         axes.text(max(ratio, 1), place, f" {shown}", va="center", color=theme.text, fontsize=8)
     axes.axvline(1, color=theme.text, linewidth=0.8)
     axes.set_yticks(range(len(systems)), [SYSTEMS[name].label for name in systems])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.tick_params(axis="y", length=0)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
     axes.set_xlim(min(0.5, *ratios.values()) / 1.1, max(10, *ratios.values()) * 4)

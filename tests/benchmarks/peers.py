@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from systems import PROTOCOL, Dict, Original, Pair, Pickled, Raw, Raw1k, Store, System, Tuned
+from raw import Raw, Raw1k
+from systems import PROTOCOL, Dict, Original, Pair, Pickled, Store, System, Tuned
 
 dumps = partial(pickle.dumps, protocol=PROTOCOL)
 

@@ -123,8 +123,6 @@ def _amount(value: float | None, unit: str) -> str:
         return f"{value:.0f} B"
     if unit == "1/s":
         return f"{1 / value:,.0f}/s" if value else NONE
-    for factor, name in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):  # noqa: B007
-        if value * factor < 10_000:
-            break
+    factor, name = (1e9, "ns") if value < 1e-5 else (1e6, "µs") if value < 1e-2 else (1e3, "ms")
     number = value * factor
     return f"{number:,.0f} {name}" if number >= 100 else f"{number:.3g} {name}"

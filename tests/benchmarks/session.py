@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from systems import Pair, System
 
 T = TypeVar("T")
+Sample = tuple[float, int]  # seconds (or bytes) in all, number of operations
 
 
 def value_of(number: int) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def is_same(one: object, other: object) -> bool:
 
 
 class Session:
-    """What a workload needs: `number` items, `filled()`, a store that has them all, `fresh()`, where a new one goes.
+    """What a workload needs: `number` items; `filled()`, a store that has them all; `fresh()`, where a new one goes.
 
     A loop over a slow system stops early: it should take no longer than `seconds`.
     """
@@ -140,3 +141,6 @@ class Session:
             assert length == len(pairs), f"{length} items instead of {len(pairs)}"
         for key, value in self.random.sample(pairs, min(100, len(pairs))):
             assert is_same(self.system.get(store, [key]), value), f"{key!r} has another value"
+
+
+Run = Callable[[Session, int], list[Sample]]  # a workload: how many operations to do, the samples of its rows
