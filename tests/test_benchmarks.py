@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 import lmdb_object_store
 
@@ -23,10 +26,14 @@ def test_every_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None
     ended = subprocess.run(
         [sys.executable, str(BENCH), *arguments, *folders], capture_output=True, text=True, timeout=100, env=environ
     )
+    if "is in memory" in ended.stderr:
+        pytest.skip(ended.stderr.strip())
     assert ended.returncode == 0, ended.stderr
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     rows = results["samples"]["50"]
     assert len(rows.keys() - NEEDS_MORE) == 23
     assert all({"store", "tuned"} <= systems.keys() for systems in rows.values())
-    assert "| `store[k]` | raw |" in (tmp_path / "results" / "results.md").read_text()
+    table = (tmp_path / "results" / "results.md").read_text()
+    assert "| `store[k]` | raw |" in table
+    assert ("no charts" in table) is not bool(find_spec("matplotlib"))
     assert [path.name for path in tmp_path.iterdir()] == ["results"]

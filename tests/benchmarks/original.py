@@ -22,7 +22,10 @@ def python(cache: Path) -> Path:
     requirements = [REQUIREMENT, *(f"{name}=={version(name)}" for name in ("lmdb", "numpy") if _has(name))]
     if ready.exists() and ready.read_text() == "\n".join(requirements):
         return found
-    venv.create(folder, with_pip=True, clear=True)
+    try:
+        venv.create(folder, with_pip=True, clear=True)
+    except subprocess.CalledProcessError as error:  # no pip to be had for it
+        raise OSError(str(error)) from error
     command = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:

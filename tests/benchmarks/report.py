@@ -17,14 +17,17 @@ def write(results: Results, folder: Path) -> list[Path]:
     """Write everything into `folder`; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     table, raw = folder / "results.md", folder / "results.json"
-    table.write_text(markdown(results) + "\n")
-    raw.write_text(json.dumps(results.as_json(), indent=1) + "\n")
+    drawn: list[Path] = []
     try:
         import charts
     except ImportError as error:
         results.notes.append(f"no charts: {error}")
-        return [table, raw]
-    return [table, raw, *charts.draw(results, folder)]
+    else:
+        drawn = charts.draw(results, folder)
+    # Last, so that the notes are all in them.
+    table.write_text(markdown(results) + "\n")
+    raw.write_text(json.dumps(results.as_json(), indent=1) + "\n")
+    return [table, raw, *drawn]
 
 
 def rows(results: Results, keys: int) -> Iterator[tuple[Workload, Row]]:
