@@ -154,7 +154,7 @@ def main() -> None:
     systems = chosen(options.systems, SYSTEMS, SCALE_SYSTEMS if options.scale else tuple(SYSTEMS))
     workloads = chosen(options.workloads, WORKLOADS, SCALE_WORKLOADS if options.scale else tuple(WORKLOADS))
     keys = options.keys or (10_000 if options.quick else 100_000)
-    seconds = options.seconds or (0.06 if options.quick else 2.0)
+    seconds = options.seconds or (0.04 if options.quick else 2.0)
     rounds = options.rounds or (5 if options.quick or options.scale else 7)
     results = Results(machine(options.folder), rounds, seconds)
     pythons: dict[str, Path] = {}

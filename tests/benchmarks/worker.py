@@ -58,9 +58,9 @@ class Worker:
         most = count = workload.most(self.session.number)
         for tried in (20, 200, 2000):
             seconds, done = workload.run(self.session, min(tried, count))[0]
-            if tried >= count:
-                break
             count = min(most, max(tried, int(done / seconds * self.session.seconds)))
+            if count in (tried, most):
+                break
         return count
 
 
