@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pickle import HIGHEST_PROTOCOL
+from pickle import dumps as pickled
 
 import lmdb
 
-from ._codec import weight
+from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import Environment
-from ._errors import StoreClosedError, check_limit, closed, logger
+from ._errors import StoreClosedError, check_limit, logger
+from ._typing import Any
+
+MISSING: Any = object()
+
+# Whether no other thread, signal handler or finaliser runs between a look at an attribute or an entry of a dict and
+# the assignment that follows it: CPython with its global lock lets them in at calls and at the ends of loops alone.
+# A change is then staged without a lock, which would cost as much as the pickling of a small value.
+ONE_STEP = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class Shut:
+    """Stands in for the buffer where nothing may be staged: every attempt calls `refuse`, which raises."""
+
+    def __init__(self, refuse: Callable[[], object]) -> None:
+        self.refuse = refuse
+
+    def __setitem__(self, key: bytes, data: bytes | None) -> None:
+        self.refuse()
+
+    def setdefault(self, key: bytes, data: bytes | None) -> None:
+        """Refuse."""
+        self.refuse()
+
+    def update(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Refuse."""
+        self.refuse()
 
 
 class BufferMixin(ABC):
-    """Provides `_stage`, `_flush` and what builds on them. Needs the attributes and the method below.
+    """Provides `put` and `_stage`, `_flush` and what builds on them. Needs the attributes and the method below.
 
     `write_buffer` is the dict of pending changes, always the same object: stored key to pickled value,
     None for a deletion. A change leaves it only once it is committed.
+    `_accept` is what a change is put into: that dict, or a `Shut` while the store takes none.
+    Changes are staged under the environment's lock, but for a new key's `put`: see `ONE_STEP`.
     """
 
     autoflush_on_read: bool
     db_path: str
     _environment: Environment
-    _is_closed: bool
+    _codec: KeyCodec
+    _plain: int
 
     @abstractmethod
     def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
@@ -38,11 +70,35 @@ class BufferMixin(ABC):
         self.batch_size = batch_size
         self.batch_bytes = batch_bytes
         self.write_buffer: dict[bytes, bytes | None] = {}
+        self._accept: dict[bytes, bytes | None] | Shut = self.write_buffer
         self._pending_bytes = 0
-        # What was staged while the last commit was under way (a signal handler may write): it outlives that commit.
-        self._meanwhile: dict[bytes, bytes | None] = {}
+        # The keys that were staged amid the last commit, by a signal handler of its thread.
+        self._meanwhile: set[bytes] = set()
         # Whether the caller was told of a failed flush: None if none has failed since the last change.
         self._failure_told: bool | None = None
+
+    def put(self, key: Any, obj: Any) -> None:
+        """Store `obj` under `key`, in memory until the next flush.
+
+        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
+        then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
+        """
+        plain = type(key) is bytes and 0 < len(key) <= self._plain
+        stored = key if plain else self._codec.encode_to_store(key)
+        data = pickled(obj, HIGHEST_PROTOCOL)
+        if len(data) > MAX_VALUE_BYTES:
+            raise too_large(key, data)
+        buffer = self.write_buffer
+        if stored in buffer or not ONE_STEP:
+            self._stage(stored, data)
+            return
+        more = len(stored) + len(data)
+        self._accept[stored] = data
+        self._pending_bytes += more
+        self._failure_told = None
+        count = self.batch_size
+        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+            self._flush_if_full()
 
     def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
         """Accept a change; flush where the buffer has reached a threshold. Its errors leave the change pending.
@@ -51,41 +107,78 @@ class BufferMixin(ABC):
         """
         environment = self._environment
         with environment.lock:
-            if self._is_closed:
-                raise closed(self.db_path)
             buffer = self.write_buffer
-            more = len(key) if data is None else len(key) + len(data)
-            if key in buffer:
-                more -= weight(key, buffer[key])
-            buffer[key] = data
+            more = weight(key, data) - (weight(key, buffer[key]) if key in buffer else 0)
+            self._accept[key] = data
             if environment.busy:
-                self._meanwhile[key] = data
+                self._meanwhile.add(key)
             self._pending_bytes += more
             self._failure_told = None
-            count = at_count or self.batch_size
-            if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+            self._flush_if_full(at_count)
+
+    def _stage_many(self, changes: dict[bytes, bytes]) -> None:
+        """Accept `changes`; flush where the buffer has reached `batch_bytes`, whatever the number of its keys."""
+        environment = self._environment
+        with environment.lock:
+            buffer = self.write_buffer
+            more = sum(map(len, changes)) + sum(map(len, changes.values()))
+            for key in buffer.keys() & changes.keys():
+                more -= weight(key, buffer[key])
+            self._accept.update(changes)
+            if environment.busy:
+                self._meanwhile.update(changes)
+            self._pending_bytes += more
+            self._failure_told = None
+            if self._pending_bytes >= self.batch_bytes:
                 self._flush()
 
-    def _flush_if_full(self) -> None:
-        """Flush where the buffer has reached `batch_size`."""
-        with self._environment.lock:
-            if self.batch_size is not None and len(self.write_buffer) >= self.batch_size:
-                self._flush()
+    def _replace(self, key: bytes, pending: bytes | None, old: bytes | None, new: bytes | None) -> bool:
+        """Stage `new` for `key`, whose row is `old`, if its pending change still is `pending` (MISSING: if none is).
 
-    def _stage_removal(self, key: bytes, data: bytes) -> None:
-        """Stage the deletion of a row that the caller gets in return; where the flush it sets off fails, it stays."""
-        with self._environment.lock:
-            if self._environment.busy:  # no flush, then
-                self._stage(key, None)
-                return
-            self._meanwhile = {}
+        Whether it was staged. Where the flush that this sets off fails, what held `old` holds it still: whoever
+        takes a row gets it or an error. Needs the lock, which a `put` passes by.
+        """
+        if self._environment.busy:  # no flush, then
+            return self._compare_and_stage(key, pending, new)
+        self._meanwhile = set()
+        try:
+            if not self._compare_and_stage(key, pending, new):
+                return False
+            self._flush_if_full()
+        except BaseException:
+            if old is not None and key not in self._meanwhile and self._accept is self.write_buffer:
+                self._accept.setdefault(key, old)
+                if self.write_buffer[key] is new:
+                    self._accept[key] = old  # in one step with the comparison
+                    self._pending_bytes += weight(key, old) - weight(key, new)
+            raise
+        return True
+
+    def _compare_and_stage(self, key: bytes, pending: bytes | None, new: bytes | None) -> bool:
+        more = weight(key, new)
+        if pending is MISSING:
+            if self._accept.setdefault(key, new) is not new:
+                return False
+        else:
+            more -= weight(key, pending)
             try:
-                self._stage(key, None)
-            except BaseException:
-                if key not in self._meanwhile and not self._is_closed:
-                    self.write_buffer[key] = data
-                    self._pending_bytes += len(data)
-                raise
+                if self.write_buffer[key] is not pending:
+                    return False
+                self._accept[key] = new  # in one step with the comparison
+            except KeyError:  # a signal handler has flushed
+                return False
+        if self._environment.busy:
+            self._meanwhile.add(key)
+        self._pending_bytes += more
+        self._failure_told = None
+        return True
+
+    def _flush_if_full(self, at_count: int | None = None) -> None:
+        """Flush where the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
+        with self._environment.lock:
+            count = at_count or self.batch_size
+            if (count is not None and len(self.write_buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+                self._flush()
 
     def _refuse_in_commit(self) -> None:
         """RuntimeError in a signal handler, or a finaliser, amid this very thread's commit. Needs the lock."""
@@ -98,28 +191,36 @@ class BufferMixin(ABC):
             if not self._environment.busy:
                 self._environment.close_orphans()  # what they hold was accepted before
                 if self.write_buffer:
-                    self._commit_and_clear()
+                    self._commit_pending()
 
-    def _commit_and_clear(self, *, empty_first: bool = False) -> None:
+    def _commit_pending(self, *, empty_first: bool = False) -> None:
         """Commit what is pending, and drop it from the buffer; with `empty_first`, drop it and empty the file."""
         environment = self._environment
-        environment.busy = True  # before the copy: what a signal handler stages in between is then in both
-        self._meanwhile = {}
+        changes: dict[bytes, bytes | None] = {}
+        environment.busy = True
         try:
-            self._commit({} if empty_first else self.write_buffer.copy(), empty_first=empty_first)
+            self._meanwhile = set()
+            changes = self.write_buffer.copy()
+            self._commit({} if empty_first else changes, empty_first=empty_first)
             if environment.busy:  # else a handler forked, and in this child the buffer holds the child's own changes
-                try:
-                    self.write_buffer.clear()
-                finally:
-                    self.write_buffer.update(self._meanwhile)
-                self._pending_bytes = sum(weight(key, data) for key, data in self._meanwhile.copy().items())
-                self._failure_told = None
+                self._drop(changes)
         except Exception:
-            if not empty_first:
+            if not empty_first and self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
             raise
         finally:
             environment.busy = False
+
+    def _drop(self, changes: dict[bytes, bytes | None]) -> None:
+        """Take `changes` out of the buffer, and nothing that was put under the same keys since they were copied."""
+        buffer = self.write_buffer
+        try:
+            for key, data in changes.items():
+                if buffer[key] is data:  # each pickle is an object of its own
+                    del buffer[key]  # in one step with the comparison
+        except KeyError:
+            return  # a handler forked in this very loop, see above
+        self._pending_bytes = sum(weight(key, data) for key, data in buffer.copy().items())
 
     def _flush_before_read(self) -> None:
         """Flush for a read. A failure is logged, since the read's answer is right without; it is not tried again

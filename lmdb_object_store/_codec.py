@@ -22,14 +22,19 @@ _LOSSLESS = frozenset({"utf-8", "ascii"})  # strict decoding that encodes back t
 loads = pickle.loads
 
 
+def too_large(key: object, data: bytes) -> ValueError:
+    """The error for a pickled value of more than `MAX_VALUE_BYTES`."""
+    return ValueError(
+        f"the value of key {shown(key)} is {len(data)} bytes when pickled; LMDB stores at most "
+        f"{MAX_VALUE_BYTES}: split it over several keys"
+    )
+
+
 def dumps(key: object, value: object) -> bytes:
     """`value` pickled with the highest protocol; ValueError that names `key` where LMDB cannot hold it."""
     data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     if len(data) > MAX_VALUE_BYTES:
-        raise ValueError(
-            f"the value of key {shown(key)} is {len(data)} bytes when pickled; LMDB stores at most "
-            f"{MAX_VALUE_BYTES}: split it over several keys"
-        )
+        raise too_large(key, data)
     return data
 
 
@@ -115,14 +120,23 @@ class KeyCodec:
             "shorten it, or store under a digest of it"
         )
 
-    def pickled(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
-        """The changes that store `pairs`; raises what `encode_to_store` and `dumps` do."""
+    def pickle_into(self, changes: dict[bytes, bytes], pairs: Iterable[tuple[Any, Any]], limit: int) -> None:
+        """Add the changes that store `pairs` to `changes`, until their values have `limit` bytes.
+
+        Raises what `encode_to_store` and `dumps` do, and leaves what came before in `changes`.
+        """
         encode, plain = self.encode_to_store, self.plain
-        changes: dict[bytes, bytes | None] = {}
+        pickled, protocol = pickle.dumps, pickle.HIGHEST_PROTOCOL
+        size = 0
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            changes[stored] = dumps(key, value)
-        return changes
+            data = pickled(value, protocol)
+            size += len(data)
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            changes[stored] = data
+            if size >= limit:
+                return
 
     def encode_own(self, key: Any) -> bytes | None:
         """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""

@@ -7,8 +7,10 @@ import os
 import sys
 import warnings
 from collections import deque
+from functools import partial
 from io import BytesIO
 
+from ._buffer import Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
 from ._errors import FlushError, closed, logger
@@ -21,6 +23,7 @@ class Handle(Protocol):
 
     db_path: str
     write_buffer: dict[bytes, bytes | None]
+    _accept: dict[bytes, bytes | None] | Shut
     _environment: Environment
     _codec: KeyCodec
     _is_closed: bool
@@ -42,13 +45,18 @@ def close(store: Handle, strict: bool) -> None:
         mark_closed(store)
         return
     with environment.lock:
-        if store._is_closed:
+        if store._environment is not environment:  # another thread was first
             return
         store._refuse_in_commit()
+        accept = store._accept
         try:
+            store._accept = Shut(partial(_refuse, store.db_path))  # or what came during the flush would be lost
             store._flush()
-        except Exception as error:  # an interrupt goes on up, and leaves the store open
+        except Exception as error:
             failure, pending = error, dict(store.write_buffer)
+        except BaseException:  # an interrupt goes on up, and leaves the store open
+            store._accept = accept
+            raise
         # In this order, an interrupt leaves what a second call can finish.
         release(environment, store)
         mark_closed(store)
@@ -66,16 +74,17 @@ def close(store: Handle, strict: bool) -> None:
 
 def mark_closed(store: Handle) -> None:
     """Make every further use of `store` a StoreClosedError."""
-    path = store.db_path
-
-    def refuse() -> Environment:
-        raise closed(path)
-
+    refuse = partial(_refuse, store.db_path)
+    store._accept = Shut(refuse)
     store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
     store._spare.clear()
     store._is_closed = True
+
+
+def _refuse(path: str) -> Environment:
+    raise closed(path)
 
 
 def leave(store: Handle, failed: bool) -> None:

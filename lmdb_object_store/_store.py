@@ -6,13 +6,14 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
 from io import BytesIO
 from itertools import chain
 
 import lmdb
 
 from . import _lifecycle, _reads, _scan
-from ._buffer import BufferMixin
+from ._buffer import MISSING, BufferMixin, Shut
 from ._codec import EMPTY, KeyCodec, dumps, loads
 from ._environment import Detached, Environment
 from ._errors import KeyNotFoundError, check_limit, closed, shown
@@ -29,7 +30,9 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
-MISSING: Any = object()
+# `update` pickles so many bytes ahead of what is staged, if it is given one of these: they do not look at the store.
+_AHEAD_BYTES = 1 << 17
+_READ_AHEAD = (dict, list, tuple)
 
 # What a pickled store carries besides the limits of its buffer.
 _CARRIED = (
@@ -101,6 +104,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
             self._plain = self._codec.plain
             self._is_closed = False
+            self._accept = Shut(partial(_refuse_readonly, self.db_path)) if self._readonly else self.write_buffer
             self._environment = environment
         except BaseException:
             release(environment, self)
@@ -253,22 +257,12 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             self.flush()
         return (self._fetch if flush is None else self._find)(stored) is not None
 
-    def put(self, key: K, obj: V) -> None:
-        """Store `obj` under `key`, in memory until the next flush.
+    if TYPE_CHECKING:
 
-        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
-        then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
-        """
-        if type(key) is bytes and 0 < len(key) <= self._plain:  # type: ignore[arg-type]
-            stored: bytes = key  # type: ignore[assignment]
-        else:
-            stored = self._codec.encode_to_store(key)
-        data = dumps(key, obj)
-        if self._is_closed or self._readonly:
-            self._check_writable()
-        self._stage(stored, data)
-
-    __setitem__ = put
+        def put(self, key: K, obj: V) -> None: ...
+        def __setitem__(self, key: K, obj: V) -> None: ...
+    else:
+        __setitem__ = BufferMixin.put
 
     def __delitem__(self, key: K) -> None:
         stored = self._codec.encode(key)
@@ -300,8 +294,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         while (data := self._find(stored)) is not None:
             value = self._load(stored, data)
             with self._environment.lock:
-                if self._find(stored) == data:
-                    self._stage_removal(stored, data)
+                if self._swap(stored, data, None):
                     return value
         if default is MISSING:
             raise KeyNotFoundError(key)
@@ -314,10 +307,15 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             stored, data = row
             value = self._load(stored, data)
             with self._environment.lock:
-                if self._end_row(last) == row:
-                    self._stage_removal(stored, data)
+                if self._end_row(last) == row and self._swap(stored, data, None):
                     return self._codec.decode(stored), value
         raise KeyError("popitem(): the store is empty")
+
+    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        """Stage `new` (None deletes) if the row of `stored` still is `old` (None: absent); whether. Needs the lock."""
+        pending = self.write_buffer.get(stored, MISSING)
+        found = _reads.lookup(self._environment, stored) if pending is MISSING else pending
+        return found == old and self._replace(stored, pending, old, new)
 
     def _end_row(self, last: bool) -> tuple[bytes, bytes] | None:
         for stored in chain.from_iterable(self._pages(reverse=last, values=False, first=1)):
@@ -334,13 +332,11 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         """The value of `key`; `default` is stored first if there is none. Never flushes first."""
         stored = self._codec.encode_to_store(key)
         self._check_writable()
-        data = self._find(stored)
-        if data is None:
-            new = dumps(key, default)
+        new: bytes | None = None
+        while (data := self._find(stored)) is None:
+            new = new or dumps(key, default)
             with self._environment.lock:
-                data = self._find(stored)
-                if data is None:
-                    self._stage(stored, new)
+                if self._swap(stored, None, new):
                     return default
         return self._load(stored, data)
 
@@ -401,7 +397,8 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
-        changes = self._codec.pickled(pairs)
+        changes: dict[bytes, bytes] = {}
+        self._codec.pickle_into(changes, pairs, sys.maxsize)
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
@@ -421,12 +418,25 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             self._check_writable()  # where there is nothing to store, too
             if len(others) > 1:
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
-            encode, plain = self._codec.encode_to_store, self._plain
-            stage, at_any_count = self._stage, sys.maxsize
-            for key, value in chain(*map(_pairs, others), more.items()):
-                stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-                stage(stored, dumps(key, value), at_any_count)
+            for other in (*others, more):
+                pairs = iter(_pairs(other))
+                if type(other) in _READ_AHEAD:
+                    while self._update_from(pairs):
+                        pass
+                else:  # what makes the pairs may look at the store, where it finds those before
+                    for key, value in pairs:
+                        self._stage(self._codec.encode_to_store(key), dumps(key, value), sys.maxsize)
             self._flush_if_full()
+
+        def _update_from(self, pairs):
+            """Stage some more of `pairs`; whether there were any."""
+            changes = {}
+            try:
+                self._codec.pickle_into(changes, pairs, _AHEAD_BYTES)
+            finally:
+                if changes:
+                    self._stage_many(changes)
+            return bool(changes)
 
     def clear(self) -> None:
         """Delete everything, pending changes included, in one transaction."""
@@ -434,7 +444,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         with self._environment.lock:
             self._refuse_in_commit()
             self._environment.close_orphans()
-            self._commit_and_clear(empty_first=True)
+            self._commit_pending(empty_first=True)
 
     def flush(self) -> None:
         """Commit what is pending, in one transaction. lmdb.Error where that fails: then all of it stays pending."""
@@ -447,7 +457,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         if self._is_closed:
             raise closed(self.db_path)
         if self._readonly:
-            raise lmdb.ReadonlyError(f"the store at {self.db_path} is open read-only")
+            _refuse_readonly(self.db_path)
 
     # -- the whole
 
@@ -560,6 +570,10 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
 
     def __del__(self) -> None:
         _lifecycle.collect(self)
+
+
+def _refuse_readonly(path: str) -> None:
+    raise lmdb.ReadonlyError(f"the store at {path} is open read-only")
 
 
 def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Mapping
 from threading import RLock
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from lmdb_object_store._buffer import BufferMixin
-from lmdb_object_store._errors import StoreClosedError
+from lmdb_object_store._buffer import MISSING, BufferMixin, Shut
+from lmdb_object_store._errors import StoreClosedError, closed
 
 Rows = dict[bytes, bytes]
 Change = tuple[bytes, bytes | None]
+Changes = dict[bytes, bytes | None]
 Step = Callable[[], None]
 
 
@@ -44,6 +46,11 @@ def apply(rows: Rows, changes: Mapping[bytes, bytes | None]) -> Rows:
     return {key: data for key, data in merged.items() if data is not None}
 
 
+def fresh(data: bytes | None) -> bytes | None:
+    """`data` as an object of its own, as each pickle is."""
+    return None if data is None else bytes(bytearray(data))
+
+
 def weigh(changes: Mapping[bytes, bytes | None]) -> int:
     """Bytes of keys and values that wait."""
     return sum(len(key) + len(data or b"") for key, data in changes.items())
@@ -55,9 +62,10 @@ class Host(BufferMixin):
     def __init__(self, batch_size: int = 1000, batch_bytes: int = 1 << 20, *, autoflush: bool = True) -> None:
         self.autoflush_on_read = autoflush
         self.db_path = "nowhere"
-        self._is_closed = False
         self.world = SimpleNamespace(lock=RLock(), busy=False, close_orphans=nothing)
         self._environment: Any = self.world
+        self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
+        self._plain = 510
         self.file: Rows = {}
         self.committing = False
         self.commits = 0
@@ -83,7 +91,7 @@ class Host(BufferMixin):
 # -- whatever happens, by a machine
 
 keys = st.sampled_from([b"a", b"b", b"c", b"dd"])
-values = st.none() | st.binary(min_size=1, max_size=4)
+values = st.none() | st.binary(min_size=2, max_size=4)
 writes = st.lists(st.tuples(keys, values), max_size=2)
 ends = st.none() | st.none() | st.sampled_from([lmdb.DiskError("full"), OSError("gone"), Interrupt()])
 
@@ -100,7 +108,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.host = Host(batch_size, batch_bytes)
         self.buffer = self.host.write_buffer
         self.content: Rows = {}
-        self.meanwhile: dict[bytes, bytes | None] = {}
+        self.meanwhile: Changes = {}
 
     @rule(early=writes, first_end=ends, late=writes, last_end=ends)
     def plan(
@@ -113,8 +121,9 @@ class BufferMachine(RuleBasedStateMachine):
     def step(self, changes: list[Change], error: BaseException | None) -> Step:
         def handle() -> None:
             for key, data in changes:
-                self.host._stage(key, data)
-                self.meanwhile[key] = data
+                new = fresh(data)
+                self.host._stage(key, new)
+                self.meanwhile[key] = new
             if error is not None:
                 raise error
 
@@ -128,42 +137,99 @@ class BufferMachine(RuleBasedStateMachine):
             return error
         return None
 
+    def left_of(self, pending: Changes) -> Changes:
+        """What waits after `pending` was committed: what came meanwhile, but for what the file knows already."""
+        return {
+            key: data for key, data in self.meanwhile.items() if data is not None or pending.get(key, b"") is not None
+        }
+
+    def staged(self, call: Step, changes: Changes, full: Callable[[Changes], bool]) -> None:
+        """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer."""
+        pending, commits = {**self.buffer, **changes}, self.host.commits
+        error = self.outcome(call)
+        self.content = apply(apply(self.content, changes), self.meanwhile)
+        assert self.host.commits == commits + full(pending)
+        if full(pending) and error is None:
+            assert self.buffer == self.left_of(pending)
+
+    def many(self, pending: Changes) -> bool:
+        assert self.host.batch_size
+        return len(pending) >= self.host.batch_size
+
+    def heavy(self, pending: Changes) -> bool:
+        return weigh(pending) >= self.host.batch_bytes
+
     @rule(key=keys, data=values)
     def stage(self, key: bytes, data: bytes | None) -> None:
-        """A change is accepted, and sets off a flush exactly where the buffer is full."""
-        pending, commits = {**self.buffer, key: data}, self.host.commits
-        assert self.host.batch_size
-        full = len(pending) >= self.host.batch_size or weigh(pending) >= self.host.batch_bytes
-        error = self.outcome(lambda: self.host._stage(key, data))
-        self.content = apply(apply(self.content, {key: data}), self.meanwhile)
-        assert self.host.commits == commits + full
-        if full and error is None:
-            assert self.buffer == self.meanwhile
+        """A change is accepted."""
+        self.staged(lambda: self.host._stage(key, fresh(data)), {key: data}, lambda p: self.many(p) or self.heavy(p))
+
+    @rule(key=keys, data=values)
+    def stage_at_any_count(self, key: bytes, data: bytes | None) -> None:
+        """A change is accepted, and the number of keys does not count."""
+        self.staged(lambda: self.host._stage(key, data, 1 << 60), {key: data}, self.heavy)
+
+    @rule(changes=st.dictionaries(keys, values.filter(bool), min_size=1))
+    def stage_many(self, changes: Rows) -> None:
+        """Changes are accepted together, and the number of keys does not count."""
+        self.staged(lambda: self.host._stage_many(changes), dict(changes), self.heavy)
+
+    @rule(key=keys, value=st.integers(0, 300), text=st.booleans())
+    def put(self, key: bytes, value: int, text: bool) -> None:
+        """A value is pickled and accepted, by its stored key or another."""
+        changes: Changes = {key: pickle.dumps(value, pickle.HIGHEST_PROTOCOL)}
+        given = key.decode() if text else key
+        self.staged(lambda: self.host.put(given, value), changes, lambda p: self.many(p) or self.heavy(p))
+
+    @rule(key=keys, data=values.filter(bool))
+    def fill(self, key: bytes, data: bytes) -> None:
+        """A row is staged where there is none, and not where there is one."""
+        pending = self.buffer.get(key, MISSING)
+        if key in self.content or (pending is MISSING and key in self.host.file):
+            return
+        self.staged(
+            lambda: self.told(self.host._replace(key, pending, None, data)),
+            {key: data},
+            lambda p: self.many(p) or self.heavy(p),
+        )
+
+    def told(self, answer: bool) -> None:
+        assert answer
+
+    @rule(key=keys, pending=values, data=values)
+    def replace_what_has_changed(self, key: bytes, pending: bytes | None, data: bytes | None) -> None:
+        """Nothing is staged over a change that is not the expected one."""
+        if (pending is None and self.buffer.get(key, b"") is None) or key not in self.buffer:
+            pending = b"another"
+        before = dict(self.buffer)
+        assert not self.host._replace(key, pending, None, data)
+        assert self.buffer == before
 
     @rule(key=keys)
     def remove(self, key: bytes) -> None:
         """A removal that raises leaves the row where it was."""
         if (data := self.content.get(key)) is None:
             return
-        error = self.outcome(lambda: self.host._stage_removal(key, data))
+        pending = self.buffer.get(key, MISSING)
+        error = self.outcome(lambda: self.told(self.host._replace(key, pending, data, None)))
         removed = self.content if error is not None else apply(self.content, {key: None})
         self.content = apply(removed, self.meanwhile)
 
     @rule()
     def flush(self) -> None:
         """A flush that returns has put into the file all that was pending as it began."""
-        before = self.content
+        before, pending = self.content, dict(self.buffer)
         error = self.outcome(self.host._flush)
         self.content = apply(before, self.meanwhile)
         if error is None:
             assert self.host.file == before
-            assert self.buffer == self.meanwhile
+            assert self.buffer == self.left_of(pending)
 
     @rule()
     def clear(self) -> None:
         """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can."""
         pending, file = dict(self.buffer), self.host.file
-        error = self.outcome(lambda: self.host._commit_and_clear(empty_first=True))
+        error = self.outcome(lambda: self.host._commit_pending(empty_first=True))
         kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
         self.content = apply(kept, self.meanwhile)
 
@@ -235,11 +301,12 @@ def test_a_key_written_again_in_its_own_commit_stays_pending(host: Host, data: b
 
 
 def test_the_same_value_written_again_in_its_own_commit_stays_pending(host: Host) -> None:
-    """Even a change equal to the one being committed is a new one."""
-    host._stage(b"a", b"1")
-    host.after = lambda: host._stage(b"a", b"1")
+    """Even a change equal to the one being committed is a new one: another process may have written in between."""
+    first, second = pickle.dumps("same"), pickle.dumps("same")
+    host._stage(b"a", first)
+    host.after = lambda: host._stage(b"a", second)
     host._flush()
-    assert host.write_buffer == {b"a": b"1"}
+    assert host.write_buffer == {b"a": second}
 
 
 @pytest.mark.parametrize("data", [b"new", None])
@@ -254,7 +321,7 @@ def test_a_removal_that_fails_does_not_undo_a_handlers_write(data: bytes | None)
 
     host.before = write_and_fail
     with pytest.raises(lmdb.DiskError):
-        host._stage_removal(b"a", b"old")
+        host._replace(b"a", MISSING, b"old", None)
     assert host.write_buffer == {b"a": data}
 
 
@@ -304,10 +371,20 @@ def test_without_autoflush_reads_do_not_flush() -> None:
 
 
 def test_a_closed_host_accepts_nothing(host: Host) -> None:
-    """A change after the close is a StoreClosedError, and does not look accepted."""
-    host._is_closed = True
-    with pytest.raises(StoreClosedError, match="nowhere is closed"):
-        host._stage(b"a", b"1")
+    """A change after the close is an error, whichever way it comes, and does not look accepted."""
+
+    def refuse() -> None:
+        raise closed("nowhere")
+
+    host._accept = Shut(refuse)
+    for call in (
+        lambda: host._stage(b"a", b"1"),
+        lambda: host._stage_many({b"a": b"1"}),
+        lambda: host.put(b"a", 1),
+        lambda: host._replace(b"a", MISSING, None, b"1"),
+    ):
+        with pytest.raises(StoreClosedError, match="nowhere is closed"):
+            call()
     assert host.write_buffer == {}
 
 

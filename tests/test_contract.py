@@ -17,7 +17,7 @@ import pytest
 from conftest import OpenStore
 
 import lmdb_object_store
-from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError, _codec, _resize
+from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError, _buffer, _codec, _resize
 from lmdb_object_store._buffer import BufferMixin
 from lmdb_object_store._resize import ResizeMixin
 
@@ -789,7 +789,8 @@ def test_the_reserved_key(store: Store) -> None:
 
 def test_values_that_are_too_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that LMDB cannot hold is a ValueError at the call, and changes nothing."""
-    monkeypatch.setattr(_codec, "MAX_VALUE_BYTES", 1000)
+    for module in (_codec, _buffer):
+        monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)
     for write in (store.put, store.__setitem__, store.setdefault):
         with pytest.raises(ValueError, match=r"'a'.*1000"):
             write("a", bytes(1000))

@@ -1,0 +1,231 @@
+"""Writes that take no lock, beside threads that flush, close, take and fill the same rows: none is lost, none undone."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OpenStore
+from support import at_checkpoint, contents, frequent_switches, in_thread, looping, together
+
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer import ONE_STEP
+
+Store = LmdbObjectStore[Any, Any]
+
+pytestmark = pytest.mark.skipif(not ONE_STEP, reason="this interpreter stages under the lock")
+
+
+def at_each_point(directory: Path, round_: Callable[[Store, int], bool]) -> None:
+    """`round_(store, number)` for a new store and each number, until it says that it got no further."""
+    for number in itertools.count():
+        with LmdbObjectStore[Any, Any](directory / str(number), key_encoding="utf-8") as store:
+            if not round_(store, number):
+                break
+    assert number > 5
+
+
+def test_another_thread_flushes_at_any_point_of_a_write(tmp_path: Path) -> None:
+    """What is written as another thread flushes is pending or in the file."""
+
+    def round_(store: Store, number: int) -> bool:
+        store["before"] = 0
+        reached = at_checkpoint(number, lambda: in_thread(store.flush), lambda: store.put("k", "new"))
+        assert store["k"] == "new"
+        store.close()
+        assert contents(store.db_path) == {"before": 0, "k": "new"}
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_closes_at_any_point_of_a_write(tmp_path: Path) -> None:
+    """What is written as another thread closes the store is in the file, or the writer hears of it."""
+
+    def round_(store: Store, number: int) -> bool:
+        told = False
+
+        def write() -> None:
+            nonlocal told
+            try:
+                store.put("k", "new")
+            except StoreClosedError:
+                told = True
+
+        reached = at_checkpoint(number, lambda: in_thread(store.close), write)
+        store.close()
+        assert told or contents(store.db_path) == {"k": "new"}
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_takes_the_row_at_any_point_of_a_write(tmp_path: Path) -> None:
+    """A `pop` beside a write has the old value, and the new one is there; or it has the new one."""
+
+    def round_(store: Store, number: int) -> bool:
+        taken: list[Any] = []
+        store.put_many({"k": "old"})
+        reached = at_checkpoint(
+            number, lambda: in_thread(lambda: taken.append(store.pop("k"))), lambda: store.put("k", "new")
+        )
+        assert (taken, store.get("k")) in ([([], "new")] if not reached else [(["old"], "new"), (["new"], None)])
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def unless_pending(store: Store, key: str, value: object) -> Callable[[], object]:
+    """Another thread's write, left out where the key is pending: then it waits for the lock, which is held here."""
+    return lambda: key.encode() in store.write_buffer or in_thread(lambda: store.put(key, value))
+
+
+def test_another_thread_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
+    """What is written in the midst of a flush stays, under new keys and under those that it commits."""
+
+    def round_(store: Store, number: int) -> bool:
+        written: list[str] = []
+
+        def write() -> None:
+            for key in ("a", "b", "new"):
+                if key.encode() not in store.write_buffer:
+                    in_thread(lambda key=key: store.put(key, "new"))  # type: ignore[misc]
+                    written.append(key)
+
+        store.update(a="old", b="old")
+        reached = at_checkpoint(number, write, store.flush)
+        assert dict(store) == {"a": "old", "b": "old"} | dict.fromkeys(written, "new")
+        store.close()
+        assert contents(store.db_path) == {"a": "old", "b": "old"} | dict.fromkeys(written, "new")
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
+    """What a handler writes in the midst of its thread's flush stays, and is never out of sight."""
+
+    def round_(store: Store, number: int) -> bool:
+        seen: list[Any] = []
+
+        def handler() -> None:
+            store.update({"a": "new", "c": "new"})
+            del store["b"]
+
+        def look() -> None:
+            in_thread(lambda: seen.append((store.get("a"), store.get("b"), store.get("c"))))
+
+        store.autoflush_on_read = False
+        store.update(a="old", b="old")
+        reached = at_checkpoint(number, handler, store.flush)
+        if reached:
+            at_checkpoint(0, look, store.flush, times=1 << 30)
+            assert set(seen) == {("new", None, "new")}
+            store.close()
+            assert contents(store.db_path) == {"a": "new", "c": "new"}
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+@pytest.mark.parametrize("last", ["pop", "popitem"])
+def test_another_thread_writes_at_any_point_of_a_removal(tmp_path: Path, last: str) -> None:
+    """What is written as the row is taken is what was taken, or is there."""
+
+    def round_(store: Store, number: int) -> bool:
+        store.put_many({"k": "old"})
+        taken: list[Any] = []
+        take = (lambda: store.pop("k")) if last == "pop" else (lambda: store.popitem()[1])
+        reached = at_checkpoint(number, unless_pending(store, "k", "new"), lambda: taken.append(take()))
+        assert taken == ["old"] if "k" in store or not reached else ["new"]
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_writes_at_any_point_of_setdefault(tmp_path: Path) -> None:
+    """What is written as a default is filled in is what `setdefault` returns, or replaces the default."""
+
+    def round_(store: Store, number: int) -> bool:
+        found: list[Any] = []
+        reached = at_checkpoint(
+            number, unless_pending(store, "k", "new"), lambda: found.append(store.setdefault("k", "default"))
+        )
+        assert store["k"] == "new" or found == ["default"]
+        assert found in (["default"], ["new"])
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_writes_at_any_point_of_close(tmp_path: Path) -> None:
+    """What is accepted while the store closes is in the file."""
+
+    def round_(store: Store, number: int) -> bool:
+        accepted: dict[str, str] = {"before": "old"}
+
+        def write() -> None:
+            try:
+                store.put("k", "new")
+            except StoreClosedError:
+                return
+            accepted["k"] = "new"
+
+        store["before"] = "old"
+        reached = at_checkpoint(number, lambda: in_thread(write), store.close)
+        assert contents(store.db_path) == accepted
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_many_writers_beside_flushes(open_store: OpenStore) -> None:
+    """Each of many writes by several threads is there, whoever flushes meanwhile."""
+    store = open_store(7, autoflush_on_read=False)
+
+    def writer(name: str) -> None:
+        for number in range(1500):
+            store[f"{name}{number}"] = number
+
+    with frequent_switches(), looping(store.flush):
+        together(*(lambda name=name: writer(name) for name in "abc"))  # type: ignore[misc]
+    assert store == {f"{name}{number}": number for name in "abc" for number in range(1500)}
+
+
+def test_rows_written_taken_and_filled_at_once(open_store: OpenStore) -> None:
+    """Of all values that are written to a few keys none is taken twice, and the last of each key is taken or there."""
+    store = open_store(5, autoflush_on_read=False)
+    taken: list[tuple[str, int]] = []
+    written = threading.Event()
+
+    def writer(keys: str) -> None:
+        for number in range(1500):
+            for key in keys:
+                store[key] = (key, number)
+
+    def taker(keys: str) -> None:
+        while not written.is_set():
+            for key in keys:
+                if (value := store.pop(key, None)) is not None:
+                    taken.append(value)
+
+    def filler() -> None:
+        for number in itertools.count(10_000):
+            if written.is_set():
+                break
+            for key in "abc":
+                store.setdefault(key, (key, number))
+
+    def writers() -> None:
+        together(lambda: writer("ab"), lambda: writer("c"))
+        written.set()
+
+    with frequent_switches():
+        together(writers, lambda: taker("abc"), lambda: taker("cba"), filler)
+    there = list(store.values())
+    assert len(set(taken + there)) == len(taken) + len(there)
+    assert {(key, 1499) for key in "abc"} <= set(taken + there)
