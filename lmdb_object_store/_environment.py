@@ -50,20 +50,21 @@ class Tenant(Protocol):
 class Environment:
     """An open file and the stores that live on it (see _registry for how they come together).
 
-    `begin` starts a read transaction. It is the gate: LMDB's own method while the map stays where it is,
-    a method that waits for `lock` while it may move, one that raises after the close.
+    `begin` starts a read transaction, `stat` tells what LMDB's does. They are the gate: LMDB's own methods while the
+    map stays where it is, methods that wait for `lock` while it may move, and that raise after the close.
     `lock` is held by whoever writes, moves the map, opens or closes. `busy` says that its holder is in the
     midst of a commit, to code that a signal or the garbage collector runs there in the same thread.
     """
 
     begin: Begin
+    stat: Callable[[], Any]
     lock: threading.RLock
 
     def __init__(self, path: str, options: Options) -> None:
         self.path = path
         self.options = {"max_readers": MAX_READERS, **options}
         self.lock = threading.RLock()
-        self.begin = self._begin_under_lock
+        self.shut()
         self.busy = False
         self.closed = False
         # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
@@ -82,6 +83,10 @@ class Environment:
         with self.lock:
             return self.handle().begin(**options)
 
+    def _stat_under_lock(self) -> Any:
+        with self.lock:
+            return self.handle().stat()
+
     def shut(self) -> None:
         """Make new reads wait for the lock, which the caller holds.
 
@@ -89,11 +94,13 @@ class Environment:
         would keep it waiting for ever. A map that moves under them would cost each an error.
         """
         self.begin = self._begin_under_lock
+        self.stat = self._stat_under_lock
 
     def unshut(self) -> None:
         """Let reads go straight to LMDB again."""
         if self._handle is not None:
             self.begin = self._handle.begin
+            self.stat = self._handle.stat
 
     def repeat(self, read: Callable[[Begin], T]) -> T:
         """`read(begin)` again under the lock, where nothing can move the map: its errors are real ones.

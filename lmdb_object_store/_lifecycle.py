@@ -6,9 +6,7 @@ import atexit
 import os
 import sys
 import warnings
-from collections import deque
 from functools import partial
-from io import BytesIO
 
 from ._buffer import Shut
 from ._codec import KeyCodec
@@ -28,7 +26,6 @@ class Handle(Protocol):
     _codec: KeyCodec
     _is_closed: bool
     _failure_told: bool | None
-    _spare: deque[BytesIO]
 
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
@@ -79,7 +76,6 @@ def mark_closed(store: Handle) -> None:
     store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
-    store._spare.clear()
     store._is_closed = True
 
 

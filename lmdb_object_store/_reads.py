@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from io import BytesIO
 from itertools import islice
+from operator import getitem
 
 import lmdb
 
+from . import _large
 from ._environment import Begin, Environment, T, fresh
 from ._errors import StoreClosedError
+from ._large import LARGE
 from ._scan import Page
 from ._typing import TYPE_CHECKING, Any
 
@@ -25,13 +27,7 @@ if TYPE_CHECKING:
 
 MISSING: Any = object()
 
-# Values of so many bytes are read by way of a buffer that is used again: from LARGE on memory for each anew is slower,
-# and beyond LARGEST the buffer would keep more than it saves. So many buffers are kept at most, one a reading thread.
-LARGE = 1 << 16
-LARGEST = 1 << 24
-MAX_SPARE = 4
-
-# Whether `copy_into` is a single step of the interpreter: with CPython's global lock, and from 3.12 on, where the
+# Whether `cut` is a single step of the interpreter: with CPython's global lock, and from 3.12 on, where the
 # garbage collector, and with it user code, does not run as an object is made, but between byte codes alone.
 _COPIES_AT_ONCE = (
     sys.implementation.name == "cpython"
@@ -62,25 +58,29 @@ def lookup(environment: Environment, key: bytes) -> bytes | None:
         return environment.repeat(lambda begin: begin().get(key))
 
 
-def copy_into(buffer: BytesIO, environment: Environment, key: bytes) -> int:
-    """Write the value stored under `key` over the beginning of `buffer`; its size in bytes, 0 where there is none.
+def lookup_large(environment: Environment, key: bytes) -> tuple[bytes | bytearray | None, list[Any]]:
+    """The value stored under `key` in the parts of `_large.parts`, each copied once; None where there is none."""
+    data, strings = _read(environment, lambda begin: _parts(begin, key))
+    return (data, strings) if data else (lookup(environment, key), [])
 
-    LMDB's memory is valid until the map moves or its transaction ends. It is copied within the one call of `next`:
+
+def _parts(begin: Begin, key: bytes) -> tuple[bytes | bytearray, list[Any]]:
+    """LMDB's memory is valid until the map moves or the transaction ends. It is copied within the one call of `next`:
     CPython switches threads, and runs signal handlers and finalisers, between byte codes, of which there is none
     between LMDB's answer and the copy, and py-lmdb counts the look-up itself as under way until it holds the GIL.
     """
-    buffer.seek(0)
-    if not _COPIES_AT_ONCE:
-        return buffer.write(lookup(environment, key) or b"")
-    try:
-        return next(map(buffer.write, map(environment.begin(buffers=True).get, (key,), (b"",))))
-    except lmdb.Error:
-        return buffer.write(lookup(environment, key) or b"")
+    get = begin(buffers=True).get
+
+    def cut(make: type, start: int, stop: int | None, *arguments: str) -> Any:
+        views = map(getitem, map(get, (key,), (b"",)), (slice(start, stop),))
+        return next(map(make, views, *[(argument,) for argument in arguments]))
+
+    return _large.parts(cut)
 
 
 def is_large(size: int) -> bool:
-    """Whether a value of `size` bytes is better read by `copy_into` than by `lookup`."""
-    return _COPIES_AT_ONCE and LARGE <= size <= LARGEST
+    """Whether a value of `size` bytes is better read by `lookup_large` than by `lookup`."""
+    return _COPIES_AT_ONCE and size >= LARGE
 
 
 def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | None]:

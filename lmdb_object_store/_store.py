@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
-from io import BytesIO
 from itertools import chain
 
 import lmdb
@@ -17,7 +15,7 @@ from ._buffer import MISSING, BufferMixin, Shut
 from ._codec import EMPTY, KeyCodec, dumps, loads
 from ._environment import Detached, Environment
 from ._errors import KeyNotFoundError, check_limit, closed, shown
-from ._reads import LARGE
+from ._large import LARGE
 from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -94,15 +92,16 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
         self._plain = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
-        # Whether the value that was read last was large, and so is read through a buffer the next time.
+        # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
-        self._spare: deque[BytesIO] = deque(maxlen=_reads.MAX_SPARE)
+        # Keys of up to this many bytes are read the short way: none where a large value is expected.
+        self._short = 0
 
     def _attach(self) -> Environment:
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
         try:
             self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
-            self._plain = self._codec.plain
+            self._plain = self._short = self._codec.plain
             self._is_closed = False
             self._accept = Shut(partial(_refuse_readonly, self.db_path)) if self._readonly else self.write_buffer
             self._environment = environment
@@ -166,42 +165,41 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             data = _reads.lookup(self._environment, stored)
         if data is None:
             return default
-        self._large = _reads.is_large(len(data))
+        self._expect(len(data))
         return self._load(stored, data)
 
     def _large_value(self, stored: bytes, default: Any) -> Any:
-        # By way of a buffer that is used again and again: memory for so much is slow to get anew for each value.
-        try:
-            buffer = self._spare.pop()
-        except IndexError:
-            buffer = BytesIO()
-        size = _reads.copy_into(buffer, self._environment, stored)
-        if not size:
+        data, strings = _reads.lookup_large(self._environment, stored)
+        if data is None:
             return default
-        data = buffer.getbuffer()[:size]
-        value = self._load(stored, data)
-        data.release()
-        self._large = _reads.is_large(size)
-        if self._large:
-            self._spare.append(buffer)
-        return value
+        self._expect(len(data) + sum(map(len, strings)))
+        return self._load(stored, data, strings)
 
-    def _load(self, stored: bytes, data: bytes | memoryview) -> V:
+    def _expect(self, size: int) -> None:
+        # The next value is expected to be as large as this one, of `size` bytes.
+        self._large = _reads.is_large(size)
+        self._short = 0 if self._large else self._plain
+
+    def _load(self, stored: bytes, data: bytes | bytearray, strings: Iterable[Any] = ()) -> V:
         try:
-            value: V = loads(data)
+            value: V = loads(data, buffers=strings)
         except Exception as error:
             raise self._unreadable(stored, data, error) from error
         return value
 
-    def _unreadable(self, stored: bytes, data: bytes | memoryview, error: Exception) -> RuntimeError:
+    def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
         where = "buffered" if self.write_buffer.get(stored) is data else "DB"
         return RuntimeError(f"Failed to unpickle {where} key {shown(self._codec.to_bytes(stored))}: {error}")
 
-    # `[]`, `get` and `in` each have the common case written out, a short key of bytes with nothing pending: a call
+    # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
     # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.
 
     def __getitem__(self, key: K) -> V:
-        if self._large or self.write_buffer or type(key) is not bytes or len(key) > self._plain:  # type: ignore[arg-type]
+        if (
+            type(key) is not bytes
+            or len(key) > self._short  # type: ignore[arg-type]
+            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+        ):
             value = self._value(self._codec.encode(key), MISSING)
         else:
             try:
@@ -212,7 +210,7 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
                 if data is None:
                     raise KeyNotFoundError(key)
                 if len(data) >= LARGE:
-                    self._large = _reads.is_large(len(data))
+                    self._expect(len(data))
                 try:
                     return loads(data)  # type: ignore[no-any-return]
                 except Exception as error:
@@ -227,7 +225,11 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     def get(self, key: K, default: V | D) -> V | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
         """The value of `key`, or `default`. RuntimeError, its cause chained, if the value cannot be unpickled."""
-        if self._large or self.write_buffer or type(key) is not bytes or len(key) > self._plain:
+        if (
+            type(key) is not bytes
+            or len(key) > self._short
+            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+        ):
             return self._value(self._codec.encode(key), default)
         try:
             data = self._environment.begin().get(key)
@@ -236,14 +238,14 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         if data is None:
             return default
         if len(data) >= LARGE:
-            self._large = _reads.is_large(len(data))
+            self._expect(len(data))
         try:
             return loads(data)
         except Exception as error:
             raise self._unreadable(key, data, error) from error
 
     def __contains__(self, key: Any) -> bool:
-        if not self.write_buffer and type(key) is bytes and len(key) <= self._plain:
+        if type(key) is bytes and len(key) <= self._plain and key not in self.write_buffer:
             try:
                 return self._environment.begin().get(key) is not None
             except lmdb.Error:
@@ -496,7 +498,8 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
     def __len__(self) -> int:
         if not self.write_buffer:
             try:
-                return self._environment.begin().stat()["entries"]
+                entries: int = self._environment.stat()["entries"]
+                return entries
             except lmdb.Error:
                 pass
         self._flush_before_read()

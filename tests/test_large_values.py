@@ -1,26 +1,31 @@
-"""Values of 64 KiB and more, which are copied out of LMDB's map into a buffer that is used again and again."""
+"""Values of 64 KiB and more, the large strings of which are copied out of LMDB's map one by one."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
+import pickle
+import pickletools
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from conftest import OpenStore
+from hypothesis import given
+from hypothesis import strategies as st
 from support import Interrupt, at_checkpoint, frequent_switches, in_child, interrupt, looping, run_script, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _reads
+from lmdb_object_store._large import LARGE, parts
 
 Store = LmdbObjectStore[Any, Any]
-LARGE, LARGEST = _reads.LARGE, _reads.LARGEST
-
-buffered = pytest.mark.skipif(not _reads._COPIES_AT_ONCE, reason="this interpreter reads every value as bytes")
+in_parts = pytest.mark.skipif(not _reads._COPIES_AT_ONCE, reason="this interpreter reads every value as bytes")
 
 
 def large(seed: int, size: int = 2 * LARGE) -> bytes:
@@ -40,28 +45,71 @@ def check(store: Store, i: int) -> None:
     assert store[f"k{i}"] == large(i, LARGE * (1 + i % 4))
 
 
-@buffered
-def test_the_second_large_value_is_read_through_the_buffer(open_store: OpenStore) -> None:
-    """A large value makes the store expect the next to be large; a small one, or a huge one, ends that."""
-    store = filled(open_store)
-    store.put_many({"small": 1, "huge": bytes(LARGEST + 1)})
-    assert (store._large, len(store._spare)) == (False, 0)
-    check(store, 0)
-    assert (store._large, len(store._spare)) == (True, 0)
-    check(store, 1)
-    assert (store._large, len(store._spare)) == (True, 1)
-    check(store, 2)
-    assert (store._large, len(store._spare)) == (True, 1)
-    assert store["small"] == 1
-    assert store._large is False
-    check(store, 3)
-    assert store["huge"] == bytes(LARGEST + 1)
-    assert store._large is False
+@in_parts
+@pytest.mark.parametrize("key_encoding", ["utf-8", None])
+def test_a_large_value_is_expected_after_a_large_one(open_store: OpenStore, key_encoding: str | None) -> None:
+    """After a large value the next is read in parts, after a small one it is not, by text keys and by bytes."""
+    store = open_store(key_encoding=key_encoding)
+    store.put_many({b"small": 1, b"large": large(1), b"list": list(range(70_000))})
+    given = [key if key_encoding is None else key.decode() for key in (b"small", b"large", b"list")]
+    for expected, key in ((False, 1), (True, 1), (True, 2), (True, 0), (False, 0)):
+        assert store._large is expected
+        with patch.object(_reads, "lookup_large", wraps=_reads.lookup_large) as in_parts:
+            assert store.get(given[key]) == (1, large(1), list(range(70_000)))[key]
+        assert in_parts.called is expected
+
+
+values = st.recursive(
+    st.sampled_from(["", "é" * LARGE, "\ud800" * LARGE, b"x" * LARGE, b"y" * (LARGE - 1), bytearray(LARGE + 1)])
+    | st.integers()
+    | st.binary(max_size=40)
+    | st.integers(1, 70_000).map(lambda size: list(range(size))),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(value=values, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL), twice=st.booleans())
+def test_parts_make_the_value_property(value: Any, protocol: int, twice: bool) -> None:
+    """The parts of any pickle make what the pickle makes, each object once; its large strings are by themselves."""
+    data = pickle.dumps([value, value] if twice else value, protocol)
+
+    def cut(make: Callable[..., Any], start: int, stop: int | None, *arguments: str) -> Any:
+        return make(memoryview(data)[start:stop], *arguments)
+
+    rest, strings = parts(cut)
+    made = pickle.loads(rest, buffers=strings)
+    assert repr(made) == repr(pickle.loads(data))
+    assert not twice or isinstance(value, int) or made[0] is made[1]
+    if protocol >= 4 and len(data) > 4096:
+        texts = [text for _, text, _ in pickletools.genops(data) if isinstance(text, (str, bytes, bytearray))]
+        assert [len(string) for string in strings] == [len(text) for text in texts if len(text) >= LARGE]
+
+
+@given(data=st.binary(max_size=20), kept=st.integers(0, 200_000))
+def test_parts_of_what_is_no_pickle_property(data: bytes, kept: int) -> None:
+    """A pickle that ends early, or is followed or begun by anything, is refused or read as pickle itself does."""
+    whole = (pickle.dumps([1, b"x" * LARGE, "y" * LARGE]) + data)[:kept] if kept else data + bytes(5000)
+
+    def cut(make: Callable[..., Any], start: int, stop: int | None, *arguments: str) -> Any:
+        return make(memoryview(whole)[start:stop], *arguments)
+
+    def outcome(load: Callable[[], Any]) -> Any:
+        try:
+            return load()
+        except Exception:
+            return "an error"
+
+    def in_parts() -> Any:
+        rest, strings = parts(cut)
+        return pickle.loads(rest, buffers=strings)
+
+    assert outcome(in_parts) == outcome(lambda: pickle.loads(whole))
 
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_what_is_read_after_a_large_value_is_as_ever(open_store: OpenStore, warm: bool) -> None:
-    """Absent keys, pending changes, empty keys and values that cannot be unpickled, with and without the buffer."""
+    """Absent keys, pending changes, empty keys and values that cannot be unpickled, after a small or a large one."""
     store = filled(open_store)
     store.put_many({"": "empty", "bad": 0})
     with store.env.begin(write=True) as txn:
@@ -98,7 +146,7 @@ def test_what_is_read_after_a_large_value_is_as_ever(open_store: OpenStore, warm
 
 
 def test_a_value_read_before_is_not_changed_by_the_next(open_store: OpenStore) -> None:
-    """No value keeps a hold on the buffer, whatever its type."""
+    """No value is kept by what was read for it, whatever its type."""
     kinds: list[Callable[[bytes], Any]] = [bytes, bytearray, bytes.hex, lambda data: [data, {"a": data}]]
     store = open_store(map_size=1 << 28)
     values = [kind(large(i)) for i, kind in enumerate(kinds * 2)]
@@ -142,7 +190,6 @@ for i in range(20):
     value = store[f"k{{i}}"]
     assert (value.number, value.pad) == (i, PAD), i
 hook = lambda number: None
-assert store._spare or not store._large
 store.close()
 """
     run_script(script, path)
@@ -294,7 +341,7 @@ def test_a_fork_at_any_point_of_a_large_read(open_store: OpenStore) -> None:
 
 
 def test_an_interrupted_large_read_leaves_the_next_right(open_store: OpenStore) -> None:
-    """An exception at any point of a read costs at most its buffer."""
+    """An exception at any point of a read leaves nothing behind, no reader's slot either."""
     store = filled(open_store)
     check(store, 0)
     for number in count():
@@ -304,20 +351,8 @@ def test_an_interrupted_large_read_leaves_the_next_right(open_store: OpenStore) 
                 break
         check(store, 3)
     assert number > 3
-    assert len(store._spare) <= _reads.MAX_SPARE
-
-
-def test_buffers_are_bounded(open_store: OpenStore) -> None:
-    """However many threads read at once, few buffers are kept."""
-    store = filled(open_store)
-    check(store, 0)
-
-    def read() -> None:
-        for i in range(12):
-            check(store, i)
-
-    together(*[read] * 16)
-    assert len(store._spare) <= _reads.MAX_SPARE
+    gc.collect()
+    assert store.env.readers().count(str(os.getpid())) <= 1
 
 
 def test_large_values_of_another_process_that_grows_the_file(path: str, open_store: OpenStore) -> None:
@@ -336,12 +371,3 @@ with LmdbObjectStore(sys.argv[1]) as store:
     check(store, 2)
     check(store, 3)
     assert len(store) == 52
-
-
-def test_nothing_is_kept_of_a_closed_store(open_store: OpenStore) -> None:
-    """Its buffers go with it."""
-    store = filled(open_store)
-    check(store, 0)
-    check(store, 1)
-    store.close()
-    assert not store._spare

@@ -663,7 +663,6 @@ AFTER_GROWTH: dict[str, Callable[[Store], object]] = {
     "get": lambda store: store.get("old"),
     "in": lambda store: "old" in store,
     "get_many": lambda store: store.get_many(["old", "none"]),
-    "len": len,
     "iter": list,
     "reversed": lambda store: list(reversed(store)),
     "items": lambda store: list(store.items()),

@@ -1,10 +1,11 @@
-"""Writes that take no lock, beside threads that flush, close, take and fill the same rows: none is lost, none undone."""
+"""Writes that take no lock, beside threads that flush, close, take and fill the same rows: none is lost or undone."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,12 @@ def test_another_thread_takes_the_row_at_any_point_of_a_write(tmp_path: Path) ->
 
 def unless_pending(store: Store, key: str, value: object) -> Callable[[], object]:
     """Another thread's write, left out where the key is pending: then it waits for the lock, which is held here."""
-    return lambda: key.encode() in store.write_buffer or in_thread(lambda: store.put(key, value))
+
+    def write() -> None:
+        if key.encode() not in store.write_buffer:
+            in_thread(lambda: store.put(key, value))
+
+    return write
 
 
 def test_another_thread_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
@@ -93,7 +99,7 @@ def test_another_thread_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
         def write() -> None:
             for key in ("a", "b", "new"):
                 if key.encode() not in store.write_buffer:
-                    in_thread(lambda key=key: store.put(key, "new"))  # type: ignore[misc]
+                    in_thread(partial(store.put, key, "new"))
                     written.append(key)
 
         store.update(a="old", b="old")
@@ -132,15 +138,18 @@ def test_a_signal_handler_writes_at_any_point_of_a_flush(tmp_path: Path) -> None
     at_each_point(tmp_path, round_)
 
 
-@pytest.mark.parametrize("last", ["pop", "popitem"])
-def test_another_thread_writes_at_any_point_of_a_removal(tmp_path: Path, last: str) -> None:
+@pytest.mark.parametrize("method", ["pop", "popitem"])
+def test_another_thread_writes_at_any_point_of_a_removal(tmp_path: Path, method: str) -> None:
     """What is written as the row is taken is what was taken, or is there."""
 
     def round_(store: Store, number: int) -> bool:
         store.put_many({"k": "old"})
         taken: list[Any] = []
-        take = (lambda: store.pop("k")) if last == "pop" else (lambda: store.popitem()[1])
-        reached = at_checkpoint(number, unless_pending(store, "k", "new"), lambda: taken.append(take()))
+
+        def take() -> None:
+            taken.append(store.pop("k") if method == "pop" else store.popitem()[1])
+
+        reached = at_checkpoint(number, unless_pending(store, "k", "new"), take)
         assert taken == ["old"] if "k" in store or not reached else ["new"]
         return reached
 
@@ -192,7 +201,7 @@ def test_many_writers_beside_flushes(open_store: OpenStore) -> None:
             store[f"{name}{number}"] = number
 
     with frequent_switches(), looping(store.flush):
-        together(*(lambda name=name: writer(name) for name in "abc"))  # type: ignore[misc]
+        together(*(partial(writer, name) for name in "abc"))
     assert store == {f"{name}{number}": number for name in "abc" for number in range(1500)}
 
 

@@ -266,7 +266,6 @@ USES = [
     lambda store: store["other7"] == bytes(1000),
     lambda store: store.get("other7") == bytes(1000),
     lambda store: "other7" in store,
-    lambda store: len(store) == 5001,
     lambda store: len(list(store)) == 5001,
     lambda store: len(list(reversed(store.items()))) == 5001,
     lambda store: store.get_many(["other7", "z"])[1] == ["z"],
@@ -286,6 +285,19 @@ def test_another_processs_growth_is_adopted(open_store: OpenStore, use: Any) -> 
     store.flush()
     run_script(OTHER_PROCESS, store.db_path)
     assert use(store)
+    assert map_size(store) >= 5 * MIB
+
+
+def test_the_length_of_what_another_process_grew(open_store: OpenStore) -> None:
+    """`len` is right beyond this process's map, which it has no use for; the next read adopts the other's."""
+    store = open_store(map_size=MIB)
+    store["mine"] = 1
+    store.flush()
+    run_script(OTHER_PROCESS, store.db_path)
+    assert len(store) == 5001
+    assert map_size(store) == MIB
+    assert "other7" in store
+    assert len(store) == 5001
     assert map_size(store) >= 5 * MIB
 
 
