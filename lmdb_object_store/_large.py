@@ -18,6 +18,9 @@ LARGE = 1 << 16
 _WINDOW = 4096
 
 _PROTO, _FRAME, _NEXT_BUFFER = 0x80, 0x95, 0x97
+# The codes of up to three bytes stand without a frame between two such strings. These make tuples, lists and dicts of
+# them, and have no argument: ( ) ] } a e s t u TUPLE1 TUPLE2 TUPLE3 MEMOIZE
+_BARE = frozenset(b"()]}aestu\x85\x86\x87\x94")
 # The codes of pickletools for a string: what makes it, the width of its length in bytes, the maker's other arguments.
 _STRINGS: dict[int, tuple[type, int, tuple[str, ...]]] = {
     0x42: (bytes, 4, ()),
@@ -42,27 +45,29 @@ def parts(cut: Cut) -> tuple[bytes | bytearray, list[Any]]:
     strings: list[Any] = []
     at, end = 0, 2  # what `window` begins with in the pickle, and how much of it is seen to
     while True:
-        while (step := _frame(window, end)) and end + step <= len(window):
+        while (step := _step(window, end)) and end + step <= len(window):
             end += step
         data += window[:end]
         at += end
-        if step:
+        make, width, arguments = _STRINGS.get(window[end] if end < len(window) else 0, (None, 0, ()))
+        header = 1 + width
+        size = int.from_bytes(window[end + 1 : end + header], "little")
+        if step:  # a frame that the window holds the beginning of
             data += cut(bytes, at, at + step)
             at += step
-        else:
-            make, width, arguments = _STRINGS.get(window[end] if end < len(window) else 0, (None, 0, ()))
-            header = 1 + width
-            size = int.from_bytes(window[end + 1 : end + header], "little")
-            if make is None or size < LARGE or end + header > len(window):
-                return data + cut(bytes, at, None), strings
+        elif make is not None and size >= LARGE and end + header <= len(window):
             strings.append(cut(make, at + header, at + header + size, *arguments))
             data.append(_NEXT_BUFFER)
             at += header + size
+        elif end < len(window) or end < _WINDOW:
+            return data + cut(bytes, at, None), strings
         window, end = cut(bytes, at, at + _WINDOW), 0
 
 
-def _frame(window: bytes, at: int) -> int:
-    # The size of the frame there, 0 if there is none.
+def _step(window: bytes, at: int) -> int:
+    """The size of what stands there and can be passed over: a frame, or a code without an argument; else 0."""
+    if at < len(window) and window[at] in _BARE:
+        return 1
     if len(window) < at + 9 or window[at] != _FRAME:
         return 0
     return 9 + int.from_bytes(window[at + 1 : at + 9], "little")
