@@ -1,0 +1,213 @@
+"""KeyedMixin: what a store does with one key."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, MutableMapping
+
+import lmdb
+
+from . import _reads
+from ._buffer import MISSING, BufferMixin
+from ._codec import dumps, loads
+from ._errors import KeyNotFoundError, shown
+from ._large import LARGE
+from ._typing import Any, TypeVar, overload
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+class KeyedMixin(BufferMixin, MutableMapping[K, V]):
+    """Provides `[]`, `get`, `in`, `del`, `pop`, `setdefault` and the like. Needs the attributes and methods below.
+
+    `_plain`: keys of 1 to this many bytes are stored as they are, and need no codec; 0 until the file is open.
+    `_short`: keys of up to this many bytes are read the short way; none where `_large` expects a large value.
+    """
+
+    _short: int
+    _large: bool
+
+    @abstractmethod
+    def _check_writable(self) -> None:
+        """Raise if the store is closed or read-only."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Commit what is pending."""
+
+    # -- one key
+
+    def _find(self, stored: bytes) -> bytes | None:
+        # Pending first, file second: a flush drops a change only after its commit, so none is missed.
+        data = self.write_buffer.get(stored, MISSING)
+        return _reads.lookup(self._environment, stored) if data is MISSING else data
+
+    def _fetch(self, stored: bytes) -> bytes | None:
+        data = self.write_buffer.get(stored, MISSING)
+        if data is MISSING:
+            self._flush_before_read()
+            data = _reads.lookup(self._environment, stored)
+        return data  # type: ignore[no-any-return]
+
+    def _value(self, stored: bytes, default: Any) -> Any:
+        data = self.write_buffer.get(stored, MISSING)
+        if data is MISSING:
+            self._flush_before_read()
+            if self._large:
+                return self._large_value(stored, default)
+            data = _reads.lookup(self._environment, stored)
+        if data is None:
+            return default
+        self._expect(len(data))
+        return self._load(stored, data)
+
+    def _large_value(self, stored: bytes, default: Any) -> Any:
+        data, strings = _reads.lookup_large(self._environment, stored)
+        if data is None:
+            return default
+        self._expect(len(data) + sum(map(len, strings)))
+        return self._load(stored, data, strings)
+
+    def _expect(self, size: int) -> None:
+        # The next value is expected to be as large as this one, of `size` bytes.
+        self._large = _reads.is_large(size)
+        self._short = 0 if self._large else self._plain
+
+    def _load(self, stored: bytes, data: bytes | bytearray, strings: Iterable[Any] = ()) -> V:
+        try:
+            value: V = loads(data, buffers=strings)
+        except Exception as error:
+            raise self._unreadable(stored, data, error) from error
+        return value
+
+    def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
+        where = "buffered" if self.write_buffer.get(stored) is data else "DB"
+        return RuntimeError(f"Failed to unpickle {where} key {shown(self._codec.to_bytes(stored))}: {error}")
+
+    # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
+    # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.
+
+    def __getitem__(self, key: K) -> V:
+        if (
+            type(key) is not bytes
+            or len(key) > self._short  # type: ignore[arg-type]
+            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+        ):
+            value = self._value(self._codec.encode(key), MISSING)
+        else:
+            try:
+                data = self._environment.begin().get(key)  # type: ignore[call-overload]
+            except lmdb.Error:
+                value = self._value(self._codec.encode(key), MISSING)
+            else:
+                if data is None:
+                    raise KeyNotFoundError(key)
+                if len(data) >= LARGE:
+                    self._expect(len(data))
+                try:
+                    return loads(data)  # type: ignore[no-any-return]
+                except Exception as error:
+                    raise self._unreadable(key, data, error) from error  # type: ignore[arg-type]
+        if value is MISSING:
+            raise KeyNotFoundError(key)
+        return value  # type: ignore[no-any-return]
+
+    @overload
+    def get(self, key: K, default: None = None) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V | D) -> V | D: ...
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`, or `default`. RuntimeError, its cause chained, if the value cannot be unpickled."""
+        if (
+            type(key) is not bytes
+            or len(key) > self._short
+            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+        ):
+            return self._value(self._codec.encode(key), default)
+        try:
+            data = self._environment.begin().get(key)
+        except lmdb.Error:
+            return self._value(self._codec.encode(key), default)
+        if data is None:
+            return default
+        if len(data) >= LARGE:
+            self._expect(len(data))
+        try:
+            return loads(data)
+        except Exception as error:
+            raise self._unreadable(key, data, error) from error
+
+    def __contains__(self, key: Any) -> bool:
+        if type(key) is bytes and len(key) <= self._plain and key not in self.write_buffer:
+            try:
+                return self._environment.begin().get(key) is not None
+            except lmdb.Error:
+                pass
+        return self._find(self._codec.encode(key)) is not None
+
+    def exists(self, key: K, *, flush: bool | None = None) -> bool:
+        """Whether `key` is there. `flush` True flushes first, False never does, None as `autoflush_on_read` says."""
+        stored = self._codec.encode(key)
+        if flush and self.write_buffer:
+            self.flush()
+        return (self._fetch if flush is None else self._find)(stored) is not None
+
+    def __delitem__(self, key: K) -> None:
+        stored = self._codec.encode(key)
+        self._check_writable()
+        with self._environment.lock:
+            if self._find(stored) is None:
+                raise KeyNotFoundError(key)
+            self._stage(stored, None)
+
+    def delete(self, key: K) -> None:
+        """Delete `key`, in memory until the next flush, without a look whether it is there."""
+        stored = self._codec.encode(key)
+        self._check_writable()
+        self._stage(stored, None)
+
+    # -- read and write as one step among threads: unpickled with nothing held, then compared under the lock
+
+    @overload
+    def pop(self, key: K) -> V: ...
+    @overload
+    def pop(self, key: K, default: V | D) -> V | D: ...
+    def pop(self, key: K, default: Any = MISSING) -> Any:
+        """Remove `key` and return its value; `default`, or KeyError, if it is not there. Never flushes first.
+
+        If it raises, the item is still there: so too when its value cannot be unpickled (RuntimeError).
+        """
+        stored = self._codec.encode(key)
+        self._check_writable()
+        while (data := self._find(stored)) is not None:
+            value = self._load(stored, data)
+            with self._environment.lock:
+                if self._swap(stored, data, None):
+                    return value
+        if default is MISSING:
+            raise KeyNotFoundError(key)
+        return default
+
+    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        """Stage `new` (None deletes) if the row of `stored` still is `old` (None: absent); whether. Needs the lock."""
+        pending = self.write_buffer.get(stored, MISSING)
+        found = _reads.lookup(self._environment, stored) if pending is MISSING else pending
+        return found == old and self._replace(stored, pending, old, new)
+
+    @overload
+    def setdefault(self: KeyedMixin[K, V | None], key: K, default: None = None) -> V | None: ...
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
+    def setdefault(self, key: K, default: Any = None) -> Any:
+        """The value of `key`; `default` is stored first if there is none. Never flushes first."""
+        stored = self._codec.encode_to_store(key)
+        self._check_writable()
+        new: bytes | None = None
+        while (data := self._find(stored)) is None:
+            new = new or dumps(key, default)
+            with self._environment.lock:
+                if self._swap(stored, None, new):
+                    return default
+        return self._load(stored, data)

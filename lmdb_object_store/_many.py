@@ -1,0 +1,130 @@
+"""ManyMixin: what a store does with many keys at once."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, MutableMapping
+
+from . import _reads
+from ._buffer import BufferMixin
+from ._codec import EMPTY, dumps, loads
+from ._typing import TYPE_CHECKING, Any, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# `update` pickles so many bytes ahead of what is staged, if it is given one of these: they do not look at the store.
+_AHEAD_BYTES = 1 << 17
+_READ_AHEAD = (dict, list, tuple)
+
+
+class ManyMixin(BufferMixin, MutableMapping[K, V]):
+    """Provides `get_many`, `put_many` and `update`. Needs the attribute and the methods below."""
+
+    key_encoding: str | None
+
+    @abstractmethod
+    def _check_writable(self) -> None:
+        """Raise if the store is closed or read-only."""
+
+    @abstractmethod
+    def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
+        """The error for a value that cannot be unpickled."""
+
+    def get_many(
+        self, keys: Iterable[Any], *, decode_keys: bool = False, decode_not_found: bool | None = None
+    ) -> tuple[dict[Any, V], list[Any]]:
+        """The items of `keys` that are there, by key in bytes, and those of `keys` that are not, as given.
+
+        One read transaction for all. With `decode_keys` the found keys are str, with `decode_not_found` (None:
+        as `decode_keys`) those not found; a key that is no text stays bytes. ValueError without `key_encoding`.
+        """
+        decode_missing = decode_keys if decode_not_found is None else decode_not_found
+        if (decode_keys or decode_missing) and self.key_encoding is None:
+            raise ValueError("keys can be decoded only where key_encoding is set")
+        keys = list(keys)
+        encode, plain = self._codec.encode, self._plain
+        stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
+        rows: Iterable[bytes | None]
+        if self.write_buffer:
+            if any(stored not in self.write_buffer for stored in stored_keys):
+                self._flush_before_read()
+            rows = map(self._find_many(stored_keys).get, stored_keys)
+        else:
+            rows = _reads.lookup_many(self._environment, stored_keys)
+        found: dict[Any, V] = {}
+        missing: list[Any] = []
+        try:
+            for key, stored, data in zip(keys, stored_keys, rows):
+                if data is None:
+                    missing.append(key)
+                elif stored not in found:  # asked for twice
+                    found[stored] = loads(data)
+        except Exception as error:
+            raise self._unreadable(stored, data or b"", error) from error
+        if decode_keys or EMPTY in found:
+            given_back = self._codec.decode if decode_keys else self._codec.to_bytes
+            found = {given_back(stored): value for stored, value in found.items()}
+        if decode_missing:
+            missing = [key if isinstance(key, str) else self._codec.decode(self._codec.encode(key)) for key in missing]
+        return found, missing
+
+    def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        return _reads.find_many(self._environment, self.write_buffer, stored_keys)
+
+    def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
+        """Store all of `items` in one transaction, at once: all, or none where this raises.
+
+        Pending changes are flushed before, in a transaction of their own. All items are held pickled
+        in memory meanwhile. The last of several values for one key counts.
+        """
+        self._check_writable()
+        pairs = items.items() if isinstance(items, Mapping) else items
+        changes: dict[bytes, bytes] = {}
+        self._codec.pickle_into(changes, pairs, sys.maxsize)
+        with self._environment.lock:
+            self._refuse_in_commit()
+            self._flush()
+            self._environment.busy = True
+            try:
+                self._commit(changes)
+            finally:
+                self._environment.busy = False
+
+    if not TYPE_CHECKING:  # its many signatures are inherited
+
+        def update(self, /, *others, **more):
+            """Store what `dict.update` would, as so many single writes: what comes before an error is kept.
+
+            They are committed together, as far as `batch_bytes` allows: `batch_size` counts at the end alone.
+            """
+            self._check_writable()  # where there is nothing to store, too
+            if len(others) > 1:
+                raise TypeError(f"update expected at most 1 argument, got {len(others)}")
+            for other in (*others, more):
+                pairs = iter(_pairs(other))
+                if type(other) in _READ_AHEAD:
+                    while self._update_from(pairs):
+                        pass
+                else:  # what makes the pairs may look at the store, where it finds those before
+                    for key, value in pairs:
+                        self._stage(self._codec.encode_to_store(key), dumps(key, value), sys.maxsize)
+            self._flush_if_full()
+
+        def _update_from(self, pairs):
+            """Stage some more of `pairs`; whether there were any."""
+            changes = {}
+            try:
+                self._codec.pickle_into(changes, pairs, _AHEAD_BYTES)
+            finally:
+                if changes:
+                    self._stage_many(changes)
+            return bool(changes)
+
+
+def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:
+    # What `dict.update` takes.
+    if isinstance(other, Mapping):
+        return other.items()
+    return ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other  # noqa: SIM118
