@@ -13,6 +13,7 @@ import lmdb
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import Environment
 from ._errors import StoreClosedError, check_limit, logger
+from ._interval import Interval
 from ._typing import Any
 
 MISSING: Any = object()
@@ -57,8 +58,8 @@ class BufferMixin(ABC):
     _plain: int
 
     @abstractmethod
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
-        """Write `changes` in one transaction, all or none, into an emptied file where `empty_first`.
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+        """Write `changes` in one transaction, all or none, once every row of `emptied` is deleted in it.
 
         Called with the environment's lock held, and `busy`.
         """
@@ -193,19 +194,22 @@ class BufferMixin(ABC):
                 if self.write_buffer:
                     self._commit_pending()
 
-    def _commit_pending(self, *, empty_first: bool = False) -> None:
-        """Commit what is pending, and drop it from the buffer; with `empty_first`, drop it and empty the file."""
+    def _commit_pending(self, *, emptied: Interval | None = None) -> None:
+        """Commit what is pending, and drop it from the buffer. With `emptied`, delete the rows of that interval
+        instead, and drop what is pending in it."""
         environment = self._environment
         changes: dict[bytes, bytes | None] = {}
         environment.busy = True
         try:
             self._meanwhile = set()
             changes = self.write_buffer.copy()
-            self._commit({} if empty_first else changes, empty_first=empty_first)
+            if emptied is not None:
+                changes = {key: data for key, data in changes.items() if emptied.contains(key)}
+            self._commit({} if emptied else changes, emptied=emptied)
             if environment.busy:  # else a handler forked, and in this child the buffer holds the child's own changes
                 self._drop(changes)
         except Exception:
-            if not empty_first and self.write_buffer == changes:  # nothing new has come
+            if emptied is None and self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
             raise
         finally:

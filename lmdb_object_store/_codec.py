@@ -108,6 +108,11 @@ class KeyCodec:
             error.reason += f" (key {shown(key)}; another key_encoding or key_errors would take it)"
             raise
 
+    def encode_bound(self, bound: Any) -> bytes:
+        """The bytes of `bound`, a key, where keys are compared: `b""` for the empty one. TypeError as for a key."""
+        data = self.encode(bound)
+        return b"" if data is EMPTY else EMPTY if data is self.unstorable else data
+
     def encode_to_store(self, key: Any) -> bytes:
         """As `encode`, for a write: ValueError for a key that LMDB cannot hold."""
         data = self.encode(key)

@@ -1,4 +1,4 @@
-"""OrderedMapping: all that follows from a scan of rows in order, iteration, views, comparison and both ends."""
+"""OrderedMapping: all that follows from a scan of the rows of an interval in order. The whole store is one as well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from itertools import chain
 from . import _scan
 from ._codec import KeyCodec, loads
 from ._environment import Environment
-from ._typing import Any, TypeVar
+from ._interval import Interval
+from ._typing import Any, Protocol, TypeVar
 from ._views import StoreItems, StoreKeys, StoreValues
 
 K = TypeVar("K")
@@ -19,70 +20,51 @@ V2 = TypeVar("V2")
 S = TypeVar("S", bound="OrderedMapping[Any, Any]")
 
 
-class OrderedMapping(MutableMapping[K, V]):
-    """Needs the attributes and methods below."""
+class Source(Protocol):
+    """What an interval needs of the store whose rows it shows."""
 
     _environment: Environment
     _codec: KeyCodec
 
-    @abstractmethod
-    def _pages(self, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE) -> Iterator[_scan.Rows]:
-        """Every page of the stored rows in order, with what is pending laid over them."""
+    def _pages(
+        self, interval: Interval, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE
+    ) -> Iterator[_scan.Rows]: ...
+    def _flush_before_read(self) -> None: ...
+    def _refuse_in_commit(self) -> None: ...
+    def _commit_pending(self, *, emptied: Interval | None = None) -> None: ...
+    def _check_writable(self) -> None: ...
+    def _find(self, stored: bytes) -> bytes | None: ...
+    def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]: ...
+    def _load(self, stored: bytes, data: bytes) -> Any: ...
+    def _unreadable(self, stored: bytes, data: bytes, error: Exception) -> RuntimeError: ...
+    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool: ...
+
+
+class OrderedMapping(MutableMapping[K, V]):
+    """The rows of `_interval` of the store `_source()`. Needs both."""
+
+    _interval: Interval
 
     @abstractmethod
-    def _flush_before_read(self) -> None:
-        """Flush where a read does."""
+    def _source(self) -> Source:
+        """The store. A call, since a store that held itself in an attribute would not be collected at once."""
 
     @abstractmethod
-    def _refuse_in_commit(self) -> None:
-        """RuntimeError amid this very thread's commit."""
-
-    @abstractmethod
-    def _commit_pending(self, *, empty_first: bool = False) -> None:
-        """With `empty_first`, drop what is pending and empty the file."""
-
-    @abstractmethod
-    def _check_writable(self) -> None:
-        """Raise if the store is closed or read-only."""
-
-    @abstractmethod
-    def _find(self, stored: bytes) -> bytes | None:
-        """The row of `stored`, pending or in the file."""
-
-    @abstractmethod
-    def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """The rows of those of `stored_keys` that are there."""
-
-    @abstractmethod
-    def _load(self, stored: bytes, data: bytes) -> V:
-        """`data` unpickled."""
-
-    @abstractmethod
-    def _unreadable(self, stored: bytes, data: bytes, error: Exception) -> RuntimeError:
-        """The error for a value that cannot be unpickled."""
-
-    @abstractmethod
-    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
-        """Stage `new` if the row of `stored` still is `old`; whether. Needs the lock."""
+    def _within(self, interval: Interval) -> OrderedMapping[K, V]:
+        """The mapping of the rows of `interval`, which is part of this one's."""
 
     # -- iteration and views
 
     def _scan_keys(self, *, reverse: bool = False) -> Iterator[K]:
-        self._flush_before_read()
-        return chain.from_iterable(map(self._codec.decode_page, self._pages(reverse=reverse, values=False)))
+        store = self._source()
+        store._flush_before_read()
+        pages = store._pages(self._interval, reverse=reverse, values=False)
+        return chain.from_iterable(map(store._codec.decode_page, pages))
 
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
-        self._flush_before_read()
-        return self._load_pages(self._pages(reverse=reverse, values=True))
-
-    def _load_pages(self, pages: Iterator[Any]) -> Iterator[tuple[K, V]]:
-        for page in pages:
-            for key, (stored, data) in zip(self._codec.decode_page(page), page.items()):
-                try:
-                    value = loads(data)
-                except Exception as error:
-                    raise self._unreadable(stored, data, error) from error
-                yield key, value
+        store = self._source()
+        store._flush_before_read()
+        return _load_pages(store, store._pages(self._interval, reverse=reverse, values=True))
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()
@@ -90,9 +72,14 @@ class OrderedMapping(MutableMapping[K, V]):
     def __reversed__(self) -> Iterator[K]:
         return self._scan_keys(reverse=True)
 
+    def __len__(self) -> int:
+        store = self._source()
+        store._flush_before_read()
+        return sum(map(len, store._pages(self._interval, reverse=False, values=False)))
+
     def __bool__(self) -> bool:
-        # By `len`, it would look up every pending change.
-        return any(self._pages(reverse=False, values=False, first=1))
+        # By `len`, it would count.
+        return any(self._source()._pages(self._interval, reverse=False, values=False, first=1))
 
     def keys(self) -> StoreKeys[K]:
         """A live view of the keys, in order."""
@@ -131,39 +118,102 @@ class OrderedMapping(MutableMapping[K, V]):
         self.update(other)
         return self
 
+    # -- parts, by order
+
+    def irange(
+        self,
+        minimum: Any = None,
+        maximum: Any = None,
+        inclusive: tuple[bool, bool] = (True, True),
+        reverse: bool = False,
+    ) -> Iterator[K]:
+        """The keys from `minimum` to `maximum` in order, or in the opposite order; None leaves that end open.
+
+        `inclusive` says of each bound whether it is inside itself; `reverse` does not swap them. Bounds need not be
+        keys that are there; TypeError for what can be no key. Read in pages, the first after one descent; flushes
+        first as iteration does.
+        """
+        return self._within(self._between(minimum, maximum, inclusive))._scan_keys(reverse=reverse)
+
+    def range(
+        self, minimum: Any = None, maximum: Any = None, inclusive: tuple[bool, bool] = (True, True)
+    ) -> OrderedMapping[K, V]:
+        """A live mapping of the items from `minimum` to `maximum`, which are as in `irange`. Reads nothing itself."""
+        return self._within(self._between(minimum, maximum, inclusive))
+
+    def prefix(self, prefix: Any) -> OrderedMapping[K, V]:
+        """A live mapping of the items whose keys, once encoded, begin with `prefix`, encoded as a key is.
+
+        TypeError for what can be no key. Reads nothing itself.
+        """
+        return self._within(self._part(Interval.of_prefix(self._source()._codec.encode_bound(prefix))))
+
+    def _between(self, minimum: Any, maximum: Any, inclusive: tuple[bool, bool]) -> Interval:
+        encode = self._source()._codec.encode_bound
+        low, high = (None if bound is None else encode(bound) for bound in (minimum, maximum))
+        return self._part(Interval.between(low, high, inclusive))
+
+    def _part(self, interval: Interval) -> Interval:
+        return self._interval & interval.cut(self._source()._codec.max_size + 1)
+
     # -- the ends, and all of it
+
+    def peekitem(self, *, last: bool = True) -> tuple[K, V]:
+        """The last item in key order, or the first. KeyError if there is none. Flushes first as iteration does."""
+        store = self._source()
+        store._flush_before_read()
+        row = self._end_row(last)
+        if row is None:
+            raise KeyError("peekitem(): there is no item")
+        stored, data = row
+        return store._codec.decode(stored), store._load(stored, data)
 
     def popitem(self, *, last: bool = True) -> tuple[K, V]:
         """Remove and return the last item in key order, or the first. KeyError if there is none. As safe as `pop`."""
-        self._check_writable()
+        store = self._source()
+        store._check_writable()
         while (row := self._end_row(last)) is not None:
             stored, data = row
-            value = self._load(stored, data)
-            with self._environment.lock:
-                if self._end_row(last) == row and self._swap(stored, data, None):
-                    return self._codec.decode(stored), value
-        raise KeyError("popitem(): the store is empty")
+            value = store._load(stored, data)
+            with store._environment.lock:
+                if self._end_row(last) == row and store._swap(stored, data, None):
+                    return store._codec.decode(stored), value
+        raise KeyError("popitem(): there is no item")
 
     def _end_row(self, last: bool) -> tuple[bytes, bytes] | None:
-        for stored in chain.from_iterable(self._pages(reverse=last, values=False, first=1)):
-            data = self._find(stored)
+        store = self._source()
+        pages = store._pages(self._interval, reverse=last, values=False, first=1)
+        for stored in chain.from_iterable(pages):
+            data = store._find(stored)
             if data is not None:  # else another thread has deleted it just now
                 return stored, data
         return None
 
     def _rows_of(self, keys: list[Any]) -> list[tuple[Any, bytes | None]]:
         # What iteration never gives is in no view, as it is in no set of its elements: a text key as bytes, a number.
-        encoded = [(key, self._codec.encode_own(key)) for key in keys]
-        rows = self._find_many(stored for _, stored in encoded if stored is not None)
+        store, inside = self._source(), self._interval.contains
+        encoded = [(key, store._codec.encode_own(key)) for key in keys]
+        rows = store._find_many(stored for _, stored in encoded if stored is not None and inside(stored))
         return [(key, None if stored is None else rows.get(stored)) for key, stored in encoded]
 
     def clear(self) -> None:
-        """Delete everything, pending changes included, in one transaction."""
-        self._check_writable()
-        with self._environment.lock:
-            self._refuse_in_commit()
-            self._environment.close_orphans()
-            self._commit_pending(empty_first=True)
+        """Delete everything, pending changes included, in one transaction. What is pending outside stays so."""
+        store = self._source()
+        store._check_writable()
+        with store._environment.lock:
+            store._refuse_in_commit()
+            store._environment.close_orphans()
+            store._commit_pending(emptied=self._interval)
+
+
+def _load_pages(store: Source, pages: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+    for page in pages:
+        for key, (stored, data) in zip(store._codec.decode_page(page), page.items()):
+            try:
+                value = loads(data)
+            except Exception as error:
+                raise store._unreadable(stored, data, error) from error
+            yield key, value
 
 
 def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -9,8 +9,8 @@ referenced keeps its reader slot.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, takewhile
 from operator import getitem
 
 import lmdb
@@ -118,31 +118,43 @@ def count(environment: Environment, pending: Mapping[bytes, bytes | None]) -> in
     return _read(environment, read)
 
 
-def page(environment: Environment, after: bytes | None, limit: int, *, reverse: bool, values: bool) -> Page:
-    """At most `limit` rows beyond `after`, and whether they are the last. One descent, then row by row."""
-    return _read(environment, lambda begin: _page(begin, after, limit, reverse, values))
+def page(environment: Environment, low: bytes, high: bytes | None, limit: int, *, reverse: bool, values: bool) -> Page:
+    """The first `limit` rows (the last ones, where `reverse`) from `low`, inclusive, to `high`, exclusive, and whether
+    there are no more. One descent, then row by row. A bound may be one byte too long to store and still be sought.
+    """
+    return _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values))
 
 
-def _page(begin: Begin, after: bytes | None, limit: int, reverse: bool, values: bool) -> Page:
+def _page(begin: Begin, low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool) -> Page:
     txn = begin()
     cursor = txn.cursor()
-    if not _seek(cursor, after, reverse):
+    if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
         return {} if values else [], True
     if not values:
-        keys = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
+        keys: Iterator[bytes] = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
+        # Compared by a method of the bound itself, as no function of ours is called for each row then.
+        if reverse and low:
+            keys = takewhile(low.__le__, keys)
+        elif high is not None and not reverse:
+            keys = takewhile(high.__gt__, keys)
         found = list(islice(keys, limit))
         return found, len(found) < limit
+    pairs: Iterator[tuple[bytes, bytes]] = cursor.iterprev() if reverse else cursor.iternext()
+    if reverse and low:
+        pairs = takewhile((low,).__le__, pairs)  # a pair is greater than what it begins with
+    elif high is not None and not reverse:
+        pairs = takewhile((high,).__gt__, pairs)
     if txn.stat()["overflow_pages"]:
-        return _page_of_large(cursor, limit, reverse)
+        return _page_of_large(pairs, limit)
     # Each row fits half a page of the file: so many of them are small.
-    rows = dict(islice(cursor.iterprev() if reverse else cursor.iternext(), limit))
+    rows = dict(islice(pairs, limit))
     return rows, len(rows) < limit
 
 
-def _page_of_large(cursor: Cursor[bytes], limit: int, reverse: bool) -> Page:
+def _page_of_large(pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Page:
     rows: dict[bytes, bytes] = {}
     size = 0
-    for key, data in islice(cursor.iterprev() if reverse else cursor.iternext(), limit):
+    for key, data in islice(pairs, limit):
         rows[key] = data
         size += len(data)
         if size >= PAGE_BYTES:
@@ -150,10 +162,7 @@ def _page_of_large(cursor: Cursor[bytes], limit: int, reverse: bool) -> Page:
     return rows, len(rows) < limit
 
 
-def _seek(cursor: Cursor[bytes], after: bytes | None, reverse: bool) -> bool:
-    if not reverse:
-        # A key may be one byte too long to store and still be sought.
-        return cursor.first() if after is None else cursor.set_range(after + b"\0")
-    if after is None or not cursor.set_range(after):
+def _seek_last(cursor: Cursor[bytes], high: bytes | None) -> bool:
+    if high is None or not cursor.set_range(high):
         return cursor.last()
     return cursor.prev()

@@ -9,6 +9,11 @@ import lmdb
 
 from ._codec import weight
 from ._environment import Environment
+from ._interval import WHOLE, Interval
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmdb import Cursor
 
 MIN_GROWTH = 64 * 1024 * 1024
 
@@ -39,8 +44,8 @@ class ResizeMixin(ABC):
     max_map_size: int | None
     _environment: Environment
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
-        """Write `changes` (None deletes) in one transaction, all or none; with `empty_first`, into an emptied file.
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+        """Write `changes` (None deletes) in one transaction, all or none, once every row of `emptied` is deleted in it.
 
         MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
         Needs the environment's lock, and it to be `busy`.
@@ -52,7 +57,7 @@ class ResizeMixin(ABC):
                 return  # this is a child that a signal handler has forked: the changes are the parent's to write
             try:
                 try:
-                    return _write(environment, handle, changes, empty_first)
+                    return _write(environment, handle, changes, emptied)
                 except lmdb.MapFullError as error:
                     self._make_room(environment, handle, changes, error)
                 except lmdb.MapResizedError:
@@ -87,12 +92,14 @@ class ResizeMixin(ABC):
 
 
 def _write(
-    environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None], empty_first: bool
+    environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None], emptied: Interval | None
 ) -> None:
     txn = handle.begin(write=True)
     try:
-        if empty_first:
+        if emptied is WHOLE:
             txn.drop(handle.open_db(txn=txn), delete=False)
+        elif emptied is not None:
+            _empty(txn.cursor(), emptied)
         rows: Iterable[tuple[bytes, bytes | None]] = changes.items()
         if len(changes) >= SORTED_FROM and txn.stat()["entries"] >= 10 * len(changes):
             keys = sorted(changes)  # keys alone: pairs take several times as long
@@ -113,3 +120,14 @@ def _write(
     finally:
         del txn  # a kept exception must not keep a transaction
         environment.unshut()
+
+
+def _empty(cursor: Cursor[bytes], interval: Interval) -> None:
+    """Delete the rows of `interval`. One descent, then row by row."""
+    found = cursor.set_range(interval.low) if interval.low else cursor.first()
+    while found and (interval.stop is None or cursor.key() < interval.stop):
+        if interval.contains(cursor.key()):
+            cursor.delete()  # which moves on to the next row
+            found = bool(cursor.key())
+        else:
+            found = cursor.next()

@@ -13,27 +13,15 @@ LATER_PAGE = 1024
 Rows = dict[bytes, bytes] | list[bytes]
 # A page, and whether the file has none beyond it.
 Page = tuple[Rows, bool]
-ReadPage = Callable[[bytes | None, int], Page]
+ReadPage = Callable[[bytes, bytes | None, int], Page]
 
 
 def lay_over(
-    rows: dict[bytes, bytes],
-    pending: Mapping[bytes, bytes | None],
-    after: bytes | None,
-    until: bytes | None,
-    reverse: bool,
+    rows: dict[bytes, bytes], pending: Mapping[bytes, bytes | None], low: bytes, high: bytes | None, reverse: bool
 ) -> dict[bytes, bytes]:
-    """`rows`, the file's page from `after` (exclusive) to `until` (inclusive), as it will be once `pending` is flushed.
-
-    None leaves that side of the page open. `after` is the larger bound where `reverse`.
-    """
-    low, high = (until, after) if reverse else (after, until)
-    changes = {
-        key: data
-        for key, data in pending.items()
-        if (low is None or low < key or (reverse and low == key))
-        and (high is None or key < high or (not reverse and key == high))
-    }
+    """`rows`, all that the file has from `low` (inclusive) to `high` (exclusive; None: the end), as they will be once
+    `pending` is flushed."""
+    changes = {key: data for key, data in pending.items() if low <= key and (high is None or key < high)}
     if not changes:
         return rows
     merged: dict[bytes, bytes | None] = {**rows, **changes}
@@ -41,25 +29,34 @@ def lay_over(
 
 
 def scan(
-    read_page: ReadPage, pending: Mapping[bytes, bytes | None], *, reverse: bool = False, first: int = FIRST_PAGE
+    read_page: ReadPage,
+    pending: Mapping[bytes, bytes | None],
+    low: bytes = b"",
+    high: bytes | None = None,
+    *,
+    reverse: bool = False,
+    first: int = FIRST_PAGE,
 ) -> Iterator[Rows]:
-    """Every page in order, `pending` as it is when the page is read laid over it.
+    """Every page from `low` to `high` in order, `pending` as it is when the page is read laid over it.
 
-    `read_page(after, limit)` is asked for at most `limit` rows beyond `after`. Keys rise strictly
+    `read_page(low, high, limit)` is asked for the first `limit` rows of what remains, at most. Keys rise strictly
     (fall, where `reverse`) over all pages; nothing is held between them.
     """
-    after: bytes | None = None
     limit = first
     ended = False
     while not ended:
         # Pending first, file second: what a flush moves in between is then in both, never in neither.
         changes = dict(pending)
-        rows, ended = read_page(after, limit)
-        until = next(reversed(rows)) if rows and not ended else None
+        rows, ended = read_page(low, high, limit)
+        begin, end = low, high  # of what this page covers
+        if rows and not ended:
+            last = next(reversed(rows))
+            if reverse:
+                begin = high = last
+            else:
+                end = low = last + b"\0"
         if changes:
-            rows = lay_over(
-                dict.fromkeys(rows, b"") if isinstance(rows, list) else rows, changes, after, until, reverse
-            )
+            rows = lay_over(dict.fromkeys(rows, b"") if isinstance(rows, list) else rows, changes, begin, end, reverse)
         yield rows
         # Pages no shorter than what is pending keep the cost of all overlays linear.
-        after, limit = until, max(LATER_PAGE, len(changes))
+        limit = max(LATER_PAGE, len(changes))

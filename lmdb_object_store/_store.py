@@ -13,9 +13,11 @@ from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
 from ._errors import check_limit, closed
+from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
 from ._many import ManyMixin
 from ._ordered import OrderedMapping
+from ._range import StoreRange
 from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._typing import TYPE_CHECKING, Any, TypeVar
@@ -156,16 +158,29 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         if self._readonly:
             _refuse_readonly(self.db_path)
 
-    def _pages(self, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE) -> Iterator[_scan.Rows]:
+    _interval = WHOLE
+
+    def _source(self) -> LmdbObjectStore[K, V]:
+        return self
+
+    def _within(self, interval: Interval) -> StoreRange[K, V]:
+        return StoreRange(self, interval)
+
+    def _pages(
+        self, interval: Interval, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE
+    ) -> Iterator[_scan.Rows]:
+        """Every page of `interval` in order, with what is pending laid over it."""
         if self._is_closed:  # before the first page is asked for
             raise closed(self.db_path)
 
-        def read_page(after: bytes | None, limit: int) -> _scan.Page:
-            return _reads.page(self._environment, after, limit, reverse=reverse, values=values)
+        def read_page(low: bytes, high: bytes | None, limit: int) -> _scan.Page:
+            return _reads.page(self._environment, low, high, limit, reverse=reverse, values=values)
 
-        return _scan.scan(read_page, self.write_buffer, reverse=reverse, first=first)
+        pages = _scan.scan(read_page, self.write_buffer, interval.low, interval.stop, reverse=reverse, first=first)
+        return map(interval.sifted, pages) if interval.astray else pages
 
     def __len__(self) -> int:
+        # Inherited, it would count row by row.
         if not self.write_buffer:
             try:
                 entries: int = self._environment.stat()["entries"]

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lmdb_object_store._buffer import MISSING, BufferMixin, Shut
 from lmdb_object_store._errors import StoreClosedError, closed
+from lmdb_object_store._interval import WHOLE, Interval
 
 Rows = dict[bytes, bytes]
 Change = tuple[bytes, bytes | None]
@@ -73,7 +74,7 @@ class Host(BufferMixin):
         self.after: Step = nothing
         self._start_buffer(batch_size, batch_bytes)
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
         assert self.world.busy
         assert not self.committing, "a commit within a commit"
         self.committing = True
@@ -82,7 +83,7 @@ class Host(BufferMixin):
         try:
             self.before()
             assert dict(changes) == taken, "what is written changes while it is written"
-            self.file = apply({} if empty_first else self.file, taken)
+            self.file = apply({} if emptied else self.file, taken)
             self.after()
         finally:
             self.committing = False
@@ -229,7 +230,7 @@ class BufferMachine(RuleBasedStateMachine):
     def clear(self) -> None:
         """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can."""
         pending, file = dict(self.buffer), self.host.file
-        error = self.outcome(lambda: self.host._commit_pending(empty_first=True))
+        error = self.outcome(lambda: self.host._commit_pending(emptied=WHOLE))
         kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
         self.content = apply(kept, self.meanwhile)
 

@@ -17,13 +17,16 @@ def test_a_page_ends_with_the_row_that_fills_it(open_store: OpenStore, reverse: 
     store = open_store()
     half = PAGE_BYTES // 2
     store.put_many({f"k{number}": bytes(half) for number in range(7)})
-    after, sizes = None, []
+    low: bytes = b""
+    high: bytes | None = None
+    sizes = []
     while True:
-        rows, ended = _reads.page(store._environment, after, 1000, reverse=reverse, values=True)
+        rows, ended = _reads.page(store._environment, low, high, 1000, reverse=reverse, values=True)
         sizes.append(len(rows))
         if ended:
             break
-        after = next(reversed(rows))
+        last = next(reversed(rows))
+        low, high = (low, last) if reverse else (last + b"\0", high)
     assert sizes == [2, 2, 2, 1]
     assert [key for key, _ in store.items()] == [f"k{number}" for number in range(7)]
 
@@ -33,5 +36,5 @@ def test_a_page_of_keys_reads_no_values(open_store: OpenStore, reverse: bool) ->
     """Keys alone come by the number asked for, however large their values are."""
     store = open_store()
     store.put_many({f"k{number}": bytes(PAGE_BYTES) for number in range(4)})
-    rows, ended = _reads.page(store._environment, None, 3, reverse=reverse, values=False)
+    rows, ended = _reads.page(store._environment, b"", None, 3, reverse=reverse, values=False)
     assert (rows, ended) == ([b"k3", b"k2", b"k1"] if reverse else [b"k0", b"k1", b"k2"], False)

@@ -96,9 +96,9 @@ def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     begun: list[int] = []
     write = _resize._write
 
-    def counted(environment: Any, handle: Any, changes: Any, empty_first: bool) -> None:
+    def counted(environment: Any, handle: Any, changes: Any, emptied: Any) -> None:
         begun.append(len(changes))
-        write(environment, handle, changes, empty_first)
+        write(environment, handle, changes, emptied)
 
     monkeypatch.setattr(_resize, "_write", counted)
     return begun

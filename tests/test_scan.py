@@ -21,6 +21,7 @@ Rows = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
 rows_strategy = st.dictionaries(keys, st.sampled_from([b"old", b""]), max_size=12)
 changes_strategy = st.dictionaries(keys, st.one_of(st.none(), st.sampled_from([b"new", b""])), max_size=12)
+bounds_strategy = st.tuples(st.just(b"") | keys, st.none() | keys)
 page_sizes = st.sampled_from([(1, 1), (1, 2), (2, 2), (FIRST_PAGE, LATER_PAGE)])
 directions = pytest.mark.parametrize("reverse", [False, True])
 
@@ -36,6 +37,11 @@ def ordered(rows: Mapping[bytes, bytes], reverse: bool) -> list[tuple[bytes, byt
     return sorted(rows.items(), reverse=reverse)
 
 
+def within(key: bytes, low: bytes, high: bytes | None) -> bool:
+    """Whether `key` is between the bounds, the lower of which is inside."""
+    return low <= key and (high is None or key < high)
+
+
 class File:
     """A file of rows, read by pages as `_reads.page` does, that remembers what it was asked."""
 
@@ -43,24 +49,25 @@ class File:
         self.rows = rows
         self.reverse = reverse
         self.most = most
-        self.asked: list[tuple[bytes | None, int]] = []
+        self.asked: list[tuple[bytes, bytes | None, int]] = []
 
-    def read_page(self, after: bytes | None, limit: int) -> Page:
-        """At most `limit` rows beyond `after`, and never more than `most`, as where their bytes are bounded."""
-        self.asked.append((after, limit))
-        beyond = [
-            (key, data)
-            for key, data in ordered(self.rows, self.reverse)
-            if after is None or (key < after if self.reverse else key > after)
-        ]
+    def read_page(self, low: bytes, high: bytes | None, limit: int) -> Page:
+        """The first rows, at most `limit`, and never more than `most`, as where their bytes are bounded."""
+        self.asked.append((low, high, limit))
+        beyond = [(key, data) for key, data in ordered(self.rows, self.reverse) if within(key, low, high)]
         page = dict(beyond[: min(limit, self.most)])
         return page, len(page) < min(limit, self.most)
 
 
-def scanned(file: File, pending: Mapping[bytes, bytes | None], sizes: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
+def scanned(
+    file: File,
+    pending: Mapping[bytes, bytes | None],
+    sizes: tuple[int, int],
+    bounds: tuple[bytes, bytes | None] = (b"", None),
+) -> Iterator[tuple[bytes, bytes]]:
     """The rows of a scan by pages of `sizes`, the first one and later ones."""
     with patch.object(_scan, "LATER_PAGE", sizes[1]):
-        for page in scan(file.read_page, pending, reverse=file.reverse, first=sizes[0]):
+        for page in scan(file.read_page, pending, *bounds, reverse=file.reverse, first=sizes[0]):
             assert isinstance(page, dict)
             yield from page.items()
 
@@ -69,43 +76,33 @@ def scanned(file: File, pending: Mapping[bytes, bytes | None], sizes: tuple[int,
 
 
 @directions
-@given(rows=rows_strategy, changes=changes_strategy, bounds=st.tuples(st.none() | keys, st.none() | keys))
-def test_lay_over_property(
-    reverse: bool, rows: Rows, changes: Changes, bounds: tuple[bytes | None, bytes | None]
-) -> None:
-    """A page laid over is the model's part from `after`, exclusive, to `until`, inclusive, in the page's direction."""
-    after, until = bounds
-
-    def inside(key: bytes) -> bool:
-        if reverse:
-            return (after is None or key < after) and (until is None or key >= until)
-        return (after is None or key > after) and (until is None or key <= until)
-
-    page = {key: data for key, data in ordered(rows, reverse) if inside(key)}
-    expected = [(key, data) for key, data in ordered(flushed(rows, changes), reverse) if inside(key)]
-    assert list(lay_over(page, changes, after, until, reverse).items()) == expected
+@given(rows=rows_strategy, changes=changes_strategy, bounds=bounds_strategy)
+def test_lay_over_property(reverse: bool, rows: Rows, changes: Changes, bounds: tuple[bytes, bytes | None]) -> None:
+    """A page laid over is the model's part from its lower bound, inclusive, to its upper one, exclusive."""
+    page = {key: data for key, data in ordered(rows, reverse) if within(key, *bounds)}
+    expected = [(key, data) for key, data in ordered(flushed(rows, changes), reverse) if within(key, *bounds)]
+    assert list(lay_over(page, changes, *bounds, reverse).items()) == expected
 
 
 @directions
 def test_lay_over_bounds(reverse: bool) -> None:
-    """The lower and the upper end of a page: the one it begins after is not in it, the one it ends with is."""
+    """The lower bound of a page is in it, the upper one is not, whatever its direction."""
     changes: Changes = {b"a": b"new", b"b": b"new", b"c": b"new"}
-    after, until = (b"c", b"a") if reverse else (b"a", b"c")
-    inside = [b"b", b"a"] if reverse else [b"b", b"c"]
-    assert list(lay_over({}, changes, after, until, reverse)) == inside
+    inside = [b"b", b"a"] if reverse else [b"a", b"b"]
+    assert list(lay_over({}, changes, b"a", b"c", reverse)) == inside
 
 
 def test_lay_over_of_nothing_pending() -> None:
     """A page that no change falls into is given back as it is, not copied."""
     rows = {b"b": b"1"}
-    assert lay_over(rows, {}, None, None, False) is rows
-    assert lay_over(rows, {b"a": None, b"d": b"2"}, b"a", b"c", False) is rows
+    assert lay_over(rows, {}, b"", None, False) is rows
+    assert lay_over(rows, {b"a": None, b"d": b"2"}, b"b", b"d", False) is rows
 
 
 def test_lay_over_changes_neither_argument() -> None:
     """Rows and changes are left as they are."""
     rows, changes = {b"a": b"1"}, {b"a": None, b"b": b"2"}
-    assert lay_over(rows, changes, None, None, False) == {b"b": b"2"}
+    assert lay_over(rows, changes, b"", None, False) == {b"b": b"2"}
     assert rows == {b"a": b"1"}
     assert changes == {b"a": None, b"b": b"2"}
 
@@ -114,13 +111,27 @@ def test_lay_over_changes_neither_argument() -> None:
 
 
 @directions
-@given(rows=rows_strategy, changes=changes_strategy, sizes=page_sizes, most=st.sampled_from([1, 2, 10**9]))
-@example(rows={b"a": b"1", b"b": b"2"}, changes={b"a": None, b"b": None}, sizes=(1, 1), most=1)
-@example(rows={b"a": b"1"}, changes={b"b": b"2"}, sizes=(1, 1), most=1)
-def test_scan_property(reverse: bool, rows: Rows, changes: Changes, sizes: tuple[int, int], most: int) -> None:
-    """A scan gives the rows as they will be once the changes are flushed, in order, whatever the size of its pages."""
+@given(
+    rows=rows_strategy,
+    changes=changes_strategy,
+    sizes=page_sizes,
+    most=st.sampled_from([1, 2, 10**9]),
+    bounds=bounds_strategy,
+)
+@example(rows={b"a": b"1", b"b": b"2"}, changes={b"a": None, b"b": None}, sizes=(1, 1), most=1, bounds=(b"", None))
+@example(rows={b"a": b"1"}, changes={b"b": b"2"}, sizes=(1, 1), most=1, bounds=(b"", None))
+def test_scan_property(
+    reverse: bool,
+    rows: Rows,
+    changes: Changes,
+    sizes: tuple[int, int],
+    most: int,
+    bounds: tuple[bytes, bytes | None],
+) -> None:
+    """A scan gives the rows between its bounds as the changes will leave them, in order, whatever its pages' size."""
     file = File(rows, reverse, most=most)
-    assert list(scanned(file, changes, sizes)) == ordered(flushed(rows, changes), reverse)
+    expected = [row for row in ordered(flushed(rows, changes), reverse) if within(row[0], *bounds)]
+    assert list(scanned(file, changes, sizes, bounds)) == expected
 
 
 writes = st.lists(st.tuples(keys, st.one_of(st.none(), st.just(b"new"))), max_size=3)
@@ -164,10 +175,10 @@ def test_a_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
     pending: Changes = {b"b": b"new"}
     file = File({b"a": b"old"}, reverse)
 
-    def read_page(after: bytes | None, limit: int) -> Page:
+    def read_page(low: bytes, high: bytes | None, limit: int) -> Page:
         file.rows.update(flushed({}, pending))
         pending.clear()
-        return file.read_page(after, limit)
+        return file.read_page(low, high, limit)
 
     assert sorted(chain.from_iterable(scan(read_page, pending, reverse=reverse))) == [b"a", b"b"]
 
@@ -180,10 +191,10 @@ def test_the_first_page_is_short_and_later_ones_longer() -> None:
     file = File({i.to_bytes(2, "big"): b"" for i in range(3000)}, False)
     found = list(chain.from_iterable(scan(file.read_page, {})))
     assert found == list(file.rows)
-    limits = [limit for _, limit in file.asked]
+    limits = [limit for _, _, limit in file.asked]
     assert limits[0] == _scan.FIRST_PAGE < _scan.LATER_PAGE == limits[1] == limits[2]
-    assert [after for after, _ in file.asked] == [
-        None, found[31], found[31 + 1024], found[31 + 2048],
+    assert [low for low, _, _ in file.asked] == [
+        b"", *(found[last] + b"\0" for last in (31, 31 + 1024, 31 + 2048)),
     ]  # fmt: skip
 
 
@@ -192,7 +203,7 @@ def test_pages_are_no_shorter_than_what_is_pending() -> None:
     file = File({i.to_bytes(2, "big"): b"" for i in range(10_000)}, False)
     changes: Changes = {i.to_bytes(2, "big"): None for i in range(5_000)}
     assert len(list(chain.from_iterable(scan(file.read_page, changes, first=1)))) == 5_000
-    assert [limit for _, limit in file.asked] == [1, 5_000, 5_000]
+    assert [limit for _, _, limit in file.asked] == [1, 5_000, 5_000]
 
 
 def test_nothing_is_read_before_it_is_asked_for() -> None:
@@ -207,10 +218,10 @@ def test_nothing_is_read_before_it_is_asked_for() -> None:
 def test_an_error_of_the_reader_reaches_the_caller() -> None:
     """What reading a page raises goes up as it is."""
 
-    def fail(after: bytes | None, limit: int) -> Page:
+    def fail(low: bytes, high: bytes | None, limit: int) -> Page:
         raise OSError("unreadable")
 
-    read_page: Callable[[bytes | None, int], Page] = fail
+    read_page: Callable[[bytes, bytes | None, int], Page] = fail
     with pytest.raises(OSError, match="unreadable"):
         list(scan(read_page, {}))
 
@@ -221,8 +232,8 @@ def test_a_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
     pending: Changes = {b"b": b"new"}
     file = File({b"a": b"old", b"c": b"old"}, reverse)
 
-    def read_and_flush(after: bytes | None, limit: int) -> Page:
-        page = file.read_page(after, limit)
+    def read_and_flush(low: bytes, high: bytes | None, limit: int) -> Page:
+        page = file.read_page(low, high, limit)
         file.rows = flushed(file.rows, pending)
         pending.clear()
         return page

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lmdb_object_store import LmdbObjectStore, _resize, _scan
+from lmdb_object_store._interval import Interval
 
 TEXTS = ["", "a", "ab", "a\0", "b", "é", "日本", "z" * 511]
 INDEX = st.integers(0, len(TEXTS) - 1)
@@ -48,9 +49,9 @@ class WatchedStore(LmdbObjectStore[Any, Any]):
 
     promised: dict[Any, Any]
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, empty_first: bool = False) -> None:
-        super()._commit(changes, empty_first=empty_first)
-        if empty_first:
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+        super()._commit(changes, emptied=emptied)
+        if emptied:
             self.promised.clear()
         for key, data in changes.items():
             self.promised.pop(self._codec.decode(key), None)
