@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build"
 SCALE = (10_000, 100_000, 1_000_000, 10_000_000)
 SCALE_SYSTEMS = ("raw", "store")
-SCALE_WORKLOADS = ("get", "contains", "items", "keys", "put_many")
+SCALE_WORKLOADS = ("get", "contains", "items", "keys", "prefix", "span", "count", "put_many")
 
 
 @dataclass

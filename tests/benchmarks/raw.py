@@ -99,6 +99,44 @@ class Raw(System):
                 count += 1
         return count
 
+    def prefix(self, store: Any, prefixes: Iterable[bytes]) -> int:
+        count = 0
+        loads = pickle.loads
+        with store.begin() as txn:
+            cursor = txn.cursor()
+            for prefix in prefixes:
+                if cursor.set_range(prefix):
+                    for key, data in cursor:
+                        if not key.startswith(prefix):
+                            break
+                        loads(data)
+                        count += 1
+        return count
+
+    def span(self, store: Any, low: bytes, high: bytes) -> int:
+        count = 0
+        loads = pickle.loads
+        with store.begin() as txn:
+            cursor = txn.cursor()
+            if cursor.set_range(low):
+                for key, data in cursor:
+                    if key >= high:
+                        break
+                    loads(data)
+                    count += 1
+        return count
+
+    def count(self, store: Any, low: bytes, high: bytes) -> int:
+        count = 0
+        with store.begin() as txn:
+            cursor = txn.cursor()
+            if cursor.set_range(low):
+                for key in cursor.iternext(values=False):
+                    if key >= high:
+                        break
+                    count += 1
+        return count
+
     def len(self, store: Any, times: int) -> int:
         for _ in range(times):
             length: int = store.stat()["entries"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
-from session import Sample, Session, value_of
+from session import Sample, Session, group, value_of
 from systems import COMMIT_EVERY, Pair
 
 
@@ -65,6 +65,29 @@ def length(session: Session, count: int) -> list[Sample]:
     store = session.filled(None)
     seconds, found = session.clock(lambda: session.system.len(store, count))
     assert found == session.number
+    return [(seconds, count)]
+
+
+def prefix(session: Session, count: int) -> list[Sample]:
+    """The ten items of a group among all others, for each of many groups."""
+    store = session.grouped()
+    prefixes = [group(session.random.randrange(session.number // 10)) for _ in range(count)]
+    seconds, found = session.clock(lambda: session.system.prefix(store, prefixes))
+    assert found == 10 * count
+    return [(seconds, count)]
+
+
+def span(session: Session, count: int) -> list[Sample]:
+    store, (low, high) = session.filled(None), session.span(count)
+    seconds, found = session.clock(lambda: session.system.span(store, low, high))
+    assert found == count
+    return [(seconds, count)]
+
+
+def count_span(session: Session, count: int) -> list[Sample]:
+    store, (low, high) = session.filled(None), session.span(count)
+    seconds, found = session.clock(lambda: session.system.count(store, low, high))
+    assert found == count
     return [(seconds, count)]
 
 

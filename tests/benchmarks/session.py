@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,10 @@ def value_of(number: int) -> dict[str, Any]:
 def random_keys(count: int, seed: int) -> Iterator[bytes]:
     source = random.Random(seed)
     return (source.randbytes(16) for _ in range(count))
+
+
+def group(number: int) -> bytes:
+    return b"group:%08d:" % number
 
 
 def is_same(one: object, other: object) -> bool:
@@ -61,6 +66,16 @@ class Session:
     def keys(self, numbers: Iterable[int]) -> list[Any]:
         return [self.system.key(self._keys[n]) for n in numbers]
 
+    @cached_property
+    def _in_order(self) -> list[bytes]:
+        return sorted(self._keys)
+
+    def span(self, count: int) -> tuple[bytes, bytes]:
+        """Bounds, of which the upper one is outside, round `count` keys somewhere among all."""
+        keys = [*self._in_order, b"\xff" * 17]
+        at = self.random.randrange(self.number - count + 1)
+        return keys[at], keys[at + count]
+
     def absent(self, count: int) -> list[Any]:
         return [self.system.key(key) for key in random_keys(count, seed=self.random.randrange(1, 1 << 30))]
 
@@ -88,6 +103,12 @@ class Session:
     def filled(self, batch: int | None) -> Any:
         """The store with all items; it stays open for the workloads that follow."""
         return self.kept("filled", batch, lambda: self.pairs(self.number))
+
+    def grouped(self) -> Any:
+        """A store of as many items as `filled` has, of which each ten share a prefix: see `group`."""
+        return self.kept(
+            "groups", None, lambda: [(group(n // 10) + b"%d" % (n % 10), v) for n, v in enumerate(self.values)]
+        )
 
     def kept(self, name: str, batch: int | None, pairs: Callable[[], list[Pair]]) -> Any:
         """A store that is filled once, with `pairs`, and kept until `forget`; opened again where `batch` differs."""

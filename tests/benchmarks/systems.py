@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 Pair = tuple[Any, Any]
 
 PROTOCOL = pickle.HIGHEST_PROTOCOL
+ORDERED = frozenset({"prefix", "span", "count"})  # workloads that read a part of the keys in order
 COMMIT_EVERY = 1000  # writes a commit, where a workload is compared to raw1k
 
 
@@ -29,7 +30,7 @@ class System:
     # The distribution whose version is reported, the modules whose import is timed.
     distribution: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
-    lacks: ClassVar[frozenset[str]] = frozenset()  # workloads that it has no method for
+    lacks: ClassVar[frozenset[str]] = ORDERED  # workloads that it has no method for
     threads: ClassVar[bool] = True  # whether its documentation allows several at once
 
     def __init__(self, map_size: int) -> None:
@@ -104,6 +105,18 @@ class System:
             length = len(store)
         return length
 
+    def prefix(self, store: Any, prefixes: Iterable[bytes]) -> int:
+        """How many items begin with one of `prefixes`; each is read."""
+        raise NotImplementedError
+
+    def span(self, store: Any, low: bytes, high: bytes) -> int:
+        """How many items there are from `low` to below `high`; each is read."""
+        raise NotImplementedError
+
+    def count(self, store: Any, low: bytes, high: bytes) -> int:
+        """How many keys there are from `low` to below `high`; no value is read."""
+        raise NotImplementedError
+
     # -- writes
 
     def put(self, store: Any, pairs: Iterable[Pair]) -> None:
@@ -153,6 +166,7 @@ class Store(System):
     on_disk = "all, synced at each flush and close()"
     distribution = "lmdbobjectstore"
     modules = ("lmdb_object_store",)
+    lacks = frozenset()
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
         from lmdb_object_store import LmdbObjectStore
@@ -164,6 +178,22 @@ class Store(System):
 
     def get_many(self, store: Any, groups: Iterable[Sequence[Any]]) -> int:
         return sum(len(store.get_many(group)[0]) for group in groups)
+
+    def prefix(self, store: Any, prefixes: Iterable[bytes]) -> int:
+        count = 0
+        for prefix in prefixes:
+            for _key, _value in store.prefix(prefix).items():
+                count += 1
+        return count
+
+    def span(self, store: Any, low: bytes, high: bytes) -> int:
+        count = 0
+        for _key, _value in store.range(low, high, (True, False)).items():
+            count += 1
+        return count
+
+    def count(self, store: Any, low: bytes, high: bytes) -> int:
+        return len(store.range(low, high, (True, False)))
 
     def put_many(self, store: Any, pairs: Iterable[Pair]) -> None:
         store.put_many(pairs)
@@ -187,7 +217,7 @@ class Original(Store):
     name = "original"
     label = "lmdb-object-store 0.1.0"
     distribution = "lmdb-object-store"
-    lacks = frozenset({"items", "keys", "len", "update", "pop", "setdefault"})
+    lacks = ORDERED | {"items", "keys", "len", "update", "pop", "setdefault"}
 
 
 class Pickled(MutableMapping[Any, Any]):
@@ -221,7 +251,7 @@ class Dict(System):
     name = "dict"
     label = "dict and pickle"
     on_disk = "nothing: it is in memory"
-    lacks = frozenset({"open", "import"})
+    lacks = ORDERED | {"open", "import"}
 
     def __init__(self, map_size: int) -> None:
         super().__init__(map_size)

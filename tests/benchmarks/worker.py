@@ -44,6 +44,7 @@ class Worker:
         if name != self.last:
             self.session.forget("arrays")
             self.session.forget("large")
+            self.session.forget("groups")
             self.last = name
         if count is None:
             if name not in self.counts:

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from others import array_count, get_arrays, import_time, large, memory, put_arrays
-from reads import beside, contains, get, get_absent, get_many, items, keys, length, reopen, threads
+from reads import (
+    beside,
+    contains,
+    count_span,
+    get,
+    get_absent,
+    get_many,
+    items,
+    keys,
+    length,
+    prefix,
+    reopen,
+    span,
+    threads,
+)
 from session import Run
 from systems import COMMIT_EVERY
 from writes import delete, filling, growth, mix, pop, setdefault
@@ -55,6 +69,9 @@ _WORKLOADS = (
     _one("items", items, "`items()`", "raw"),
     _one("keys", keys, "iteration, keys only", "raw"),
     _one("len", length, "`len(store)`", "raw", most=lambda number: min(number, 10_000)),
+    _one("prefix", prefix, "`prefix(p).items()`, ten items a call", "raw", most=lambda number: min(number, 10_000)),
+    _one("span", span, "`range(a, b).items()`, a tenth of all", "raw", most=lambda number: number // 10),
+    _one("count", count_span, "`len(range(a, b))`, a tenth of all", "raw", most=lambda number: number // 10),
     _one("threads", threads, "`store[k]` in four threads", "raw"),
     _one("open", reopen, "open, one `store[k]`, close", "raw", most=lambda number: min(1 + number // 500, 100)),
     _one("put", filling("put", COMMIT_EVERY), "`store[k] = v` and close", "raw1k"),
