@@ -38,7 +38,7 @@ class Interval:
         return cls(prefix, head[:-1] + bytes([head[-1] + 1]) if head else None)
 
     def cut(self, size: int) -> Interval:
-        """The same for keys shorter than `size` bytes, with bounds of no more: they differ before a bound ends."""
+        """The same for keys shorter than `size` bytes, with bounds of no more: what differs beyond concerns no such key."""
         return Interval(self.low[:size], None if self.high is None else self.high[:size])
 
     def __and__(self, other: Interval) -> Interval:

@@ -79,6 +79,7 @@ def test_contains_property(cut: Cut, key: bytes) -> None:
     interval = Interval.of_prefix(cut) if isinstance(cut, bytes) else Interval.between(*cut)
     for one in (interval, interval.cut(512), interval & WHOLE, WHOLE & interval.cut(512)):
         assert one.contains(key or EMPTY) is inside(key, cut)
+    assert max(len(interval.cut(512).low), len(interval.cut(512).high or b"")) <= 512
 
 
 @given(prefix=st.binary(max_size=3), key=st.binary(max_size=4))
