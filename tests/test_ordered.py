@@ -14,7 +14,7 @@ from unittest.mock import patch
 import lmdb
 import pytest
 from conftest import OpenStore
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sortedcontainers import SortedDict
@@ -74,6 +74,7 @@ def in_order(items: dict[bytes, Any]) -> Any:
 
 
 @given(cut=limits | st.tuples(bounds, bounds, sides), key=keys)
+@example(cut=(None, b"", (True, False)), key=b"")
 def test_contains_property(cut: Cut, key: bytes) -> None:
     """An interval contains what the model does, also once its bounds are cut to a length that LMDB can look for."""
     interval = Interval.of_prefix(cut) if isinstance(cut, bytes) else Interval.between(*cut)
@@ -275,6 +276,26 @@ def test_bounds_and_prefixes_are_keys(people: LmdbObjectStore[str, int], bad: An
         with pytest.raises(TypeError, match="Key"):
             use(bad)
     assert list(people.irange(None, None)) == list(people)
+
+
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("cut", [
+    (b"", b"", (True, True)), (b"", b"", (True, False)), (b"", b"", (False, True)), (None, b"\0", (True, True)),
+    (None, b"\0", (True, False)), (b"", b"a", (False, True)), (b"\0", None, (True, True)), (b"\0", b"a", (True, True)),
+    (None, b"\0" * 511, (True, False)), (b"\0" * 511, None, (True, True)), (None, b"a", (True, True)), b"", b"\0", b"a",
+])  # fmt: skip
+def test_the_empty_key_and_its_neighbours(open_store: OpenStore, cut: Cut, pending: bool) -> None:
+    """The empty key is in just those parts that it belongs to, for reading and for `clear`, wherever its row lies."""
+    store = open_store(key_encoding=None, autoflush_on_read=False)
+    some = [b"", b"\0", b"\0\0", b"a"]
+    store.update(dict.fromkeys(some, 1))
+    if not pending:
+        store.flush()
+    part = part_of(store, [cut])
+    assert set(part) == set(reversed(part)) == {key for key in some if inside(key, cut)}
+    assert len(part) == sum(inside(key, cut) for key in some)
+    part.clear()
+    assert set(store) == {key for key in some if not inside(key, cut)}
 
 
 def test_bounds_are_encoded_as_keys_are(open_store: OpenStore) -> None:
