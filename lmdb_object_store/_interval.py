@@ -38,7 +38,7 @@ class Interval:
         return cls(prefix, head[:-1] + bytes([head[-1] + 1]) if head else None)
 
     def cut(self, size: int) -> Interval:
-        """The same for keys of fewer than `size` bytes, with bounds of no more: what is beyond tells no two of them apart."""
+        """The same for keys of fewer than `size` bytes, with bounds of no more: they do not reach what is cut off."""
         return Interval(self.low[:size], None if self.high is None else self.high[:size])
 
     def __and__(self, other: Interval) -> Interval:
