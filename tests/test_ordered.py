@@ -21,7 +21,7 @@ from sortedcontainers import SortedDict
 from support import in_each_commit, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _scan
-from lmdb_object_store._codec import EMPTY
+from lmdb_object_store._codec import EMPTY, KeyCodec
 from lmdb_object_store._interval import WHOLE, Interval
 
 # Prefixes and next neighbours of each other, at both ends of the order, as long as a key may be, not ASCII.
@@ -87,6 +87,13 @@ def test_contains_property(cut: Cut, key: bytes) -> None:
 def test_prefix_property(prefix: bytes, key: bytes) -> None:
     """The interval of a prefix is the keys that begin with it."""
     assert Interval.of_prefix(prefix).contains(key or EMPTY) is key.startswith(prefix)
+
+
+@given(bound=limits, size=st.sampled_from([511, 1978]))
+@example(bound=EMPTY, size=1978)
+def test_a_bound_is_its_own_bytes_property(bound: bytes, size: int) -> None:
+    """A bound of bytes is compared as it is: neither the empty key nor its stand-in is replaced, as in a key."""
+    assert KeyCodec(None, "strict", None, size).encode_bound(bound) == bound
 
 
 # -- the store, by a machine
