@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import OpenStore
-from support import at_checkpoint, contents, frequent_switches, in_thread, looping, together
+from support import at_checkpoint, contents, frequent_switches, in_each_commit, in_thread, looping, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 from lmdb_object_store._buffer import ONE_STEP
@@ -190,6 +191,34 @@ def test_another_thread_writes_at_any_point_of_close(tmp_path: Path) -> None:
         return reached
 
     at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_writes_at_any_point_of_close(tmp_path: Path) -> None:
+    """What a handler writes while its thread closes the store is in the file, or it hears of the close; all else is."""
+
+    def round_(store: Store, number: int) -> bool:
+        accepted: dict[str, str] = {"before": "old"}
+
+        def handler() -> None:
+            with suppress(StoreClosedError):
+                store.put("k", "new")
+                accepted["k"] = "new"
+
+        store["before"] = "old"
+        reached = at_checkpoint(number, handler, store.close)
+        assert contents(store.db_path) == accepted
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_that_writes_does_not_break_the_last_flush(open_store: OpenStore) -> None:
+    """A handler that writes in the midst of the last commit is not refused, which would end that commit."""
+    store = open_store()
+    store["before"] = "old"
+    first = iter([lambda: store.put("k0", "new")])
+    in_each_commit(lambda: next(first, lambda: None)(), store.close)
+    assert contents(store.db_path) == {"before": "old", "k0": "new"}
 
 
 def test_many_writers_beside_flushes(open_store: OpenStore) -> None:
