@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -22,6 +23,10 @@ else:
     Begin = Callable
 
 T = TypeVar("T")
+MISSING: Any = object()
+
+# Whether threads take turns by CPython's global lock, and so none comes between two steps of one call into C.
+HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 Options = dict[str, Any]
 
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.

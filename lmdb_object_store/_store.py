@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from itertools import chain
@@ -11,9 +10,9 @@ from itertools import chain
 import lmdb
 
 from . import _lifecycle, _reads, _scan
-from ._buffer import MISSING, BufferMixin, Shut
+from ._buffer import BufferMixin, Shut
 from ._codec import EMPTY, KeyCodec, dumps, loads
-from ._environment import Detached, Environment
+from ._environment import MISSING, Detached, Environment
 from ._errors import KeyNotFoundError, check_limit, closed, shown
 from ._large import LARGE
 from ._registry import acquire, release
@@ -27,10 +26,6 @@ D = TypeVar("D")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
-
-# `update` pickles so many bytes ahead of what is staged, if it is given one of these: they do not look at the store.
-_AHEAD_BYTES = 1 << 17
-_READ_AHEAD = (dict, list, tuple)
 
 # What a pickled store carries besides the limits of its buffer.
 _CARRIED = (
@@ -92,6 +87,8 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
         self._plain = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
+        if self._readonly:
+            self._accept = Shut(partial(_refuse_readonly, self.db_path))
         # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
         # Keys of up to this many bytes are read the short way: none where a large value is expected.
@@ -101,10 +98,9 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
         try:
             self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
-            self._plain = self._short = self._codec.plain
             self._is_closed = False
-            self._accept = Shut(partial(_refuse_readonly, self.db_path)) if self._readonly else self.write_buffer
             self._environment = environment
+            self._plain = self._short = self._codec.plain
         except BaseException:
             release(environment, self)
             raise
@@ -309,15 +305,39 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             stored, data = row
             value = self._load(stored, data)
             with self._environment.lock:
-                if self._end_row(last) == row and self._swap(stored, data, None):
+                if self._swap(stored, data, None):
                     return self._codec.decode(stored), value
         raise KeyError("popitem(): the store is empty")
 
     def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
-        """Stage `new` (None deletes) if the row of `stored` still is `old` (None: absent); whether. Needs the lock."""
+        """Stage `new` (None deletes) if the row of `stored` still is `old` (None: absent); whether. Needs the lock.
+
+        Where this raises, the flush that it sets off included, an `old` row is there still: whoever takes a row has
+        it or an error.
+        """
+        outermost = self._deleted is None
+        if outermost:
+            self._deleted = set()
+        try:
+            if not self._change(stored, old, new):
+                return False
+            self._flush_if_full()
+            if new is None and not outermost:
+                self._deleted.add(stored)  # type: ignore[union-attr]  # by a handler in the midst of another removal
+        except BaseException:
+            if old is not None and not self._is_closed and stored not in (self._deleted or ()):
+                self._change(stored, None, old)
+            raise
+        finally:
+            if outermost:
+                self._deleted = None
+        return True
+
+    def _change(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        commits = self._commits
         pending = self.write_buffer.get(stored, MISSING)
         found = _reads.lookup(self._environment, stored) if pending is MISSING else pending
-        return found == old and self._replace(stored, pending, old, new)
+        return found == old and self._stage_if_unchanged(stored, pending, commits, new)
 
     def _end_row(self, last: bool) -> tuple[bytes, bytes] | None:
         for stored in chain.from_iterable(self._pages(reverse=last, values=False, first=1)):
@@ -399,14 +419,14 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
-        changes: dict[bytes, bytes] = {}
-        self._codec.pickle_into(changes, pairs, sys.maxsize)
+        changes = self._codec.pickled(pairs)
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
             self._environment.busy = True
             try:
                 self._commit(changes)
+                self._commits += 1
             finally:
                 self._environment.busy = False
 
@@ -420,25 +440,8 @@ class LmdbObjectStore(ResizeMixin, BufferMixin, MutableMapping[K, V]):
             self._check_writable()  # where there is nothing to store, too
             if len(others) > 1:
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
-            for other in (*others, more):
-                pairs = iter(_pairs(other))
-                if type(other) in _READ_AHEAD:
-                    while self._update_from(pairs):
-                        pass
-                else:  # what makes the pairs may look at the store, where it finds those before
-                    for key, value in pairs:
-                        self._stage(self._codec.encode_to_store(key), dumps(key, value), sys.maxsize)
+            self._update(chain(*map(_pairs, others), more.items()))
             self._flush_if_full()
-
-        def _update_from(self, pairs):
-            """Stage some more of `pairs`; whether there were any."""
-            changes = {}
-            try:
-                self._codec.pickle_into(changes, pairs, _AHEAD_BYTES)
-            finally:
-                if changes:
-                    self._stage_many(changes)
-            return bool(changes)
 
     def clear(self) -> None:
         """Delete everything, pending changes included, in one transaction."""
