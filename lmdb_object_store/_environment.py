@@ -127,7 +127,14 @@ class Environment:
         return self._handle
 
     def open(self, *, create: bool) -> None:
-        """Open the file. lmdb.CorruptedError where it is truncated."""
+        """Open the file. lmdb.CorruptedError where it is truncated.
+
+        The second time, lmdb.Error where it is another one, which LMDB would have made anew.
+        """
+        if self.identity not in (None, identity(self.path, self.options)):
+            raise lmdb.Error(
+                f"{self.path} was deleted or replaced while it was open: close this store and open another"
+            )
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -212,6 +212,47 @@ def test_no_permission(path: str) -> None:
         Child(without_rights).join()
 
 
+GONE = "deleted or replaced"
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
+    """The store goes on with the file that it has; what opens the path again, after a fork too, is told."""
+    make(path)
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        if what == "file":
+            Path(path, "data.mdb").unlink()
+        else:
+            shutil.rmtree(path)
+        store["k001"] = "new"
+        store.flush()
+        assert (store["k001"], len(store)) == ("new", 503)
+
+        def child() -> None:
+            with pytest.raises(lmdb.Error, match=GONE):
+                store["k001"]
+
+        store["pending"] = 1
+        Child(child).join()
+        with pytest.raises(lmdb.Error, match=GONE):
+            store["k001"]
+        assert not Path(path, "data.mdb").exists()
+        with pytest.raises(FlushError, match="1 changes"):
+            store.close(strict=True)
+
+
+def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path) -> None:
+    """Another file that took its place is not taken for it after a fork, nor written to."""
+    make(path)
+    other = make(str(tmp_path / "other"))
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        os.replace(other, Path(path, "data.mdb"))
+        Child(lambda: None).join()
+        store["pending"] = 1
+        with unchanged(tmp_path), pytest.raises(lmdb.Error, match=GONE):
+            store.flush()
+
+
 def test_a_damaged_free_list(path: str) -> None:
     """A short file whose list of free pages cannot be read counts as truncated."""
     test_a_file_whose_last_pages_are_free(path, 0, 3000)
