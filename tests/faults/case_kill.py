@@ -19,6 +19,7 @@ from lmdb_object_store import LmdbObjectStore
 
 BATCH_SIZES = [1, 2, 10, 100, 1000]
 LONGEST = 0.03  # seconds until a kill: a few hundred operations
+MOST = 1_000_000  # operations in a round
 FRESH = 50  # rounds until a new file is begun
 
 
@@ -37,7 +38,7 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
             state = {}
         often = list(OPERATIONS)[number % len(OPERATIONS)]
         batch_size = source.choice(BATCH_SIZES)
-        journal = Journal(folder / "journal")
+        journal = Journal(folder / "journal", number * MOST)
         child = Child(partial(write_for_ever, str(path), journal, source.random(), often, batch_size))
         time.sleep(source.uniform(0, LONGEST))  # the moment of the kill is to be a random one
         child.kill()
@@ -68,8 +69,8 @@ def run_two_writers(seed: int, seconds: float, folder: Path) -> Figures:
     path = str(folder / "db")
     states: dict[str, State] = {"a": {}, "b": {}}
     open_store(path, 1).close()
-    for _ in budget(seconds, 3):
-        journals = {name: Journal(folder / f"journal {name}") for name in states}
+    for number in budget(seconds, 3):
+        journals = {name: Journal(folder / f"journal {name}", number * MOST) for name in states}
         batch_sizes = {name: source.choice(BATCH_SIZES[:4]) for name in states}
         told, tell = os.pipe()
         victim = Child(partial(hold_the_lock, path, journals["a"], source.random(), batch_sizes["a"], tell))

@@ -74,9 +74,9 @@ def found_at(path: str, prefix: str = "") -> State:
 class Journal:
     """Appends a line before each operation and one after it: what a killed writer has written stays."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, after: int = 0) -> None:
         self.file = file
-        self.number = 0
+        self.number = after  # of the last operation: those of one file must all differ
         self._handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
 
     def run(self, store: Store, operation: Operation) -> None:

@@ -32,6 +32,9 @@ Case = Callable[[int, float, Path], Figures]
 CASES = {
     "kill": ("case_kill", "run"),
     "kill_holder": ("case_kill", "run_two_writers"),
+    "disk": ("case_disk", "run"),
+    "processes": ("case_processes", "run"),
+    "hundredfold": ("case_processes", "run_hundredfold"),
 }
 MARGIN = 120.0  # seconds that a case may take longer than it was told to
 SHORT = 2.0  # seconds for each case where it is one test among others
