@@ -96,9 +96,14 @@ class Journal:
 
     def read(self) -> Iterator[tuple[int, Operation, bool]]:
         """Each operation with its number, and whether it was acknowledged."""
+        return self.read_file(self.file)
+
+    @staticmethod
+    def read_file(file: Path) -> Iterator[tuple[int, Operation, bool]]:
+        """The same, of the journal in `file`."""
         begun: dict[int, Operation] = {}
         done: set[int] = set()
-        for line in self.file.read_text().splitlines():
+        for line in file.read_text().splitlines():
             word, number, *rest = json.loads(line)
             if word == "begun":
                 begun[number] = (rest[0][0], rest[0][1])

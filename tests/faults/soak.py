@@ -35,6 +35,11 @@ CASES = {
     "disk": ("case_disk", "run"),
     "processes": ("case_processes", "run"),
     "hundredfold": ("case_processes", "run_hundredfold"),
+    "forks": ("case_forks", "run"),
+    "threads": ("case_threads", "run"),
+    "unpickling": ("case_threads", "run_unpickling"),
+    "interrupts": ("case_interrupts", "run"),
+    "async_exceptions": ("case_interrupts", "run_from_another_thread"),
 }
 MARGIN = 120.0  # seconds that a case may take longer than it was told to
 SHORT = 2.0  # seconds for each case where it is one test among others
