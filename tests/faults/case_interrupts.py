@@ -8,7 +8,6 @@ import random
 import shutil
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from harness import Figures, budget
@@ -127,7 +126,7 @@ def run_from_another_thread(seed: int, seconds: float, folder: Path) -> Figures:
     source, figures = random.Random(seed), Figures("exceptions from another thread")
     raising = ctypes.pythonapi.PyThreadState_SetAsyncExc
     checked = Checked(str(folder / "db"), source)
-    armed, done = threading.Event(), threading.Event()
+    armed, done, setting = threading.Event(), threading.Event(), threading.Lock()
     target = ctypes.c_ulong(threading.get_ident())
 
     def raise_in_it() -> None:
@@ -135,30 +134,32 @@ def run_from_another_thread(seed: int, seconds: float, folder: Path) -> Figures:
         while not done.is_set():
             if armed.wait(0.1):
                 time.sleep(chooser.uniform(0, 0.0005))  # the moment is to be a random one
-                if armed.is_set():
-                    raising(target, ctypes.py_object(Interrupt))
-                    armed.clear()
+                with setting:
+                    if armed.is_set():
+                        armed.clear()
+                        raising(target, ctypes.py_object(Interrupt))
 
     def interrupted(body: object) -> None:
         assert callable(body)
-        try:
-            armed.set()
+        begun = False
+        while True:
             try:
-                for _ in range(1 if armed.is_set() else 0):
+                if not begun:
+                    begun = True
+                    armed.set()
                     body()
-            finally:
-                armed.clear()
-            time.sleep(0.0002)  # one that was under way as the call ended is to arrive here
-        except Interrupt:
-            figures.count("interrupted")
-            armed.clear()
+                with setting:
+                    armed.clear()
+                raising(target, None)  # one that has not arrived yet is to go no further than this
+                return
+            except Interrupt:
+                figures.count("interrupted")
 
     thread = threading.Thread(target=raise_in_it, daemon=True)
     thread.start()
     try:
         for number in budget(seconds, EVERY):
-            with suppress(Interrupt):
-                figures.add(checked.step(interrupted))
+            figures.add(checked.step(interrupted))
             figures.rounds += 1
             if number % EVERY == EVERY - 1:
                 figures.add(checked.look())

@@ -69,7 +69,10 @@ class Writers:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """All at once, in eight threads that never pause and in a hundred that do, until `close` ends it: no wrong value, no error but the closed one."""
+    """All at once, in eight threads that never pause and in a hundred that do, until `close` ends it.
+
+    No wrong value, no error but the closed one.
+    """
     source, figures = random.Random(seed), Figures("threads")
     path = str(folder / "db")
     for number in budget(seconds, 2):

@@ -1,6 +1,8 @@
 """A program that forks under load: threads read and write its store meanwhile, and its children use and leave theirs.
 
-Usage: python fork_program.py FOLDER METHOD SEED   (METHOD: "os.fork", "threads", "reduce", "futures", or one of multiprocessing's)
+Usage: python fork_program.py FOLDER METHOD SEED
+
+METHOD is "os.fork", "threads", "reduce", "futures", or one of multiprocessing's.
 
 Each writer keeps a journal in FOLDER; one whose pending writes must be in the file in the end, by the way it
 ended, is named in the file `finished`.
