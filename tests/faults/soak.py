@@ -40,6 +40,9 @@ CASES = {
     "unpickling": ("case_threads", "run_unpickling"),
     "interrupts": ("case_interrupts", "run"),
     "async_exceptions": ("case_interrupts", "run_from_another_thread"),
+    "endings": ("case_endings", "run"),
+    "memory": ("case_memory", "run"),
+    "long_life": ("case_longlife", "run"),
 }
 MARGIN = 120.0  # seconds that a case may take longer than it was told to
 SHORT = 2.0  # seconds for each case where it is one test among others

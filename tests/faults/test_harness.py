@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
+from case_memory import START, limited, put_huge
 from harness import Child, Figures, table
 from journal import Journal, Model, Operation, State, Verdict, compare, found_at, random_operation, stamp_of, value_of
 
@@ -78,8 +81,6 @@ def test_deletions_and_clear_count() -> None:
 
 def test_the_journal_of_a_store(tmp_path: Path) -> None:
     """What a journal says of random operations is what their store has, and it notices one row too few."""
-    import random
-
     path, source = str(tmp_path / "db"), random.Random(0)
     store = LmdbObjectStore[str, object](path, 10, key_encoding="utf-8")
     journal = Journal(tmp_path / "journal")
@@ -111,6 +112,12 @@ def test_children_end() -> None:
     with pytest.raises(AssertionError, match="hangs"):
         Child(signal.pause).wait(0.05)
     Child(signal.pause).kill()
+
+
+def test_the_limit_of_memory_is_one(tmp_path: Path) -> None:
+    """What needs more memory than it is allowed fails."""
+    with pytest.raises(AssertionError, match="status 1"):
+        limited(START, partial(put_huge, str(tmp_path / "db"), 2 * START))
 
 
 def test_the_table() -> None:
