@@ -43,7 +43,9 @@ CASES = {
     "endings": ("case_endings", "run"),
     "memory": ("case_memory", "run"),
     "long_life": ("case_longlife", "run"),
+    "fuzz": ("case_fuzz", "run"),
 }
+LONG_ONLY = {"fuzz"}
 MARGIN = 120.0  # seconds that a case may take longer than it was told to
 SHORT = 2.0  # seconds for each case where it is one test among others
 
