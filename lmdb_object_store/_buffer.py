@@ -114,13 +114,15 @@ class BufferMixin(ABC):
                     self.write_buffer.update(self._meanwhile)
                 self._pending_bytes = sum(weight(key, data) for key, data in self._meanwhile.copy().items())
                 self._failure_told = None
-        except BaseException as error:
+        except Exception:
             if not empty_first:
-                self._failure_told = True if isinstance(error, Exception) else self._failure_told
-            elif not isinstance(error, Exception) and not environment.handle().stat()["entries"]:
-                # An interrupt after the commit: what was pending is cleared too, or it would come back.
-                self.write_buffer.clear()
-                self.write_buffer.update(self._meanwhile)
+                self._failure_told = True
+            raise
+        except BaseException:
+            if empty_first and not environment.handle().stat()["entries"]:
+                # An interrupt after the commit: what was pending goes too, or it would come back.
+                for key in self.write_buffer.keys() - self._meanwhile.keys():
+                    del self.write_buffer[key]
             raise
         finally:
             environment.busy = False
