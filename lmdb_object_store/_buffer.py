@@ -123,6 +123,7 @@ class BufferMixin(ABC):
                 # An interrupt after the commit: what was pending goes too, or it would come back.
                 for key in self.write_buffer.keys() - self._meanwhile.keys():
                     del self.write_buffer[key]
+                self._pending_bytes = sum(weight(key, data) for key, data in self.write_buffer.copy().items())
             raise
         finally:
             environment.busy = False

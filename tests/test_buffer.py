@@ -56,7 +56,8 @@ class Host(BufferMixin):
         self.autoflush_on_read = autoflush
         self.db_path = "nowhere"
         self._is_closed = False
-        self.world = SimpleNamespace(lock=RLock(), busy=False, close_orphans=nothing)
+        handle = SimpleNamespace(stat=lambda: {"entries": len(self.file)})
+        self.world = SimpleNamespace(lock=RLock(), busy=False, close_orphans=nothing, handle=lambda: handle)
         self._environment: Any = self.world
         self.file: Rows = {}
         self.committing = False
@@ -161,10 +162,14 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can."""
+        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can.
+
+        Where an interrupt comes after the file was emptied, nothing is kept.
+        """
         pending, file = dict(self.buffer), self.host.file
         error = self.outcome(lambda: self.host._commit_and_clear(empty_first=True))
-        kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
+        cleared = error is None or (isinstance(error, Interrupt) and not self.host.file)
+        kept = {} if cleared else apply(file if self.host.file is file else {}, pending)
         self.content = apply(kept, self.meanwhile)
 
     @rule()
