@@ -185,6 +185,10 @@ class BufferMixin(ABC):
             if not empty_first and self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
             raise
+        except BaseException:
+            if empty_first and not environment.handle().stat()["entries"]:
+                self._drop(changes)  # an interrupt after the commit: what was pending would come back
+            raise
         finally:
             environment.busy = False
 

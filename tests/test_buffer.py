@@ -63,7 +63,8 @@ class Host(BufferMixin):
     def __init__(self, batch_size: int = 1000, batch_bytes: int = 1 << 20, *, autoflush: bool = True) -> None:
         self.autoflush_on_read = autoflush
         self.db_path = "nowhere"
-        self.world = SimpleNamespace(lock=RLock(), busy=False, close_orphans=nothing)
+        handle = SimpleNamespace(stat=lambda: {"entries": len(self.file)})
+        self.world = SimpleNamespace(lock=RLock(), busy=False, close_orphans=nothing, handle=lambda: handle)
         self._environment: Any = self.world
         self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
         self._plain = 510
@@ -215,10 +216,14 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can."""
+        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can.
+
+        Where an interrupt comes after the file was emptied, nothing is kept.
+        """
         pending, file = dict(self.buffer), self.host.file
         error = self.outcome(lambda: self.host._commit_pending(empty_first=True))
-        kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
+        cleared = error is None or (isinstance(error, Interrupt) and not self.host.file)
+        kept = {} if cleared else apply(file if self.host.file is file else {}, pending)
         self.content = apply(kept, self.meanwhile)
 
     @rule()
