@@ -65,9 +65,10 @@ def found_at(path: str, prefix: str = "") -> State:
     try:
         rows = contents(path)
     except lmdb.Error:
-        if os.path.exists(os.path.join(path, "data.mdb")):
+        data = os.path.join(path, "data.mdb")
+        if os.path.exists(data) and os.path.getsize(data):
             raise
-        return {}  # killed before there was a file
+        return {}  # killed before there was a file, or anything in it
     return {key: stamp_of(value) for key, value in rows.items() if key.startswith(prefix)}
 
 
