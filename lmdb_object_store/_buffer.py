@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pickle import HIGHEST_PROTOCOL
 from pickle import dumps as pickled
 
 import lmdb
 
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
-from ._environment import Environment
+from ._environment import HAS_GIL, MISSING, Environment
 from ._errors import StoreClosedError, check_limit, logger
 from ._interval import Interval
 from ._typing import Any
 
-MISSING: Any = object()
-
-# Whether no other thread, signal handler or finaliser runs between a look at an attribute or an entry of a dict and
-# the assignment that follows it: CPython with its global lock lets them in at calls and at the ends of loops alone.
-# A change is then staged without a lock, which would cost as much as the pickling of a small value.
-ONE_STEP = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+# Whether nothing else (a thread, a signal handler, a finaliser) runs between an `if` that looks at an attribute or at
+# an entry of a dict, and the assignment that it leads to: CPython with its global lock lets them in at calls, at the
+# ends of loops and, in 3.10, at jumps, which a condition that holds does not make. A new key's change is then staged
+# without a lock, which would cost as much as the pickling of a small value.
+ONE_STEP = HAS_GIL
 
 
 class Shut:
@@ -33,17 +33,9 @@ class Shut:
     def __setitem__(self, key: bytes, data: bytes | None) -> None:
         self.refuse()
 
-    def setdefault(self, key: bytes, data: bytes | None) -> None:
-        """Refuse."""
-        self.refuse()
-
-    def update(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Refuse."""
-        self.refuse()
-
 
 class BufferMixin(ABC):
-    """Provides `put` and `_stage`, `_flush` and what builds on them. Needs the attributes and the method below.
+    """Provides `put` and `_stage`, `_flush` and what builds on them. Needs the attributes and the methods below.
 
     `write_buffer` is the dict of pending changes, always the same object: stored key to pickled value,
     None for a deletion. A change leaves it only once it is committed.
@@ -64,6 +56,10 @@ class BufferMixin(ABC):
         Called with the environment's lock held, and `busy`.
         """
 
+    @abstractmethod
+    def _is_empty(self, interval: Interval) -> bool:
+        """Whether the file has no row of `interval`."""
+
     def _start_buffer(self, batch_size: int | None, batch_bytes: int) -> None:
         if batch_size is not None:
             check_limit("batch_size", batch_size)
@@ -73,8 +69,10 @@ class BufferMixin(ABC):
         self.write_buffer: dict[bytes, bytes | None] = {}
         self._accept: dict[bytes, bytes | None] | Shut = self.write_buffer
         self._pending_bytes = 0
-        # The keys that were staged amid the last commit, by a signal handler of its thread.
-        self._meanwhile: set[bytes] = set()
+        # How many commits the changes of this store have had.
+        self._commits = 0
+        # The keys that are deleted while a row is being taken, by a signal handler of its thread.
+        self._deleted: set[bytes] | None = None
         # Whether the caller was told of a failed flush: None if none has failed since the last change.
         self._failure_told: bool | None = None
 
@@ -84,6 +82,7 @@ class BufferMixin(ABC):
         TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
         then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
         """
+        # `update` has the same steps once more: a call for them would cost as much as they do.
         plain = type(key) is bytes and 0 < len(key) <= self._plain
         stored = key if plain else self._codec.encode_to_store(key)
         data = pickled(obj, HIGHEST_PROTOCOL)
@@ -99,7 +98,26 @@ class BufferMixin(ABC):
         self._failure_told = None
         count = self.batch_size
         if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
-            self._flush_if_full()
+            with suppress(StoreClosedError):  # closed just now by another thread, this change included
+                self._flush_if_full()
+
+    def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """`put` each of `pairs`, but leave `batch_size` out of account."""
+        encode, buffer, plain = self._codec.encode_to_store, self.write_buffer, self._plain
+        for key, value in pairs:
+            stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
+            data = pickled(value, HIGHEST_PROTOCOL)
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            if stored in buffer or not ONE_STEP:
+                self._stage(stored, data, sys.maxsize)
+                continue
+            more = len(stored) + len(data)
+            self._accept[stored] = data
+            self._pending_bytes += more
+            self._failure_told = None
+            if self._pending_bytes >= self.batch_bytes:
+                self._flush_if_full(sys.maxsize)
 
     def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
         """Accept a change; flush where the buffer has reached a threshold. Its errors leave the change pending.
@@ -111,65 +129,29 @@ class BufferMixin(ABC):
             buffer = self.write_buffer
             more = weight(key, data) - (weight(key, buffer[key]) if key in buffer else 0)
             self._accept[key] = data
-            if environment.busy:
-                self._meanwhile.add(key)
+            if data is None and self._deleted is not None:
+                self._deleted.add(key)
             self._pending_bytes += more
             self._failure_told = None
             self._flush_if_full(at_count)
 
-    def _stage_many(self, changes: dict[bytes, bytes]) -> None:
-        """Accept `changes`; flush where the buffer has reached `batch_bytes`, whatever the number of its keys."""
-        environment = self._environment
-        with environment.lock:
-            buffer = self.write_buffer
-            more = sum(map(len, changes)) + sum(map(len, changes.values()))
-            for key in buffer.keys() & changes.keys():
-                more -= weight(key, buffer[key])
-            self._accept.update(changes)
-            if environment.busy:
-                self._meanwhile.update(changes)
-            self._pending_bytes += more
-            self._failure_told = None
-            if self._pending_bytes >= self.batch_bytes:
-                self._flush()
+    def _stage_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
+        """Stage `data` for `key`, and flush nothing, unless its row has changed since the caller read it.
 
-    def _replace(self, key: bytes, pending: bytes | None, old: bytes | None, new: bytes | None) -> bool:
-        """Stage `new` for `key`, whose row is `old`, if its pending change still is `pending` (MISSING: if none is).
-
-        Whether it was staged. Where the flush that this sets off fails, what held `old` holds it still: whoever
-        takes a row gets it or an error. Needs the lock, which a `put` passes by.
+        `pending` is the change that was pending before (MISSING: none, and the file was read), `commits` what
+        `_commits` was before that. Whether it was staged. Needs the lock, which a `put` passes by.
         """
-        if self._environment.busy:  # no flush, then
-            return self._compare_and_stage(key, pending, new)
-        self._meanwhile = set()
-        try:
-            if not self._compare_and_stage(key, pending, new):
-                return False
-            self._flush_if_full()
-        except BaseException:
-            if old is not None and key not in self._meanwhile and self._accept is self.write_buffer:
-                self._accept.setdefault(key, old)
-                if self.write_buffer[key] is new:
-                    self._accept[key] = old  # in one step with the comparison
-                    self._pending_bytes += weight(key, old) - weight(key, new)
-            raise
-        return True
-
-    def _compare_and_stage(self, key: bytes, pending: bytes | None, new: bytes | None) -> bool:
-        more = weight(key, new)
+        buffer = self.write_buffer
+        more = weight(key, data) - (0 if pending is MISSING else weight(key, pending))
         if pending is MISSING:
-            if self._accept.setdefault(key, new) is not new:
+            if key not in buffer and self._commits == commits:
+                self._accept[key] = data  # in one step with the conditions
+            else:
                 return False
+        elif key in buffer and buffer[key] is pending:
+            self._accept[key] = data  # the same
         else:
-            more -= weight(key, pending)
-            try:
-                if self.write_buffer[key] is not pending:
-                    return False
-                self._accept[key] = new  # in one step with the comparison
-            except KeyError:  # a signal handler has flushed
-                return False
-        if self._environment.busy:
-            self._meanwhile.add(key)
+            return False
         self._pending_bytes += more
         self._failure_told = None
         return True
@@ -201,16 +183,19 @@ class BufferMixin(ABC):
         changes: dict[bytes, bytes | None] = {}
         environment.busy = True
         try:
-            self._meanwhile = set()
             changes = self.write_buffer.copy()
             if emptied is not None:
                 changes = {key: data for key, data in changes.items() if emptied.contains(key)}
             self._commit({} if emptied else changes, emptied=emptied)
-            if environment.busy:  # else a handler forked, and in this child the buffer holds the child's own changes
-                self._drop(changes)
+            self._commits += 1
+            self._drop(changes)
         except Exception:
             if emptied is None and self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
+            raise
+        except BaseException:
+            if emptied is not None and self._is_empty(emptied):
+                self._drop(changes)  # an interrupt after the commit: what was pending would come back
             raise
         finally:
             environment.busy = False
@@ -223,7 +208,7 @@ class BufferMixin(ABC):
                 if buffer[key] is data:  # each pickle is an object of its own
                     del buffer[key]  # in one step with the comparison
         except KeyError:
-            return  # a handler forked in this very loop, see above
+            return  # a handler forked, and in this child the buffer holds the child's own changes
         self._pending_bytes = sum(weight(key, data) for key, data in buffer.copy().items())
 
     def _flush_before_read(self) -> None:

@@ -125,23 +125,18 @@ class KeyCodec:
             "shorten it, or store under a digest of it"
         )
 
-    def pickle_into(self, changes: dict[bytes, bytes], pairs: Iterable[tuple[Any, Any]], limit: int) -> None:
-        """Add the changes that store `pairs` to `changes`, until their values have `limit` bytes.
-
-        Raises what `encode_to_store` and `dumps` do, and leaves what came before in `changes`.
-        """
+    def pickled(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
+        """The changes that store `pairs`; raises what `encode_to_store` and `dumps` do."""
         encode, plain = self.encode_to_store, self.plain
         pickled, protocol = pickle.dumps, pickle.HIGHEST_PROTOCOL
-        size = 0
+        changes: dict[bytes, bytes | None] = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
             data = pickled(value, protocol)
-            size += len(data)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             changes[stored] = data
-            if size >= limit:
-                return
+        return changes
 
     def encode_own(self, key: Any) -> bytes | None:
         """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 import lmdb
 
+from ._datafile import check_length
 from ._errors import closed
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -22,6 +24,10 @@ else:
     Begin = Callable
 
 T = TypeVar("T")
+MISSING: Any = object()
+
+# Whether threads take turns by CPython's global lock, and so none comes between two steps of one call into C.
+HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 Options = dict[str, Any]
 
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
@@ -133,7 +139,14 @@ class Environment:
         return self._handle
 
     def open(self, *, create: bool) -> None:
-        """Open the file."""
+        """Open the file. lmdb.CorruptedError where it is truncated.
+
+        The second time, lmdb.Error where it is another one, which LMDB would have made anew.
+        """
+        if self.identity not in (None, identity(self.path, self.options)):
+            raise lmdb.Error(
+                f"{self.path} was deleted or replaced while it was open: close this store and open another"
+            )
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -142,10 +155,16 @@ class Environment:
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
                     raise
+        info = handle.info()
+        try:
+            check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
+        except BaseException:
+            handle.close()
+            raise
         if self.options.get("lock", True):
             handle.reader_check()  # readers of processes that died would keep old pages from being used again
         self._handle = handle
-        self.options["map_size"] = handle.info()["map_size"]
+        self.options["map_size"] = info["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
         self.unshut()
@@ -258,10 +277,15 @@ def fresh(read: Callable[[Begin], T], begin: Begin) -> T:
         raise
 
 
+def data_file(path: str, options: Options) -> str:
+    """The path of the data file of the environment at `path`."""
+    return os.path.join(path, "data.mdb") if options.get("subdir", True) else path
+
+
 def identity(path: str, options: Options) -> tuple[int, int] | None:
     """What tells the data file at `path` from any other; None if there is none yet."""
     try:
-        status = os.stat(os.path.join(path, "data.mdb") if options.get("subdir", True) else path)
+        status = os.stat(data_file(path, options))
     except OSError:
         return None
     return status.st_dev, status.st_ino

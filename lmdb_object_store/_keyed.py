@@ -8,8 +8,9 @@ from collections.abc import Iterable, MutableMapping
 import lmdb
 
 from . import _reads
-from ._buffer import MISSING, BufferMixin
+from ._buffer import BufferMixin
 from ._codec import dumps, loads
+from ._environment import MISSING
 from ._errors import KeyNotFoundError, shown
 from ._large import LARGE
 from ._typing import Any, TypeVar, overload
@@ -28,6 +29,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     _short: int
     _large: bool
+    _is_closed: bool
 
     @abstractmethod
     def _check_writable(self) -> None:
@@ -191,10 +193,34 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         return default
 
     def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
-        """Stage `new` (None deletes) if the row of `stored` still is `old` (None: absent); whether. Needs the lock."""
+        """Stage `new` (None deletes) if the row of `stored` still is `old` (None: absent); whether. Needs the lock.
+
+        Where this raises, the flush that it sets off included, an `old` row is there still: whoever takes a row has
+        it or an error.
+        """
+        outermost = self._deleted is None
+        if outermost:
+            self._deleted = set()
+        try:
+            if not self._change(stored, old, new):
+                return False
+            self._flush_if_full()
+            if new is None and not outermost:
+                self._deleted.add(stored)  # type: ignore[union-attr]  # by a handler in the midst of another removal
+        except BaseException:
+            if old is not None and not self._is_closed and stored not in (self._deleted or ()):
+                self._change(stored, None, old)
+            raise
+        finally:
+            if outermost:
+                self._deleted = None
+        return True
+
+    def _change(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        commits = self._commits
         pending = self.write_buffer.get(stored, MISSING)
         found = _reads.lookup(self._environment, stored) if pending is MISSING else pending
-        return found == old and self._replace(stored, pending, old, new)
+        return found == old and self._stage_if_unchanged(stored, pending, commits, new)
 
     @overload
     def setdefault(self: KeyedMixin[K, V | None], key: K, default: None = None) -> V | None: ...

@@ -45,10 +45,13 @@ def close(store: Handle, strict: bool) -> None:
         if store._environment is not environment:  # another thread was first
             return
         store._refuse_in_commit()
-        accept = store._accept
+        accept, shut = store._accept, Shut(partial(_refuse, store.db_path))
         try:
-            store._accept = Shut(partial(_refuse, store.db_path))  # or what came during the flush would be lost
-            store._flush()
+            try:
+                store._flush()
+            finally:
+                store._accept = shut
+            store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
         except Exception as error:
             failure, pending = error, dict(store.write_buffer)
         except BaseException:  # an interrupt goes on up, and leaves the store open

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, MutableMapping
+from itertools import chain
 
 from . import _reads
 from ._buffer import BufferMixin
-from ._codec import EMPTY, dumps, loads
+from ._codec import EMPTY, loads
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-# `update` pickles so many bytes ahead of what is staged, if it is given one of these: they do not look at the store.
-_AHEAD_BYTES = 1 << 17
-_READ_AHEAD = (dict, list, tuple)
 
 
 class ManyMixin(BufferMixin, MutableMapping[K, V]):
@@ -81,14 +77,14 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
-        changes: dict[bytes, bytes] = {}
-        self._codec.pickle_into(changes, pairs, sys.maxsize)
+        changes = self._codec.pickled(pairs)
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
             self._environment.busy = True
             try:
                 self._commit(changes)
+                self._commits += 1
             finally:
                 self._environment.busy = False
 
@@ -102,25 +98,8 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
             self._check_writable()  # where there is nothing to store, too
             if len(others) > 1:
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
-            for other in (*others, more):
-                pairs = iter(_pairs(other))
-                if type(other) in _READ_AHEAD:
-                    while self._update_from(pairs):
-                        pass
-                else:  # what makes the pairs may look at the store, where it finds those before
-                    for key, value in pairs:
-                        self._stage(self._codec.encode_to_store(key), dumps(key, value), sys.maxsize)
+            self._update(chain(*map(_pairs, others), more.items()))
             self._flush_if_full()
-
-        def _update_from(self, pairs):
-            """Stage some more of `pairs`; whether there were any."""
-            changes = {}
-            try:
-                self._codec.pickle_into(changes, pairs, _AHEAD_BYTES)
-            finally:
-                if changes:
-                    self._stage_many(changes)
-            return bool(changes)
 
 
 def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:

@@ -176,7 +176,7 @@ class OrderedMapping(MutableMapping[K, V]):
             stored, data = row
             value = store._load(stored, data)
             with store._environment.lock:
-                if self._end_row(last) == row and store._swap(stored, data, None):
+                if store._swap(stored, data, None):
                     return store._codec.decode(stored), value
         raise KeyError("popitem(): there is no item")
 

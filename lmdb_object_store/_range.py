@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ._codec import KeyCodec
+from ._environment import MISSING
 from ._errors import KeyNotFoundError, shown
 from ._interval import Interval
 from ._ordered import OrderedMapping, Source
@@ -13,7 +14,6 @@ from ._typing import Any, Protocol, TypeVar, overload
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
-MISSING: Any = object()
 
 
 class KeyedSource(Source, Protocol):

@@ -16,7 +16,7 @@ from operator import getitem
 import lmdb
 
 from . import _large
-from ._environment import Begin, Environment, T, fresh
+from ._environment import HAS_GIL, MISSING, Begin, Environment, T, fresh
 from ._errors import StoreClosedError
 from ._large import LARGE
 from ._scan import Page
@@ -25,15 +25,9 @@ from ._typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmdb import Cursor
 
-MISSING: Any = object()
-
 # Whether `cut` is a single step of the interpreter: with CPython's global lock, and from 3.12 on, where the
 # garbage collector, and with it user code, does not run as an object is made, but between byte codes alone.
-_COPIES_AT_ONCE = (
-    sys.implementation.name == "cpython"
-    and sys.version_info >= (3, 12)
-    and getattr(sys, "_is_gil_enabled", lambda: True)()
-)
+_COPIES_AT_ONCE = HAS_GIL and sys.version_info >= (3, 12)
 
 # A page with values ends with the row that takes it to this many bytes.
 PAGE_BYTES = 1 << 20
@@ -75,7 +69,10 @@ def _parts(begin: Begin, key: bytes) -> tuple[bytes | bytearray, list[Any]]:
         views = map(getitem, map(get, (key,), (b"",)), (slice(start, stop),))
         return next(map(make, views, *[(argument,) for argument in arguments]))
 
-    return _large.parts(cut)
+    try:
+        return _large.parts(cut)
+    except UnicodeDecodeError:  # to be told as any other failure to unpickle
+        return cut(bytes, 0, None), []
 
 
 def is_large(size: int) -> bool:

@@ -86,6 +86,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
         self._plain = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
+        if self._readonly:
+            self._accept = Shut(partial(_refuse_readonly, self.db_path))
         # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
         # Keys of up to this many bytes are read the short way: none where a large value is expected.
@@ -95,10 +97,9 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
         try:
             self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
-            self._plain = self._short = self._codec.plain
             self._is_closed = False
-            self._accept = Shut(partial(_refuse_readonly, self.db_path)) if self._readonly else self.write_buffer
             self._environment = environment
+            self._plain = self._short = self._codec.plain
         except BaseException:
             release(environment, self)
             raise
@@ -178,6 +179,10 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
 
         pages = _scan.scan(read_page, self.write_buffer, interval.low, interval.stop, reverse=reverse, first=first)
         return map(interval.sifted, pages) if interval.astray else pages
+
+    def _is_empty(self, interval: Interval) -> bool:
+        rows, _ = _reads.page(self._environment, interval.low, interval.stop, 2, reverse=False, values=False)
+        return not interval.sifted(rows)
 
     def __len__(self) -> int:
         # Inherited, it would count row by row.

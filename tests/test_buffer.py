@@ -14,7 +14,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from lmdb_object_store._buffer import MISSING, BufferMixin, Shut
+from lmdb_object_store._buffer import BufferMixin, Shut
+from lmdb_object_store._environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
 from lmdb_object_store._interval import WHOLE, Interval
 
@@ -73,6 +74,9 @@ class Host(BufferMixin):
         self.before: Step = nothing
         self.after: Step = nothing
         self._start_buffer(batch_size, batch_bytes)
+
+    def _is_empty(self, interval: Interval) -> bool:
+        return not any(map(interval.contains, self.file))
 
     def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
         assert self.world.busy
@@ -170,11 +174,6 @@ class BufferMachine(RuleBasedStateMachine):
         """A change is accepted, and the number of keys does not count."""
         self.staged(lambda: self.host._stage(key, data, 1 << 60), {key: data}, self.heavy)
 
-    @rule(changes=st.dictionaries(keys, values.filter(bool), min_size=1))
-    def stage_many(self, changes: Rows) -> None:
-        """Changes are accepted together, and the number of keys does not count."""
-        self.staged(lambda: self.host._stage_many(changes), dict(changes), self.heavy)
-
     @rule(key=keys, value=st.integers(0, 300), text=st.booleans())
     def put(self, key: bytes, value: int, text: bool) -> None:
         """A value is pickled and accepted, by its stored key or another."""
@@ -182,39 +181,31 @@ class BufferMachine(RuleBasedStateMachine):
         given = key.decode() if text else key
         self.staged(lambda: self.host.put(given, value), changes, lambda p: self.many(p) or self.heavy(p))
 
-    @rule(key=keys, data=values.filter(bool))
-    def fill(self, key: bytes, data: bytes) -> None:
-        """A row is staged where there is none, and not where there is one."""
-        pending = self.buffer.get(key, MISSING)
-        if key in self.content or (pending is MISSING and key in self.host.file):
-            return
-        self.staged(
-            lambda: self.told(self.host._replace(key, pending, None, data)),
-            {key: data},
-            lambda p: self.many(p) or self.heavy(p),
-        )
+    @rule(key=keys, value=st.integers(0, 300), text=st.booleans())
+    def update(self, key: bytes, value: int, text: bool) -> None:
+        """A value is pickled and accepted, and the number of keys does not count."""
+        changes: Changes = {key: pickle.dumps(value, pickle.HIGHEST_PROTOCOL)}
+        given = key.decode() if text else key
+        self.staged(lambda: self.host._update([(given, value)]), changes, self.heavy)
 
-    def told(self, answer: bool) -> None:
-        assert answer
+    @rule(key=keys, data=values)
+    def stage_if_unchanged(self, key: bytes, data: bytes | None) -> None:
+        """A change is accepted, without a flush, where the row is as it was."""
+        data, pending, commits = fresh(data), self.buffer.get(key, MISSING), self.host._commits
+        assert self.host._stage_if_unchanged(key, pending, commits, data)
+        self.content = apply(self.content, {key: data})
 
     @rule(key=keys, pending=values, data=values)
-    def replace_what_has_changed(self, key: bytes, pending: bytes | None, data: bytes | None) -> None:
-        """Nothing is staged over a change that is not the expected one."""
-        if (pending is None and self.buffer.get(key, b"") is None) or key not in self.buffer:
-            pending = b"another"
+    def stage_if_it_has_changed(self, key: bytes, pending: bytes | None, data: bytes | None) -> None:
+        """A change is not accepted over another one than was seen, nor where a commit came between."""
+        commits = self.host._commits
+        if key not in self.buffer:
+            pending, commits = MISSING, commits - 1
+        elif pending is None and self.buffer[key] is None:
+            pending = MISSING
         before = dict(self.buffer)
-        assert not self.host._replace(key, pending, None, data)
+        assert not self.host._stage_if_unchanged(key, pending, commits, data)
         assert self.buffer == before
-
-    @rule(key=keys)
-    def remove(self, key: bytes) -> None:
-        """A removal that raises leaves the row where it was."""
-        if (data := self.content.get(key)) is None:
-            return
-        pending = self.buffer.get(key, MISSING)
-        error = self.outcome(lambda: self.told(self.host._replace(key, pending, data, None)))
-        removed = self.content if error is not None else apply(self.content, {key: None})
-        self.content = apply(removed, self.meanwhile)
 
     @rule()
     def flush(self) -> None:
@@ -228,10 +219,14 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can."""
+        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can.
+
+        Where an interrupt comes after the file was emptied, nothing is kept.
+        """
         pending, file = dict(self.buffer), self.host.file
         error = self.outcome(lambda: self.host._commit_pending(emptied=WHOLE))
-        kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
+        cleared = error is None or (isinstance(error, Interrupt) and not self.host.file)
+        kept = {} if cleared else apply(file if self.host.file is file else {}, pending)
         self.content = apply(kept, self.meanwhile)
 
     @rule()
@@ -310,20 +305,22 @@ def test_the_same_value_written_again_in_its_own_commit_stays_pending(host: Host
     assert host.write_buffer == {b"a": second}
 
 
-@pytest.mark.parametrize("data", [b"new", None])
-def test_a_removal_that_fails_does_not_undo_a_handlers_write(data: bytes | None) -> None:
-    """What a signal handler writes under a key, while the removal of that key fails, is kept."""
-    host = Host(batch_size=1)
-    host.file[b"a"] = b"old"
+def test_a_failure_is_told_of_what_was_committed_alone(host: Host) -> None:
+    """A change that a handler stages while a flush fails has not been told of."""
+    host._stage(b"a", b"1")
+    host.before = raising(lmdb.DiskError("full"))
+    with pytest.raises(lmdb.DiskError):
+        host._flush()
+    assert host._failure_told is True
 
     def write_and_fail() -> None:
-        host._stage(b"a", data)
+        host._stage(b"b", b"2")
         raise lmdb.DiskError("full")
 
     host.before = write_and_fail
     with pytest.raises(lmdb.DiskError):
-        host._replace(b"a", MISSING, b"old", None)
-    assert host.write_buffer == {b"a": data}
+        host._flush()
+    assert host._failure_told is None
 
 
 def test_threshold_of_entries() -> None:
@@ -380,9 +377,9 @@ def test_a_closed_host_accepts_nothing(host: Host) -> None:
     host._accept = Shut(refuse)
     for call in (
         lambda: host._stage(b"a", b"1"),
-        lambda: host._stage_many({b"a": b"1"}),
+        lambda: host._update([(b"a", 1)]),
         lambda: host.put(b"a", 1),
-        lambda: host._replace(b"a", MISSING, None, b"1"),
+        lambda: host._stage_if_unchanged(b"a", MISSING, 0, b"1"),
     ):
         with pytest.raises(StoreClosedError, match="nowhere is closed"):
             call()

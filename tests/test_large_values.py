@@ -117,6 +117,18 @@ def test_parts_of_what_is_no_pickle_property(data: bytes, kept: int) -> None:
     assert outcome(in_parts) == outcome(lambda: pickle.loads(whole))
 
 
+@pytest.mark.parametrize("expected", [False, True])
+def test_a_large_text_that_is_damaged(open_store: OpenStore, expected: bool) -> None:
+    """It cannot be unpickled, and is told as such, also where it would be taken out of the pickle."""
+    store = filled(open_store)
+    if expected:
+        check(store, 0)
+    with store.env.begin(write=True) as txn:
+        txn.put(b"bad", pickle.dumps("x" * LARGE).replace(b"xxx", b"x\xffx", 1))
+    with pytest.raises(RuntimeError, match="DB key 'bad'"):
+        store["bad"]
+
+
 @pytest.mark.parametrize("warm", [False, True])
 def test_what_is_read_after_a_large_value_is_as_ever(open_store: OpenStore, warm: bool) -> None:
     """Absent keys, pending changes, empty keys and values that cannot be unpickled, after a small or a large one."""

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import random
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 from conftest import OpenStore
-from support import at_checkpoint, contents, frequent_switches, in_thread, looping, together
+from support import (
+    Interrupt,
+    at_checkpoint,
+    contents,
+    frequent_switches,
+    in_each_commit,
+    in_thread,
+    interrupt,
+    looping,
+    together,
+)
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store import LmdbObjectStore, StoreClosedError, _registry
 from lmdb_object_store._buffer import ONE_STEP
 
 Store = LmdbObjectStore[Any, Any]
@@ -78,6 +93,25 @@ def test_another_thread_takes_the_row_at_any_point_of_a_write(tmp_path: Path) ->
         return reached
 
     at_each_point(tmp_path, round_)
+
+
+def unless_locked(locks: Callable[[], list[Any]], body: Callable[[], object]) -> Callable[[], None]:
+    """`body` in another thread, left out where one of `locks` is held here: it would wait for that."""
+
+    def action() -> None:
+        free: list[bool] = []
+
+        def look() -> None:
+            for lock in locks():
+                free.append(lock.acquire(blocking=False))
+                if free[-1]:
+                    lock.release()
+
+        in_thread(look)
+        if all(free):
+            in_thread(body)
+
+    return action
 
 
 def unless_pending(store: Store, key: str, value: object) -> Callable[[], object]:
@@ -190,6 +224,247 @@ def test_another_thread_writes_at_any_point_of_close(tmp_path: Path) -> None:
         return reached
 
     at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_writes_at_any_point_of_close(tmp_path: Path) -> None:
+    """What a handler writes while its thread closes the store is in the file, or it hears of the close; all else is."""
+
+    def round_(store: Store, number: int) -> bool:
+        accepted: dict[str, str] = {"before": "old"}
+
+        def handler() -> None:
+            with suppress(StoreClosedError):
+                store.put("k", "new")
+                accepted["k"] = "new"
+
+        store["before"] = "old"
+        reached = at_checkpoint(number, handler, store.close)
+        assert contents(store.db_path) == accepted
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_that_writes_does_not_break_the_last_flush(open_store: OpenStore) -> None:
+    """A handler that writes in the midst of the last commit is not refused, which would end that commit."""
+    store = open_store()
+    store["before"] = "old"
+    first = iter([lambda: store.put("k0", "new")])
+    in_each_commit(lambda: next(first, lambda: None)(), store.close)
+    assert contents(store.db_path) == {"before": "old", "k0": "new"}
+
+
+def test_an_interrupted_close_leaves_the_store_open(open_store: OpenStore) -> None:
+    """A close whose flush is interrupted has closed nothing: the store takes and keeps what is written next."""
+    store = open_store()
+    store["before"] = "old"
+    with pytest.raises(Interrupt):
+        in_each_commit(interrupt, store.close)
+    store["after"] = "new"
+    store.close()
+    assert contents(store.db_path) == {"before": "old", "after": "new"}
+
+
+HANDLERS = ["takes", "writes", "writes at once", "deletes"]
+
+
+def handle(store: Store, what: str, flushes: bool) -> list[Any]:
+    """Do to the row what a handler does; what it has taken, in a list; None if it could not do it."""
+    taken: list[Any] = []
+    with suppress(RuntimeError):  # within a flush there is none
+        if what == "takes" and (value := store.pop("k", None)) is not None:
+            taken.append(value)
+        elif what == "writes":
+            store["k"] = "new"
+        elif what == "writes at once":
+            store.put_many({"k": "new"})
+        elif what == "deletes":
+            store.delete("k")
+        if flushes:
+            store.flush()
+    return taken
+
+
+@pytest.mark.parametrize("what", HANDLERS)
+@pytest.mark.parametrize("flushes", [True, False])
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_signal_handler_at_any_point_of_a_removal(tmp_path: Path, what: str, flushes: bool, pending: bool) -> None:
+    """Of a `pop` and a handler within it one has the row, and what the handler writes is taken or stays."""
+
+    def round_(store: Store, number: int) -> bool:
+        if pending:
+            store["k"] = "old"
+        else:
+            store.put_many({"k": "old"})
+        taken: list[Any] = []
+        states: list[Any] = []
+
+        def handler() -> None:
+            taken.extend(handle(store, what, flushes))
+            states.append(store.get("k"))
+
+        reached = at_checkpoint(number, handler, lambda: taken.append(store.pop("k", None)))
+        has = [value for value in (*taken, store.get("k")) if value is not None]
+        assert len(has) == len(set(has))
+        assert not states or states[0] is None or states[0] in has
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+@pytest.mark.parametrize("what", ["writes", "writes at once"])
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_signal_handler_at_any_point_of_setdefault(tmp_path: Path, what: str, flushes: bool) -> None:
+    """What a handler writes as a default is filled in is found, or replaces the default."""
+
+    def round_(store: Store, number: int) -> bool:
+        found: list[Any] = []
+        store["other"] = 1
+        reached = at_checkpoint(
+            number, lambda: handle(store, what, flushes), lambda: found.append(store.setdefault("k", "default"))
+        )
+        assert (found, store["k"]) in [(["default"], "new"), (["new"], "new")] or not reached
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+@pytest.mark.parametrize("what", [*HANDLERS, "nothing"])
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_removal_that_a_handler_ends(tmp_path: Path, what: str, flushes: bool) -> None:
+    """A `pop` that a handler's exception ends has taken nothing, nor undone what the handler did before."""
+
+    def round_(store: Store, number: int) -> bool:
+        store.put_many({"k": "old"})
+        store.batch_size = 1
+        expected: list[Any] = []
+
+        def handler() -> None:
+            taken = handle(store, what, flushes)
+            left = store.get("k")
+            expected.append(None if taken or (what == "deletes" and left is None) else left or "old")
+            interrupt()
+
+        popped = False
+        with suppress(Interrupt):
+            reached = at_checkpoint(number, handler, lambda: store.pop("k", None))
+            popped = True
+        if popped:  # all points are passed: the interrupt came after the last
+            return reached
+        # From its last point on, the lock's release, there is nothing to undo.
+        assert store.get("k") == expected[0] or last_point(number)
+        return True
+
+    def last_point(number: int) -> bool:
+        with LmdbObjectStore[Any, Any](tmp_path / "points", 1, key_encoding="utf-8") as store:
+            store.put_many({"k": "old"})
+            return not at_checkpoint(number + 1, lambda: None, lambda: store.pop("k", None))
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_removal_that_cannot_be_flushed(open_store: OpenStore) -> None:
+    """A `pop` whose flush fails leaves the row, and a later one takes it."""
+    store = open_store(1)
+    store["k"] = "old"
+    with pytest.raises(lmdb.DiskError):
+        in_each_commit(full, lambda: store.pop("k"))
+    assert store.write_buffer
+    assert store["k"] == "old"
+    assert store.pop("k") == "old"
+    assert "k" not in store
+
+
+def full() -> None:
+    """Fail as a full disk makes a commit fail."""
+    raise lmdb.DiskError("full")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+def test_signals_amid_removals(open_store: OpenStore) -> None:
+    """What a handler writes at whatever instruction of a `pop` is taken by it or stays."""
+    store = open_store(None, autoflush_on_read=False)
+    numbers = itertools.count()
+    put = [-1]
+
+    def handler(*_: object) -> None:
+        put[0] = next(numbers)
+        store.put("k", put[0])
+
+    before = signal.signal(signal.SIGALRM, handler)
+    source = random.Random(0)
+    try:
+        for _ in range(15_000):
+            store.put("k", "old")
+            last = put[0]
+            signal.setitimer(signal.ITIMER_REAL, source.uniform(1e-6, 4e-5))
+            taken = store.pop("k", None)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert put[0] == last or put[0] in (taken, store.get("k"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_close_between_a_write_and_its_flush(tmp_path: Path) -> None:
+    """A write that another thread's close has put into the file is no error."""
+
+    def round_(store: Store, number: int) -> bool:
+        store.batch_size = 1
+        told = False
+
+        def write() -> None:
+            nonlocal told
+            try:
+                store.put("k", "new")
+            except StoreClosedError:
+                told = True
+
+        lock = store._environment.lock
+        reached = at_checkpoint(number, unless_locked(lambda: [lock], store.close), write)
+        store.close()
+        assert contents(store.db_path) == ({} if told else {"k": "new"})
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_pickling_looks_at_what_update_has_stored(open_store: OpenStore) -> None:
+    """`update` stores item by item, as a dict does: code that runs meanwhile sees those before."""
+    store = open_store()
+    seen: list[Any] = []
+
+    class Looking:
+        def __reduce__(self) -> Any:
+            seen.append((store.get("a"), store.get("z")))
+            store["log"] = "by pickling"
+            return (int, (7,))
+
+    store.update({"a": 1, "log": "first", "v": Looking(), "z": 2})
+    assert seen == [(1, None)]
+    assert store == {"a": 1, "log": "by pickling", "v": 7, "z": 2}
+
+
+def test_a_read_only_handle_accepts_nothing_while_it_opens(tmp_path: Path) -> None:
+    """A pickled read-only store that one thread opens by its first read refuses what another writes at any point."""
+    LmdbObjectStore[str, int](str(tmp_path / "db"), key_encoding="utf-8").close()
+    with LmdbObjectStore[str, int](str(tmp_path / "db"), key_encoding="utf-8", readonly=True) as store:
+        data = pickle.dumps(store)
+    for number in itertools.count():
+        handle = pickle.loads(data)
+
+        def write(handle: Store = handle) -> None:
+            with pytest.raises(lmdb.ReadonlyError):
+                handle.put(b"k", 1)
+
+        def locks() -> list[Any]:
+            return [_registry._registry_lock, *(e.lock for e in _registry.all_environments())]
+
+        reached = at_checkpoint(number, unless_locked(locks, write), partial(handle.get, "k"))
+        handle.close()
+        if not reached:
+            break
+    assert number > 5
 
 
 def test_many_writers_beside_flushes(open_store: OpenStore) -> None:

@@ -635,6 +635,21 @@ def test_an_interrupt_at_any_place_leaves_a_store_that_works(
     assert number > 2
 
 
+def test_an_interrupt_at_any_place_in_clear_leaves_all_or_nothing(open_store: OpenStore) -> None:
+    """Wherever `clear` is interrupted, what was stored and what was pending are both there or both gone."""
+    store = open_store(autoflush_on_read=False)
+    for number in count():
+        store.put_many({"stored": 1})
+        store["pending"] = 1
+        try:
+            reached = at_checkpoint(number, interrupt, store.clear)
+        except Interrupt:
+            reached = True
+        assert set(store) in (set(), {"stored", "pending"}), f"checkpoint {number}"
+        if not reached:
+            break
+
+
 def test_an_interrupt_in_the_flush_of_close_leaves_the_store_open(path: str, open_store: OpenStore) -> None:
     """Wherever the flush within `close` is interrupted, nothing is lost: a second `close` does the rest."""
     for number in count():

@@ -1,0 +1,106 @@
+"""What an LMDB data file says of itself: does it hold all the pages that its newest meta page counts?
+
+The layout is that of LMDB's mdb.c, for which nothing in its interface stands in.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Iterator
+
+import lmdb
+
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+# By data version (1: LMDB 0.9, 3: LMDB 1.0): bytes of a page's header, and where offsets in a page begin.
+_LAYOUTS = {1: (16, 0), 3: (24, 24)}
+# From the magic number on; of the two databases in between, the root of the first, that of free pages.
+_META = struct.Struct("=II 16x 40x Q 48x QQ")
+_MAGIC = 0xBEEFC0DE
+_NO_PAGE = 0xFFFFFFFFFFFFFFFF
+_BRANCH, _BIG = 0x01, 0x01  # flags of a page, and of a node whose data is on pages of its own
+
+
+def check_length(path: str, last_page: int, page_size: int) -> None:
+    """Raise lmdb.CorruptedError where the file at `path` lacks pages: LMDB's first look at one would be a SIGBUS.
+
+    Two system calls for a file that is as long as its `last_page` says. A shorter one may be whole:
+    LMDB does not write pages at its end that are free. They are looked for in its list of those.
+    """
+    claimed = (last_page + 1) * page_size
+    if (size := os.stat(path).st_size) >= claimed:
+        return
+    with open(path, "rb") as file:
+        while True:  # until no commit of another process came in between
+            meta = _newest_meta(file, page_size)
+            whole = _lacks_free_pages_alone(file, page_size, meta)
+            if _newest_meta(file, page_size) == meta:
+                break
+    if not whole:
+        raise lmdb.CorruptedError(
+            f"{path} is truncated: it has {size} bytes of the {claimed} that its contents take; nothing was changed: "
+            "restore it from a copy"
+        )
+
+
+def _newest_meta(file: BinaryIO, page_size: int) -> tuple[int, int, int, int]:
+    # Transaction, data version, root of the free pages, last page; the headers are as long as the version says.
+    found = []
+    for page in (0, 1):
+        file.seek(page * page_size)
+        data = file.read(page_size).ljust(page_size, b"\0")  # LMDB opens a file that ends in the midst of the second
+        for header, _ in _LAYOUTS.values():
+            magic, version, root, last, transaction = _META.unpack_from(data, header)
+            if magic == _MAGIC:
+                found.append((transaction, version, root, last))
+                break
+    return max(found)
+
+
+def _lacks_free_pages_alone(file: BinaryIO, page_size: int, meta: tuple[int, int, int, int]) -> bool:
+    _, version, root, last = meta
+    if version not in _LAYOUTS:
+        return True  # cannot be told
+    present = os.fstat(file.fileno()).st_size // page_size
+    try:
+        free = sum(present <= page <= last for page in _free_pages(file, page_size, version, root))
+    except (EOFError, struct.error):
+        return False
+    return free >= last + 1 - present
+
+
+def _free_pages(file: BinaryIO, page_size: int, version: int, root: int) -> Iterator[int]:
+    header, base = _LAYOUTS[version]
+    ahead, seen = [root] if root != _NO_PAGE else [], set[int]()
+    while ahead:
+        number = ahead.pop()
+        if number in seen:
+            raise EOFError  # no tree
+        seen.add(number)
+        page = _read(file, number * page_size, page_size)
+        flags, lower = struct.unpack_from("=HH", page, header - 6)
+        for index in range((lower - header + base) // 2):
+            at = base + struct.unpack_from("=H", page, header + 2 * index)[0]
+            low, high, kind, key_size = struct.unpack_from("=HHHH", page, at)
+            if sys.byteorder == "big":
+                low, high = high, low
+            if flags & _BRANCH:
+                ahead.append(low | high << 16 | kind << 32)
+                continue
+            data = page[at + 8 + key_size :]
+            if kind & _BIG:
+                at = struct.unpack_from("=Q", data)[0] * page_size + header
+                data = _read(file, at, low | high << 16)
+            yield from struct.unpack_from(f"={struct.unpack_from('=Q', data)[0]}Q", data, 8)
+
+
+def _read(file: BinaryIO, start: int, size: int) -> bytes:
+    if start + size > os.fstat(file.fileno()).st_size:
+        raise EOFError  # also where a damaged page tells of absurd places
+    file.seek(start)
+    return file.read(size)

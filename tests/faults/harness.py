@@ -1,0 +1,103 @@
+"""What the fault cases share: figures, a budget of time, children that can be killed and do not outlive their limit."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from journal import Verdict
+from support import LIMIT
+
+HEADINGS = ("case", "rounds", "acknowledged", "lost", "partial", "seconds", "")
+
+
+@dataclass
+class Figures:
+    """What a case has counted: rounds, acknowledged writes, of these lost ones, transactions found in part."""
+
+    case: str
+    rounds: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    partial: int = 0
+    seconds: float = 0.0
+    remarks: dict[str, object] = field(default_factory=dict)
+
+    def add(self, verdict: Verdict) -> None:
+        """Count one verdict in."""
+        self.acknowledged += verdict.acknowledged
+        self.lost += verdict.lost
+        self.partial += verdict.partial
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Add `number` to the remark `what`."""
+        before = self.remarks.get(what, 0)
+        assert isinstance(before, int)
+        self.remarks[what] = before + number
+
+    def row(self) -> str:
+        """A line of the table."""
+        remarks = ", ".join(
+            f"{what} {number:,}" if isinstance(number, int) else f"{what} {number}"
+            for what, number in self.remarks.items()
+        )
+        numbers = (f"{number:,}" for number in (self.rounds, self.acknowledged, self.lost, self.partial))
+        return f"| {self.case} | {' | '.join(numbers)} | {self.seconds:.0f} | {remarks} |"
+
+
+def table(rows: list[Figures]) -> str:
+    """All figures, in Markdown."""
+    head = ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|--:|--:|---|"]
+    return "\n".join(head + [figures.row() for figures in rows])
+
+
+def budget(seconds: float, at_least: int = 1) -> Iterator[int]:
+    """Numbers of rounds until `seconds` are over, `at_least` so many of them."""
+    end = time.monotonic() + seconds
+    number = 0
+    while number < at_least or time.monotonic() < end:
+        yield number
+        number += 1
+
+
+class Child:
+    """A fork of this process that runs `body` and ends, by `os._exit`."""
+
+    def __init__(self, body: Callable[[], object]) -> None:
+        self._watched, _held_by_child = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                body()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(_held_by_child)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.wait() in (0, -signal.SIGKILL), "the child failed before it was killed"
+
+    def wait(self, limit: float = LIMIT) -> int:
+        """Its exit status, negative for a signal; AssertionError where it takes longer than `limit` seconds."""
+        in_time, _, _ = select.select([self._watched], [], [], limit)  # readable once the child has ended
+        os.close(self._watched)
+        if not in_time:
+            os.kill(self.pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        assert in_time, "the child hangs"
+        return status
+
+    def join(self, limit: float = LIMIT) -> None:
+        """Wait for its end, which must be in order."""
+        status = self.wait(limit)
+        assert status == 0, f"the child ended with status {status}"

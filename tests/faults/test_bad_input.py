@@ -1,0 +1,94 @@
+"""Keys, values and options of wrong kinds and sizes: a clear error, and neither the file nor the buffer changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lmdb_object_store import LmdbObjectStore
+
+Store = LmdbObjectStore[Any, Any]
+KEYS = [None, 1, 1.5, True, (), ("a",), [b"a"], {}, object(), type, ..., float("nan"), range(3)]
+TOO_LONG = ["k" * 512, "é" * 256, b"k" * 100_000, bytearray(512), memoryview(bytes(512)), "\udcff"]
+
+WRITES: dict[str, Callable[[Store, Any], object]] = {
+    "[]=": lambda store, key: store.__setitem__(key, 1),
+    "put": lambda store, key: store.put(key, 1),
+    "put_many": lambda store, key: store.put_many([("fine", 1), (key, 1)]),
+    "setdefault": lambda store, key: store.setdefault(key, 1),
+    "update": lambda store, key: store.update([(key, 1)]),
+    "|=": lambda store, key: store.__ior__([(key, 1)]),
+}
+LOOKUPS: dict[str, Callable[[Store, Any], object]] = {
+    "[]": lambda store, key: store[key],
+    "get": lambda store, key: store.get(key),
+    "in": lambda store, key: key in store,
+    "exists": lambda store, key: store.exists(key),
+    "get_many": lambda store, key: store.get_many(["a", key]),
+    "del": lambda store, key: store.__delitem__(key),
+    "delete": lambda store, key: store.delete(key),
+    "pop": lambda store, key: store.pop(key, None),
+}
+
+
+@pytest.fixture
+def store(path: str) -> Any:
+    """A store with a stored and a pending item, which nothing here may change."""
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8", autoflush_on_read=False) as store:
+        store.put_many({"a": 1})
+        store["b"] = 2
+        yield store
+        assert list(store.write_buffer) == [b"b"]
+        assert dict(store) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("call", [*WRITES.values(), *LOOKUPS.values()], ids=[*WRITES, *LOOKUPS])
+def test_keys_of_wrong_kinds(store: Store, call: Callable[[Store, Any], object]) -> None:
+    """A TypeError that names the kind, from each method."""
+    for key in KEYS:
+        with pytest.raises(TypeError, match=r"[Kk]ey"):
+            call(store, key)
+
+
+@pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
+def test_keys_that_cannot_be_stored(store: Store, call: Callable[[Store, Any], object]) -> None:
+    """A ValueError at the write that names the key: too long, or no text that can be encoded."""
+    for key in TOO_LONG:
+        with pytest.raises(ValueError, match="key"):
+            call(store, key)
+
+
+def test_values_that_cannot_be_pickled(store: Store) -> None:
+    """The pickler's own error, before anything is changed."""
+
+    class Unpicklable:
+        def __reduce__(self) -> str:
+            raise ZeroDivisionError
+
+    for write in (
+        lambda: store.put("c", Unpicklable()),
+        lambda: store.setdefault("c", Unpicklable()),
+        lambda: store.update(c=Unpicklable()),
+    ):
+        with pytest.raises(ZeroDivisionError):
+            write()
+
+
+@pytest.mark.parametrize("items", [1, None, [1], [("a",)], [("a", 1, 2)], "text", [None]], ids=repr)
+@pytest.mark.parametrize("method", ["put_many", "update"])
+def test_items_of_wrong_kinds(store: Store, method: str, items: Any) -> None:
+    """TypeError or ValueError for what is neither a mapping nor pairs, as a dict's `update` raises."""
+    with pytest.raises((TypeError, ValueError)):
+        getattr(store, method)(items)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "batch_bytes", "max_map_size"])
+@pytest.mark.parametrize("limit", [0, -1, -(1 << 70), 1.5, float("nan"), "10", b"1", [1]], ids=repr)
+def test_limits_that_are_none(path: str, name: str, limit: object) -> None:
+    """TypeError for what is no whole number, ValueError for what is below 1; no file is made."""
+    with pytest.raises((TypeError, ValueError), match=name):
+        LmdbObjectStore(path, **{name: limit})  # type: ignore[arg-type]
+    assert not os.path.exists(path)

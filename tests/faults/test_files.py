@@ -1,0 +1,272 @@
+"""Files that are no sound store: a clear error in the caller's terms, and the file as it was."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+from harness import Child
+from support import run_script
+
+from lmdb_object_store import FlushError, LmdbObjectStore
+
+FORMATS = [pytest.param(0, id="LMDB 0.9"), pytest.param(1, id="LMDB 1.0")]
+Store = LmdbObjectStore[Any, Any]
+
+
+def make(path: str, **options: Any) -> Path:
+    """A store with some pages of all kinds; its data file."""
+    store: Store = LmdbObjectStore(path, key_encoding="utf-8", map_size=1 << 28, **options)
+    for turn in range(3):
+        store.put_many({f"k{number:03}": bytes(100 * turn + number) for number in range(500)})
+        store.put_many({f"large{turn}": bytes(20_000)})
+    store.close()
+    return Path(path, "data.mdb")
+
+
+def opened(path: str, **options: Any) -> None:
+    """Open the store at `path`, and read and write it."""
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8", **options) as store:
+        list(store.items())
+        if "readonly" not in options:
+            store["new"] = 1
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """No file of `folder` but the lock files changes, appears or goes."""
+
+    def state() -> dict[str, bytes]:
+        return {
+            str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file() and "lock" not in file.name
+        }
+
+    before = state()
+    yield
+    assert state() == before
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_truncated_file(path: str, version: int) -> None:
+    """A file cut short, at whatever place, is an error when it is opened, not a SIGBUS when it is read."""
+    file = make(path, lib_version=version)
+    whole = file.read_bytes()
+    source = random.Random(version)
+    sizes = [1, 100, 4095, 4096, 4097, 4300, 8191, 8192, 8193, len(whole) - 4096, len(whole) - 1]
+
+    def cut(size: int) -> None:
+        file.write_bytes(whole[:size])
+        with unchanged(file.parent), pytest.raises(lmdb.Error, match=r"truncated|INVALID|NOTFOUND"):
+            opened(path, lib_version=version)
+        with unchanged(file.parent), pytest.raises(lmdb.Error):
+            opened(path, lib_version=version, readonly=True)
+
+    for size in sizes + [source.randrange(4097, len(whole)) for _ in range(60)]:
+        Child(lambda size=size: cut(size)).join()  # type: ignore[misc]
+    file.write_bytes(whole)
+    opened(path, lib_version=version)
+
+
+def test_the_error_of_a_truncated_file(path: str) -> None:
+    """It names the file, its size, and the size that it should have."""
+    file = make(path)
+    size = file.stat().st_size
+    os.truncate(file, size - 1)
+    with pytest.raises(lmdb.CorruptedError) as caught:
+        LmdbObjectStore(path)
+    for word in (file, size - 1, size, "truncated"):
+        assert str(word) in str(caught.value)
+
+
+@pytest.mark.parametrize("version", FORMATS)
+@pytest.mark.parametrize("free", [100, 3000], ids=["few", "more than a page lists"])
+def test_a_file_whose_last_pages_are_free(path: str, version: int, free: int) -> None:
+    """LMDB leaves free pages at the end unwritten: such a file is shorter than its meta page says, and whole."""
+    make(path, lib_version=version)
+    with lmdb.open(path, map_size=1 << 28, lib_version=version) as environment:
+        with environment.begin(write=True) as txn:
+            for number in range(100, 400):
+                txn.delete(b"k%03d" % number)
+        for _ in range(2):  # free pages must be at hand: then those that come and go in one transaction join them
+            with environment.begin(write=True) as txn:
+                txn.put(b"z", bytes(4096 * free))
+                txn.delete(b"z")
+        claimed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    assert Path(path, "data.mdb").stat().st_size < claimed
+    opened(path, lib_version=version)
+    opened(path, lib_version=version, readonly=True)
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_file_with_free_last_pages_that_was_cut(path: str, version: int) -> None:
+    """Where pages in use are missing as well, it is truncated."""
+    test_a_file_whose_last_pages_are_free(path, version, 100)
+    file = Path(path, "data.mdb")
+    size = file.stat().st_size
+    for less in range(1, 40):
+        os.truncate(file, size - less * 4096)
+        with pytest.raises(lmdb.Error, match=r"truncated|NOTFOUND"):
+            LmdbObjectStore(path, lib_version=version)
+
+
+def test_opening_beside_a_process_that_writes(path: str) -> None:
+    """A file that grows and changes at that very moment is never taken for a truncated one."""
+    make(path)
+    source = """
+        store = opened(sync=False)
+        print("ready", flush=True)
+        for turn in range(300):
+            store.put_many({f"k{turn}": os.urandom(1000 * turn)})
+            store.put_many({f"k{turn // 2}": 0})
+    """
+    writer = threading.Thread(target=run_script, args=(source, path), daemon=True)
+    writer.start()
+    rounds = 0
+    while writer.is_alive():
+        LmdbObjectStore(path, readonly=True).close()
+        rounds += 1
+    assert rounds > 10
+
+
+def directory(path: Path) -> None:
+    """Where a file is expected."""
+    path.mkdir()
+    (path / "data.mdb").mkdir()
+
+
+def garbage(path: Path) -> None:
+    """Where LMDB's file is expected."""
+    path.mkdir()
+    (path / "data.mdb").write_bytes(random.Random(0).randbytes(50_000))
+
+
+def text(path: Path) -> None:
+    """Where a directory is expected."""
+    path.write_text("not a store")
+
+
+def inside_a_file(path: Path) -> None:
+    """Where the path goes through a file."""
+    path.parent.rmdir()
+    path.parent.write_text("a file")
+
+
+NO_STORES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
+    "a directory for the data file": (directory, {}),
+    "no LMDB file": (garbage, {}),
+    "no LMDB file, read-only": (garbage, {"readonly": True}),
+    "a file for the directory": (text, {}),
+    "no LMDB file, without a directory": (text, {"subdir": False}),
+    "a directory, without a directory": (directory, {"subdir": False}),
+    "a path through a file": (inside_a_file, {}),
+    "a missing parent": (lambda path: path.parent.rmdir(), {}),
+    "a missing parent, without a directory": (lambda path: path.parent.rmdir(), {"subdir": False}),
+    "nothing, read-only": (lambda path: None, {"readonly": True}),
+    "nothing, and it is not to be made": (lambda path: None, {"create": False}),
+}
+
+
+@pytest.mark.parametrize(("prepare", "options"), NO_STORES.values(), ids=NO_STORES)
+def test_what_is_no_store(tmp_path: Path, prepare: Callable[[Path], None], options: dict[str, Any]) -> None:
+    """The error is LMDB's or the system's, names the path, and nothing is changed or left behind."""
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "db"
+    prepare(path)
+    with unchanged(tmp_path), pytest.raises((lmdb.Error, OSError)) as caught:
+        LmdbObjectStore(str(path), **options)
+    assert str(path) in str(caught.value)
+    assert not [file for file in tmp_path.rglob("*") if "lock" in file.name and not path.exists()]
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_the_other_version_of_the_format(path: str, version: int) -> None:
+    """A file of LMDB 0.9 opened as one of 1.0, or the other way round, says so and is left alone."""
+    file = make(path, lib_version=version)
+    with unchanged(file.parent), pytest.raises(lmdb.Error, match=r"(?i)version"):
+        LmdbObjectStore(path, lib_version=1 - version)
+    opened(path, lib_version=version)
+
+
+def test_no_permission(path: str) -> None:
+    """Without the right to read or write the file the error says so."""
+    file = make(path)
+    file.chmod(0o400 if os.geteuid() else 0o600)
+
+    def without_rights() -> None:
+        if os.geteuid() == 0:
+            os.chmod(file.parent.parent, 0o755)
+            os.chmod(file.parent, 0o755)
+            os.setuid(65534)
+        with pytest.raises((lmdb.Error, OSError), match=r"(?i)permission|denied"):
+            LmdbObjectStore(path)
+
+    with unchanged(file.parent):
+        Child(without_rights).join()
+
+
+GONE = "deleted or replaced"
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
+    """The store goes on with the file that it has; what opens the path again, after a fork too, is told."""
+    make(path)
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        if what == "file":
+            Path(path, "data.mdb").unlink()
+        else:
+            shutil.rmtree(path)
+        store["k001"] = "new"
+        store.flush()
+        assert (store["k001"], len(store)) == ("new", 503)
+
+        def child() -> None:
+            with pytest.raises(lmdb.Error, match=GONE):
+                store["k001"]
+
+        store["pending"] = 1
+        Child(child).join()
+        with pytest.raises(lmdb.Error, match=GONE):
+            store["k001"]
+        assert not Path(path, "data.mdb").exists()
+        with pytest.raises(FlushError, match="1 changes"):
+            store.close(strict=True)
+
+
+def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path) -> None:
+    """Another file that took its place is not taken for it after a fork, nor written to."""
+    make(path)
+    other = make(str(tmp_path / "other"))
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        os.replace(other, Path(path, "data.mdb"))
+        Child(lambda: None).join()
+        store["pending"] = 1
+        with unchanged(tmp_path), pytest.raises(lmdb.Error, match=GONE):
+            store.flush()
+
+
+def test_a_damaged_free_list(path: str) -> None:
+    """A short file whose list of free pages cannot be read counts as truncated."""
+    test_a_file_whose_last_pages_are_free(path, 0, 3000)
+    file = Path(path, "data.mdb")
+    whole = file.read_bytes()
+    source = random.Random(0)
+    noticed = 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(2000):
+            damaged[source.randrange(8192, len(damaged))] = source.randrange(256)
+        file.write_bytes(damaged)
+        try:
+            LmdbObjectStore(path).close()
+        except lmdb.CorruptedError:
+            noticed += 1
+    assert noticed
