@@ -73,6 +73,8 @@ MUTANTS = [
     Mutant("a failure told of what came later", "_buffer", "if emptied is None and self.write_buffer == changes:", "if emptied is None:"),
     Mutant("a new change does not reset the failure", "_buffer",
            "        self._failure_told = None\n        count", "        count"),
+    Mutant("what an interrupted clear took comes back", "_buffer", "if emptied is not None and self._is_empty(emptied):", "if False:"),
+    Mutant("an interrupted clear drops what it left", "_buffer", "if emptied is not None and self._is_empty(emptied):", "if emptied is not None:"),
     Mutant("a damaged text is told as it comes", "_reads", "    except UnicodeDecodeError:", "    except ArithmeticError:"),
     Mutant("child flushes its parent's changes", "_buffer",
            "        self.write_buffer.clear()\n        self._pending_bytes = 0", "        self._pending_bytes = 0"),

@@ -7,6 +7,8 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sortedcontainers import SortedDict
-from support import in_each_commit, together
+from support import Interrupt, at_checkpoint, in_each_commit, interrupt, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _scan
 from lmdb_object_store._codec import EMPTY, KeyCodec
@@ -429,3 +431,21 @@ def test_a_page_ends_with_the_interval(open_store: OpenStore, reverse: bool, val
     rows, ended = _reads.page(store._environment, b"b3", b"b6", 1000, reverse=reverse, values=values)
     assert ended
     assert list(rows) == ([b"b5", b"b4", b"b3"] if reverse else [b"b3", b"b4", b"b5"])
+
+
+def test_an_interrupted_clear_of_a_part(tmp_path: Path) -> None:
+    """An interrupt at any point leaves all of the part or nothing of it, now and after the next flush."""
+    for number in count():
+        with LmdbObjectStore[str, int](tmp_path / str(number), key_encoding="utf-8", autoflush_on_read=False) as store:
+            store.put_many({"a1": 1, "b1": 1})
+            store.update({"a2": 2, "b2": 2})
+            reached = True
+            with suppress(Interrupt):
+                reached = at_checkpoint(number, interrupt, store.prefix("a").clear)
+            left = list(store.irange(maximum="b"))
+            assert left in ([], ["a1", "a2"])
+            store.flush()
+            assert list(store) == [*left, "b1", "b2"]
+        if not reached:
+            break
+    assert number > 5
