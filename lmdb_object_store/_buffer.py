@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pickle import HIGHEST_PROTOCOL
 from pickle import dumps as pickled
 
@@ -98,8 +97,10 @@ class BufferMixin(ABC):
         self._failure_told = None
         count = self.batch_size
         if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
-            with suppress(StoreClosedError):  # closed just now by another thread, this change included
+            try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
                 self._flush_if_full()
+            except StoreClosedError:  # closed just now by another thread, this change included
+                pass
 
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """`put` each of `pairs`, but leave `batch_size` out of account."""
