@@ -177,26 +177,38 @@ class BufferMixin(ABC):
                 if self.write_buffer:
                     self._commit_pending()
 
-    def _commit_pending(self, *, emptied: Interval | None = None) -> None:
-        """Commit what is pending, and drop it from the buffer. With `emptied`, delete the rows of that interval
-        instead, and drop what is pending in it."""
+    def _commit_pending(self) -> None:
+        """Commit what is pending, and drop it from the buffer."""
         environment = self._environment
         changes: dict[bytes, bytes | None] = {}
         environment.busy = True
         try:
             changes = self.write_buffer.copy()
-            if emptied is not None:
-                changes = {key: data for key, data in changes.items() if emptied.contains(key)}
-            self._commit({} if emptied else changes, emptied=emptied)
+            self._commit(changes)
             self._commits += 1
             self._drop(changes)
         except Exception:
-            if emptied is None and self.write_buffer == changes:  # nothing new has come
+            if self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
             raise
+        finally:
+            environment.busy = False
+
+    def _commit_emptied(self, interval: Interval) -> None:
+        """Delete the rows of `interval`, and drop what is pending in it."""
+        environment = self._environment
+        changes = _inside(interval, self.write_buffer.copy())
+        environment.busy = True
+        try:
+            self._commit({}, emptied=interval)
+            self._commits += 1
+            self._drop(changes)
+        except lmdb.Error:
+            raise
         except BaseException:
-            if emptied is not None and self._is_empty(emptied):
-                self._drop(changes)  # an interrupt after the commit: what was pending would come back
+            # An interrupt, or a handler's error, perhaps after the commit: what was pending would come back.
+            if self._is_empty(interval):
+                self._drop(changes)
             raise
         finally:
             environment.busy = False
@@ -230,3 +242,8 @@ class BufferMixin(ABC):
         self.write_buffer.clear()
         self._pending_bytes = 0
         self._failure_told = None
+
+
+def _inside(interval: Interval, changes: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+    # Not within a `try`, whose handlers an interrupt of such a loop passes by in CPython 3.13.
+    return {key: data for key, data in changes.items() if interval.contains(key)}

@@ -181,7 +181,9 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         return map(interval.sifted, pages) if interval.astray else pages
 
     def _is_empty(self, interval: Interval) -> bool:
-        rows, _ = _reads.page(self._environment, interval.low, interval.stop, 2, reverse=False, values=False)
+        # So many that a row is among them which is not of NULs alone.
+        most = self._environment.max_key_size + 1
+        rows, _ = _reads.page(self._environment, interval.low, interval.stop, most, reverse=False, values=False)
         return not interval.sifted(rows)
 
     def __len__(self) -> int:

@@ -129,7 +129,7 @@ def say(text: str) -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="10,000 keys, all within two minutes")
+    parser.add_argument("--quick", action="store_true", help="5,000 keys, all within two minutes")
     parser.add_argument("--scale", action="store_true", help="10,000 to 10,000,000 keys, raw and this store only")
     parser.add_argument("--systems", help=f"of {','.join(SYSTEMS)}")
     parser.add_argument("--workloads", help=f"of {','.join(WORKLOADS)}")
@@ -153,8 +153,8 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     systems = chosen(options.systems, SYSTEMS, SCALE_SYSTEMS if options.scale else tuple(SYSTEMS))
     workloads = chosen(options.workloads, WORKLOADS, SCALE_WORKLOADS if options.scale else tuple(WORKLOADS))
-    keys = options.keys or (10_000 if options.quick else 100_000)
-    seconds = options.seconds or (0.04 if options.quick else 2.0)
+    keys = options.keys or (5_000 if options.quick else 100_000)
+    seconds = options.seconds or (0.015 if options.quick else 2.0)
     rounds = options.rounds or (5 if options.quick or options.scale else 7)
     results = Results(machine(options.folder), rounds, seconds)
     pythons: dict[str, Path] = {}
