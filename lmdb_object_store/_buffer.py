@@ -19,7 +19,7 @@ from ._typing import Any
 # Whether nothing else (a thread, a signal handler, a finaliser) runs between an `if` that looks at an attribute or at
 # an entry of a dict, and the assignment that it leads to: CPython with its global lock lets them in at calls, at the
 # ends of loops and, in 3.10, at jumps, which a condition that holds does not make. A new key's change is then staged
-# without a lock, which would cost as much as the pickling of a small value.
+# without a lock, which would cost two thirds of what the pickling of a small value does.
 ONE_STEP = HAS_GIL
 
 
@@ -185,8 +185,9 @@ class BufferMixin(ABC):
         try:
             changes = self.write_buffer.copy()
             self._commit(changes)
-            self._commits += 1
-            self._drop(changes)
+            if environment.busy:  # else a handler forked, and in this child the buffer holds the child's own changes
+                self._commits += 1
+                self._drop(changes)
         except Exception:
             if self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
@@ -201,8 +202,9 @@ class BufferMixin(ABC):
         environment.busy = True
         try:
             self._commit({}, emptied=interval)
-            self._commits += 1
-            self._drop(changes)
+            if environment.busy:  # as above
+                self._commits += 1
+                self._drop(changes)
         except lmdb.Error:
             raise
         except BaseException:
@@ -221,7 +223,7 @@ class BufferMixin(ABC):
                 if buffer[key] is data:  # each pickle is an object of its own
                     del buffer[key]  # in one step with the comparison
         except KeyError:
-            return  # a handler forked, and in this child the buffer holds the child's own changes
+            return  # a handler forked in this very loop, see above
         self._pending_bytes = sum(weight(key, data) for key, data in buffer.copy().items())
 
     def _flush_before_read(self) -> None:

@@ -1,4 +1,4 @@
-"""What an LMDB data file says of itself: does it hold all the pages that its newest meta page counts?
+"""The data file of an environment: which one it is, and whether it has all the pages that its meta page counts.
 
 The layout is that of LMDB's mdb.c, for which nothing in its interface stands in.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import lmdb
 
-from ._typing import TYPE_CHECKING
+from ._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -24,6 +24,20 @@ _META = struct.Struct("=II 16x 40x Q 48x QQ")
 _MAGIC = 0xBEEFC0DE
 _NO_PAGE = 0xFFFFFFFFFFFFFFFF
 _BRANCH, _BIG = 0x01, 0x01  # flags of a page, and of a node whose data is on pages of its own
+
+
+def data_file(path: str, options: dict[str, Any]) -> str:
+    """The path of the data file of the environment at `path`."""
+    return os.path.join(path, "data.mdb") if options.get("subdir", True) else path
+
+
+def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
+    """What tells the data file at `path` from any other; None if there is none yet."""
+    try:
+        status = os.stat(data_file(path, options))
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def check_length(path: str, last_page: int, page_size: int) -> None:

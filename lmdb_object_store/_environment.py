@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._datafile import check_length
+from ._datafile import check_length, data_file, identity
 from ._errors import closed
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -275,17 +274,3 @@ def fresh(read: Callable[[Begin], T], begin: Begin) -> T:
 
         clear_frames(error.__traceback__)
         raise
-
-
-def data_file(path: str, options: Options) -> str:
-    """The path of the data file of the environment at `path`."""
-    return os.path.join(path, "data.mdb") if options.get("subdir", True) else path
-
-
-def identity(path: str, options: Options) -> tuple[int, int] | None:
-    """What tells the data file at `path` from any other; None if there is none yet."""
-    try:
-        status = os.stat(data_file(path, options))
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

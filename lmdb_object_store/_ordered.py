@@ -174,10 +174,10 @@ class OrderedMapping(MutableMapping[K, V]):
         store._check_writable()
         while (row := self._end_row(last)) is not None:
             stored, data = row
-            value = store._load(stored, data)
+            item = store._codec.decode(stored), store._load(stored, data)
             with store._environment.lock:
                 if store._swap(stored, data, None):
-                    return store._codec.decode(stored), value
+                    return item
         raise KeyError("popitem(): there is no item")
 
     def _end_row(self, last: bool) -> tuple[bytes, bytes] | None:

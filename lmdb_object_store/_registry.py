@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
-from ._environment import Environment, Options, Tenant, check_options, identity, values_of
+from ._datafile import identity
+from ._environment import Environment, Options, Tenant, check_options, values_of
 from ._typing import Any
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening

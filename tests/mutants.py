@@ -78,6 +78,8 @@ MUTANTS = [
     Mutant("a damaged text is told as it comes", "_reads", "    except UnicodeDecodeError:", "    except ArithmeticError:"),
     Mutant("child flushes its parent's changes", "_buffer",
            "        self.write_buffer.clear()\n        self._pending_bytes = 0", "        self._pending_bytes = 0"),
+    Mutant("child drops its own deletions", "_buffer", "            if environment.busy:  # else", "            if True:  # else"),
+    Mutant("child drops its own deletions after a clear", "_buffer", "            if environment.busy:  # as", "            if True:  # as"),
     Mutant("collected stores written after what came later", "_buffer",
            "                self._environment.close_orphans()  # what they hold was accepted before\n", ""),
     # -- growth and the write transaction
