@@ -13,7 +13,7 @@ from ._interval import WHOLE, Interval
 from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lmdb import Cursor
+    from lmdb import Cursor, Transaction
 
 MIN_GROWTH = 64 * 1024 * 1024
 
@@ -38,6 +38,19 @@ def next_map_size(current: int, cap: int | None, needed: int, page: int) -> int 
     return size
 
 
+def pages_kept(current: int, cap: int | None, page: int) -> int:
+    """Pages of `page` bytes that what is stored leaves free in a map of `current` bytes: none below its cap.
+
+    LMDB copies each page that it changes, and may not use the old one before the next commit but one: without free
+    pages nothing can be deleted. An eighth of the map, as deleting 1,000 keys at once may change as many pages, up to
+    8 MiB in pages of 4 KiB; of a tiny map as much as two deletions of one key take.
+    """
+    if cap is None or current < cap // page * page:
+        return 0
+    pages = current // page
+    return min(max(pages // 8, 16), pages // 4, 2048)
+
+
 class ResizeMixin(ABC):
     """Provides `_commit`. Needs the two attributes below."""
 
@@ -57,7 +70,7 @@ class ResizeMixin(ABC):
                 return  # this is a child that a signal handler has forked: the changes are the parent's to write
             try:
                 try:
-                    return _write(environment, handle, changes, emptied)
+                    return _write(environment, handle, changes, emptied, self._pages_kept(environment, handle, changes))
                 except lmdb.MapFullError as error:
                     self._make_room(environment, handle, changes, error)
                 except lmdb.MapResizedError:
@@ -68,6 +81,13 @@ class ResizeMixin(ABC):
                 # A handler that forks closes the environment under this very transaction: again, on the new one.
                 if environment.handle() is handle:
                     raise
+
+    def _pages_kept(
+        self, environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None]
+    ) -> int:
+        if self.max_map_size is None or not any(changes.values()):
+            return 0
+        return pages_kept(environment.options["map_size"], self.max_map_size, handle.stat()["psize"])
 
     def _make_room(
         self,
@@ -84,15 +104,22 @@ class ResizeMixin(ABC):
         needed = max(current, pages * stat["psize"] + sum(weight(key, data) for key, data in changes.items()))
         size = next_map_size(current, self.max_map_size, needed, stat["psize"])
         if size is None:
+            kept = pages_kept(current, self.max_map_size, stat["psize"]) * stat["psize"]
             raise lmdb.MapFullError(
                 f"the map of {environment.path} is full: it has {current} bytes, max_map_size is {self.max_map_size}, "
-                f"and this write needs more than {needed}; nothing was lost: delete something, or raise max_map_size"
+                f"and this write needs more than {needed} beside the {kept} that are kept to delete with; nothing was "
+                "lost: take back what does not fit, delete something, and flush (deletions: fewer at a time), or raise "
+                "max_map_size"
             ) from error
         environment.resize(size)
 
 
 def _write(
-    environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None], emptied: Interval | None
+    environment: Environment,
+    handle: lmdb.Environment,
+    changes: Mapping[bytes, bytes | None],
+    emptied: Interval | None,
+    kept: int,
 ) -> None:
     txn = handle.begin(write=True)
     try:
@@ -112,6 +139,8 @@ def _write(
                     txn.put(key, data)
         else:
             txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # 15 % faster than one by one
+        if kept and _free_pages(txn, environment.options["map_size"]) < kept:
+            raise lmdb.MapFullError(f"{kept} pages are kept free, to delete with")
         txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
     except BaseException:
         environment.shut()
@@ -120,6 +149,13 @@ def _write(
     finally:
         del txn  # a kept exception must not keep a transaction
         environment.unshut()
+
+
+def _free_pages(txn: Transaction[bytes], map_size: int) -> int:
+    # Those of the list of free pages, which are few, count as free.
+    stat = txn.stat()
+    used: int = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+    return map_size // stat["psize"] - 2 - used  # two hold what LMDB knows of the file
 
 
 def _empty(cursor: Cursor[bytes], interval: Interval) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support import run_script
 
 from lmdb_object_store import _resize
-from lmdb_object_store._resize import MIN_GROWTH, next_map_size
+from lmdb_object_store._resize import MIN_GROWTH, next_map_size, pages_kept
 
 KIB, MIB = 1 << 10, 1 << 20
 PAGE = 4096
@@ -60,6 +60,16 @@ def test_cap_property(size: int, cap: int, needed: int, page: int) -> None:
     assert grown == (min(free, limit) if limit > size else None)
 
 
+@given(size=sizes, cap=caps, page=pages)
+def test_pages_kept_property(size: int, cap: int | None, page: int) -> None:
+    """Below the cap all pages may be used; at it at most a quarter stays free, and never more than 2,048 pages."""
+    kept = pages_kept(size, cap, page)
+    if next_map_size(size, cap, 0, page) is None:
+        assert kept == min(max(size // page // 8, 16), size // page // 4, 2048)
+    else:
+        assert kept == 0
+
+
 @pytest.mark.parametrize(
     ("current", "cap", "needed", "expected"),
     [
@@ -96,9 +106,9 @@ def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     begun: list[int] = []
     write = _resize._write
 
-    def counted(environment: Any, handle: Any, changes: Any, emptied: Any) -> None:
+    def counted(environment: Any, handle: Any, changes: Any, *more: Any) -> None:
         begun.append(len(changes))
-        write(environment, handle, changes, emptied)
+        write(environment, handle, changes, *more)
 
     monkeypatch.setattr(_resize, "_write", counted)
     return begun
@@ -149,12 +159,68 @@ def test_deletes_and_clear_grow_the_map(open_store: OpenStore) -> None:
     assert not store
 
 
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("size", [20, 1000, 9000])
+def test_deletes_in_a_map_at_its_cap(open_store: OpenStore, version: int, batch: int, size: int) -> None:
+    """However small the commits that filled it, each key can be deleted, and the space is there for others."""
+    store = open_store(batch, map_size=256 * KIB, max_map_size=256 * KIB, sync=False, lib_version=version)
+    source = random.Random(size)
+    for _ in range(4):
+        with pytest.raises(lmdb.MapFullError):  # noqa: PT012
+            while True:
+                store[f"k{source.randrange(10**6)}"] = source.randbytes(size)
+        store.batch_size = None
+        for key in list(store.write_buffer):
+            store.delete(key)  # takes back what did not fit
+        store.flush()
+        store.batch_size = 1
+        for key in source.sample(list(store), len(store) // 2):
+            del store[key]
+        store.batch_size = batch
+        stored = {f"new{number}": number for number in range(5)}
+        store.put_many(stored)
+        assert stored.items() <= dict(store).items()
+    store.clear()
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+def test_a_cache_at_its_cap(open_store: OpenStore, batch: int) -> None:
+    """What did not fit is taken back, the oldest are deleted, and it fits: for ever, and nothing else goes missing."""
+    store = open_store(batch, map_size=MIB, max_map_size=MIB, sync=False, autoflush_on_read=False)
+    source = random.Random(batch)
+    expected: dict[str, bytes] = {}
+    full = 0
+    for number in range(1500):
+        key, value = f"k{number}", source.randbytes(source.randrange(4000))
+        try:
+            store[key] = value
+        except lmdb.MapFullError:
+            full += 1
+            waiting = {key: store[key] for key in store.write_buffer}
+            store.batch_size = None
+            for old in [*waiting, *list(expected)[:20]]:
+                store.delete(old)
+                expected.pop(old, None)
+            store.flush()
+            store.batch_size = batch
+            store.update(waiting)
+            expected.update((waited.decode(), value) for waited, value in waiting.items())
+        else:
+            expected[key] = value
+    store.flush()
+    assert dict(store) == dict(sorted(expected.items()))
+    assert full > 5
+
+
 def test_growth_stops_at_the_cap(open_store: OpenStore) -> None:
-    """The last step ends at the cap, and what fits there is stored."""
+    """The last step ends at the cap, and what fits there is stored, beside the pages that are kept to delete with."""
     store = open_store(map_size=MIB, max_map_size=3 * MIB + 100)
-    store.put_many(items(1500))
+    store.put_many(items(1300))
     assert map_size(store) == 3 * MIB
-    assert len(store) == 1500
+    assert len(store) == 1300
+    with pytest.raises(lmdb.MapFullError):
+        store.put_many({f"more{number}": bytes(2000) for number in range(100)})
 
 
 def test_growth_takes_few_rewrites(open_store: OpenStore, rewrites: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
