@@ -40,6 +40,15 @@ def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
+    """Raise lmdb.InvalidError where `error` came of opening an empty file to read: LMDB's words are no help then."""
+    file = data_file(path, options)
+    if options.get("readonly") and os.path.isfile(file) and not os.path.getsize(file):
+        raise lmdb.InvalidError(
+            f"{file} is empty, so there is nothing to read: open it without readonly=True to make a store of it"
+        ) from error
+
+
 def check_length(path: str, last_page: int, page_size: int) -> None:
     """Raise lmdb.CorruptedError where the file at `path` lacks pages: LMDB's first look at one would be a SIGBUS.
 

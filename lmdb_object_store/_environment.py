@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._datafile import check_length, data_file, identity
+from ._datafile import check_begun, check_length, data_file, identity
 from ._errors import closed
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -154,6 +154,9 @@ class Environment:
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
                     raise
+            except lmdb.Error as error:
+                check_begun(self.path, self.options, error)
+                raise
         info = handle.info()
         try:
             check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])

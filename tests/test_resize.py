@@ -197,7 +197,7 @@ def test_a_cache_at_its_cap(open_store: OpenStore, batch: int) -> None:
             store[key] = value
         except lmdb.MapFullError:
             full += 1
-            waiting = {key: store[key] for key in store.write_buffer}
+            waiting = {key.decode(): store[key] for key in store.write_buffer}
             store.batch_size = None
             for old in [*waiting, *list(expected)[:20]]:
                 store.delete(old)
@@ -205,7 +205,7 @@ def test_a_cache_at_its_cap(open_store: OpenStore, batch: int) -> None:
             store.flush()
             store.batch_size = batch
             store.update(waiting)
-            expected.update((waited.decode(), value) for waited, value in waiting.items())
+            expected.update(waiting)
         else:
             expected[key] = value
     store.flush()

@@ -16,8 +16,20 @@ from typing import Protocol
 
 import lmdb
 import pytest
-from harness import Figures, budget
-from journal import Journal, Model, Operation, State, Store, compare, found_at, random_operation, stamp_of, value_of
+from harness import Figures, budget, mounted
+from journal import (
+    Journal,
+    Model,
+    Operation,
+    State,
+    Store,
+    compare,
+    found_at,
+    in_file,
+    random_operation,
+    stamp_of,
+    value_of,
+)
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 
@@ -80,15 +92,11 @@ def disks(folder: Path) -> Iterator[list[Disk]]:
     """A quota, and a small file system where this user may mount one."""
     small = folder / "small"
     small.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(small)]
+    is_mounted = mounted(small)
     try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    try:
-        yield [Quota(folder), *([SmallDisk(small)] if mounted else [])]
+        yield [Quota(folder), *([SmallDisk(small)] if is_mounted else [])]
     finally:
-        if mounted:
+        if is_mounted:
             subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
@@ -132,7 +140,7 @@ def _round(disk: Disk, kind: str, source: random.Random, folder: Path, figures: 
         journal.run(store, large)
     else:
         _still_works(store, expected, source)
-        figures.add(compare(0, [state], _in_file(store)))
+        figures.add(compare(0, [state], in_file(store)))
         disk.free()
         journal.run(store, ("flush", {}) if kind == "flush" else large)
     written = failed if kind == "flush" else journal.number
@@ -175,8 +183,3 @@ def _still_works(store: Store, expected: State, source: random.Random) -> None:
         assert stamp_of(store[key]) == expected[key]
         assert key in store
     assert store.get("none") is None
-
-
-def _in_file(store: Store) -> State:
-    with store.env.begin() as txn:
-        return {bytes(key).decode(): stamp_of(pickle.loads(data)) for key, data in txn.cursor()}

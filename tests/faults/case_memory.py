@@ -39,7 +39,7 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
     """As much data as `seconds` allow; what is read back is compared to what was written."""
     path, figures = str(folder / "db"), Figures("memory")
     small = min(1_000_000, int(seconds * 20_000))
-    large = min(400, int(seconds * 7))
+    large = min(1000, int(seconds * 7))
     huge = min(1024, int(seconds * 20)) * MIB
     # A transaction holds what it writes a second time, in LMDB; a value is there pickled and as itself.
     bounds = {

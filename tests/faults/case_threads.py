@@ -20,7 +20,9 @@ from support import frequent_switches, looping, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 
-MANY = 120  # threads
+# Threads of a round, and the seconds for which each may pause: of a hundred that never do, each gets a turn in minutes.
+ROUNDS = [(8, 0.0), (120, 0.5), (300, 2.0)]
+MANY = 300
 
 
 class Writers:
@@ -69,15 +71,15 @@ class Writers:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """All at once, in eight threads that never pause and in a hundred that do, until `close` ends it.
+    """All at once, in few threads and in hundreds, until `close` ends it.
 
     No wrong value, no error but the closed one.
     """
     source, figures = random.Random(seed), Figures("threads")
     path = str(folder / "db")
-    for number in budget(seconds, 2):
+    for number in budget(seconds, len(ROUNDS)):
         shutil.rmtree(path, ignore_errors=True)
-        count = MANY if number % 2 else 8
+        count, pause = ROUNDS[number % len(ROUNDS)]
         store: Store = LmdbObjectStore(
             path,
             source.choice([1, 7, 1000]),
@@ -95,13 +97,13 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
             name: str,
             kind: Callable[[str, random.Random], None],
             ended: threading.Event = ended,
-            pause: float = 0.5 * (number % 2),
+            pause: float = pause,
         ) -> None:
             chooser = random.Random(f"{seed} {name}")
             try:
                 while True:
                     kind(name, chooser)
-                    if pause:  # hundreds of threads that never do would take seconds for one turn of each
+                    if pause:
                         ended.wait(chooser.uniform(0, pause))
             except StoreClosedError:
                 assert ended.is_set()
@@ -116,7 +118,7 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
             ended.set()
             store.close(strict=True)
 
-        with nullcontext() if number % 2 else frequent_switches():
+        with nullcontext() if pause else frequent_switches():
             together(end, *(partial(act, f"t{i}", kinds[i % len(kinds)]) for i in range(count)), limit=60)
         found = found_at(path)
         found.pop("large", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,12 @@ def found_at(path: str, prefix: str = "") -> State:
             raise
         return {}  # killed before there was a file, or anything in it
     return {key: stamp_of(value) for key, value in rows.items() if key.startswith(prefix)}
+
+
+def in_file(store: Store) -> State:
+    """What is in the file of `store`, which is open, by py-lmdb alone."""
+    with store.env.begin() as txn:
+        return {bytes(key).decode(): stamp_of(pickle.loads(data)) for key, data in txn.cursor()}
 
 
 class Journal:

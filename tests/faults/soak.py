@@ -33,6 +33,7 @@ CASES = {
     "kill": ("case_kill", "run"),
     "kill_holder": ("case_kill", "run_two_writers"),
     "disk": ("case_disk", "run"),
+    "cap": ("case_cap", "run"),
     "processes": ("case_processes", "run"),
     "hundredfold": ("case_processes", "run_hundredfold"),
     "forks": ("case_forks", "run"),

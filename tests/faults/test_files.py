@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 import lmdb
 import pytest
-from harness import Child
+from harness import Child, mounted
 from support import run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
@@ -148,6 +149,12 @@ def garbage(path: Path) -> None:
     (path / "data.mdb").write_bytes(random.Random(0).randbytes(50_000))
 
 
+def empty(path: Path) -> None:
+    """A data file that nobody has written to yet."""
+    path.mkdir()
+    (path / "data.mdb").touch()
+
+
 def text(path: Path) -> None:
     """Where a directory is expected."""
     path.write_text("not a store")
@@ -163,6 +170,8 @@ NO_STORES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "a directory for the data file": (directory, {}),
     "no LMDB file": (garbage, {}),
     "no LMDB file, read-only": (garbage, {"readonly": True}),
+    "an empty file, read-only": (empty, {"readonly": True}),
+    "an empty file, read-only without a lock": (empty, {"readonly": True, "lock": False}),
     "a file for the directory": (text, {}),
     "no LMDB file, without a directory": (text, {"subdir": False}),
     "a directory, without a directory": (directory, {"subdir": False}),
@@ -193,6 +202,36 @@ def test_the_other_version_of_the_format(path: str, version: int) -> None:
     with unchanged(file.parent), pytest.raises(lmdb.Error, match=r"(?i)version"):
         LmdbObjectStore(path, lib_version=1 - version)
     opened(path, lib_version=version)
+
+
+def test_an_empty_file_to_read(path: str) -> None:
+    """The error says that there is nothing in it, and what to do."""
+    empty(Path(path))
+    with pytest.raises(lmdb.InvalidError, match=r"data.mdb is empty.*readonly"):
+        LmdbObjectStore(path, readonly=True)
+    opened(path)
+    opened(path, readonly=True)
+
+
+def test_a_read_only_file_system(tmp_path: Path) -> None:
+    """It is read with readonly=True; any other use is an error that says why."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not mounted(disk):
+        pytest.skip("this user may not mount")
+    try:
+        path = str(disk / "db")
+        make(path)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        opened(path, readonly=True)
+        for place in (path, str(disk / "new")):
+            with pytest.raises((lmdb.Error, OSError), match=r"(?i)read-only") as caught:
+                LmdbObjectStore(place)
+            assert place in str(caught.value)
+        with LmdbObjectStore[Any, Any](path, readonly=True) as store, pytest.raises(lmdb.ReadonlyError):
+            store[b"a"] = 1
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_no_permission(path: str) -> None:
