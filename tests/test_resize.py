@@ -184,6 +184,23 @@ def test_deletes_in_a_map_at_its_cap(open_store: OpenStore, version: int, batch:
     store.clear()
 
 
+def test_deletes_where_less_is_free_than_is_kept(open_store: OpenStore) -> None:
+    """A file that was filled before there was a cap takes deletions, and nothing new until they have made room."""
+    store = open_store(None, map_size=MIB)
+    store.put_many(items(455))
+    assert map_size(store) == MIB
+    store.max_map_size = MIB
+    for key in list(items(5)):
+        with pytest.raises(lmdb.MapFullError):
+            store.put_many({"new": 1})
+        del store[key]
+        store.flush()
+    for key in list(items(455))[5:300]:
+        del store[key]
+    store.flush()
+    store.put_many({"new": 1})
+
+
 @pytest.mark.parametrize("batch", [1, 10])
 def test_a_cache_at_its_cap(open_store: OpenStore, batch: int) -> None:
     """What did not fit is taken back, the oldest are deleted, and it fits: for ever, and nothing else goes missing."""
