@@ -28,7 +28,12 @@ def shown(key: object) -> str:
         key = text
     if isinstance(key, str) and len(key) > _SHOWN:
         return f"{key[:_SHOWN]!r}… ({len(key)} characters)"
-    return repr(key) if isinstance(key, str) else repr(key)[:_SHOWN]
+    if isinstance(key, str):
+        return repr(key)
+    try:
+        return repr(key)[:_SHOWN]
+    except Exception:  # an int of too many digits, a tuple nested too deep
+        return f"<{type(key).__name__}>"
 
 
 def check_limit(name: str, limit: object) -> None:
