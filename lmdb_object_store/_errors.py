@@ -31,9 +31,10 @@ def shown(key: object) -> str:
     if isinstance(key, str):
         return repr(key)
     try:
-        return repr(key)[:_SHOWN]
+        text = repr(key)
     except Exception:  # an int of too many digits, a tuple nested too deep
         return f"<{type(key).__name__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def check_limit(name: str, limit: object) -> None:

@@ -11,7 +11,7 @@ from . import _reads
 from ._buffer import BufferMixin
 from ._codec import dumps, loads
 from ._environment import MISSING
-from ._errors import KeyNotFoundError, shown
+from ._errors import KeyNotFoundError
 from ._large import LARGE
 from ._typing import Any, TypeVar, overload
 

@@ -147,9 +147,7 @@ def _bool(value: bool) -> bytes:
     return b"\x27" if value else b"\x26"
 
 
-_ENCODERS = _Known(
-    {type(None): _none, bytes: _bytes, str: _str, tuple: _tuple, int: _int, float: _float, bool: _bool}
-)
+_ENCODERS = _Known({type(None): _none, bytes: _bytes, str: _str, tuple: _tuple, int: _int, float: _float, bool: _bool})
 
 # -- decoding: whatever is not the very encoding of a key raises one of `_NO_KEY`, or ends beyond the data
 

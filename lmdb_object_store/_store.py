@@ -232,7 +232,7 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         _lifecycle.collect(self)
 
 
-def _codec_class(key_encoding: object) -> type[KeyCodec]:
+def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is to be made of
     if key_encoding is None or isinstance(key_encoding, str):
         return KeyCodec
     from ._encoding import EncodedKeys  # not before it is needed: most stores have no use for it
