@@ -116,7 +116,7 @@ def test_views(ordered: LmdbObjectStore[Any, Any]) -> None:
     assert ordered.keys() & some == {None, ("user", 1), 256, date(2024, 5, 1)}
     assert ordered.items() & {(256, KEYS.index(256)), (256, -1), ("no", 0)} == {(256, KEYS.index(256))}
     assert ordered.keys() & {256.0, object(), float("nan"), "\ud800"} == set()
-    assert 256.0 not in ordered.keys()
+    assert 256.0 not in ordered
     noon = datetime(2024, 5, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     assert ordered.keys() & {noon} == {noon}
 
@@ -319,7 +319,7 @@ def test_stored_keys_are_no_bytes() -> None:
     """A StoredKey equals another of the same bytes and nothing else, so that a dict tells it from a key of bytes."""
     assert StoredKey(b"a") == StoredKey(b"a") != StoredKey(b"b")
     assert StoredKey(b"a") != b"a"
-    assert b"a" != StoredKey(b"a")
+    assert not (b"a" == StoredKey(b"a") or StoredKey(b"a") == b"a")
     assert len({StoredKey(b"a"), StoredKey(b"a"), b"a"}) == 2
     assert repr(StoredKey(b"a")) == "StoredKey(b'a')"
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -458,7 +458,7 @@ def test_the_handle_carries_it(ordered: LmdbObjectStore[Any, Any]) -> None:
 def test_a_handle_whose_encoding_cannot_be_pickled(open_store: OpenStore) -> None:
     """It is a TypeError that names what cannot be sent."""
     store = open_store(key_encoding=Wrong(lambda key: b"%d" % key, int))
-    with pytest.raises(TypeError, match="a store is pickled with its key_encoding, and <.*Wrong.* cannot be"):
+    with pytest.raises(TypeError, match=r"a store is pickled with its key_encoding, and <.*Wrong.* cannot be"):
         pickle.dumps(store)
 
 

@@ -272,11 +272,10 @@ def test_what_begins_no_other_key(key: Any) -> None:
 
 
 def leads_back_or_is_refused(data: bytes) -> None:
-    """Whether `data` is the very encoding of the key that it decodes to, or a ValueError that shows it."""
+    """Whether `data` is the very encoding of the key that it decodes to, or a ValueError."""
     try:
         key = ordered.decode(data)
-    except ValueError as error:
-        assert f"0x{data.hex()}" in str(error)
+    except ValueError:
         return
     assert ordered.encode(key) == data
 
@@ -336,7 +335,7 @@ def test_damage_is_noticed_property(data: st.DataObject, key: Any) -> None:
 )
 def test_bytes_of_no_key(data: str, why: str) -> None:
     """What other programs may have written, and damage, is a ValueError and not another key."""
-    with pytest.raises(ValueError, match="is the encoding of no key"):
+    with pytest.raises(ValueError, match=f"^0x{data} is the encoding of no key$"):
         ordered.decode(bytes.fromhex(data))
 
 
@@ -389,6 +388,8 @@ def test_a_zone_without_an_offset_is_none() -> None:
     class Nowhere(tzinfo):
         def utcoffset(self, time: datetime | None) -> None:
             return None
+
+        dst = tzname = utcoffset
 
     assert ordered.encode(EPOCH.replace(tzinfo=Nowhere())) == ordered.encode(EPOCH)
 
