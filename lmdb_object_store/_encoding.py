@@ -119,6 +119,9 @@ class EncodedKeys(KeyCodec):
             low, high = self._prefix_range(prefix)
         except Exception as error:
             raise self._refusal(prefix, error) from error
+        if not isinstance(low, bytes) or not (high is None or isinstance(high, bytes)):
+            given = f"{type(low).__name__} and {type(high).__name__}"
+            raise TypeError(f"{shown(self.by)} gave {given} for prefix {shown(prefix)}: they must be bytes")
         return low, high
 
     def shown(self, stored: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,7 +12,7 @@ from . import _lifecycle, _reads, _scan
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
-from ._errors import check_limit, closed, shown
+from ._errors import check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
 from ._many import ManyMixin
@@ -115,7 +114,7 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         """Flush; path and options alone are pickled."""
         if self._is_closed:
             raise closed(self.db_path)
-        _check_carried(self.key_encoding)
+        _lifecycle.check_carried(self.key_encoding)
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
         return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
@@ -238,15 +237,6 @@ def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is
     from ._encoding import EncodedKeys  # not before it is needed: most stores have no use for it
 
     return EncodedKeys
-
-
-def _check_carried(key_encoding: object) -> None:
-    try:
-        pickle.dumps(key_encoding)
-    except Exception as error:
-        raise TypeError(
-            f"a store is pickled with its key_encoding, and {shown(key_encoding)} cannot be: {error}"
-        ) from error
 
 
 def _refuse_readonly(path: str) -> None:

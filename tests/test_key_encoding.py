@@ -399,6 +399,20 @@ def test_the_reserved_bytes(open_store: OpenStore) -> None:
     assert dict(store) == {0: "a", 1: "b"}
 
 
+def test_an_encoding_with_prefixes(open_store: OpenStore) -> None:
+    """`prefix_range` says where a prefix begins and ends, None for the end of all; other than bytes are refused."""
+    encoding: Any = Wrong(str.encode, bytes.decode)
+    encoding.prefix_range = {"b": (b"b", b"c"), "c": (b"c", None), "?": ("b", None), "!": (b"b", 1)}.__getitem__
+    store = open_store(key_encoding=encoding)
+    store.update(a=1, b=2, bc=3, c=4, d=5)
+    assert (list(store.prefix("b")), list(store.prefix("c"))) == (["b", "bc"], ["c", "d"])
+    for wrong in "?!":
+        with pytest.raises(TypeError, match=rf"for prefix '\{wrong}': they must be bytes"):
+            store.prefix(wrong)
+    with pytest.raises(ValueError, match="key 'x' cannot be encoded"):
+        store.prefix("x")
+
+
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])
 def test_an_error_that_is_no_matter_of_the_key(open_store: OpenStore, error: type[Exception]) -> None:
     """Where decoding fails for another reason than the key, it is told, and the key is not taken for a stranger's."""
