@@ -20,3 +20,6 @@ if not TYPE_CHECKING:  # for whose reader all of these names are there
         from . import _encoding
 
         return getattr(_encoding, name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

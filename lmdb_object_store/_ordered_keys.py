@@ -44,9 +44,9 @@ class OrderedKeys:
     __module__ = __package__
 
     def encode(self, key: Any) -> bytes:
-        """The bytes of `key`, which FoundationDB's tuple layer gives for `(key,)`. TypeError for other types,
+        """The bytes of `key`, those that FoundationDB's tuple layer gives for `(key,)`. TypeError for other types,
         subclasses too. ValueError for NaN, a lone surrogate, an int of more than 255 bytes, a datetime that is not
-        equal to itself in UTC, a tuple nested deeper than Python can follow."""
+        equal to itself in UTC."""
         return b"\0" if key is None else _ENCODERS[type(key)](key)
 
     def decode(self, data: bytes) -> Any:
@@ -69,7 +69,8 @@ class OrderedKeys:
             raise TypeError(f"keys begin with str, bytes or a tuple, not with {kind.__name__}: ask for a range")
         head = self.encode(prefix)[:-1]
         if kind is tuple:
-            # Below 0xff, with which no element begins: after a NUL it goes on with a text that only looked ended.
+            # No element begins with 0xff. After the NUL that ends a text or a tuple, it tells that this goes on: such
+            # a key only looks as if it began with `prefix`.
             return head, head + b"\xff"
         begun = Interval.of_prefix(head)
         return begun.low, begun.high

@@ -485,6 +485,7 @@ import lmdb_object_store
 assert not {"lmdb_object_store._encoding", "lmdb_object_store._ordered_keys"} & sys.modules.keys()
 lmdb_object_store.OrderedKeys().encode(("a", 1))
 assert "lmdb_object_store._ordered_times" not in sys.modules
+assert "OrderedKeys" in dir(lmdb_object_store)
 from lmdb_object_store import *
 assert {"KeyEncoding", "OrderedKeys", "StoredKey", "LmdbObjectStore"} <= globals().keys()
 try:
