@@ -48,11 +48,11 @@ class StoredKey(bytes):
 class EncodedKeys(KeyCodec):
     """The rules by which a `KeyEncoding`'s keys become the keys of a file, and back. All keys go through it."""
 
-    __slots__ = ("_decode", "_encode", "_exact", "_prefix_range", "by")
+    __slots__ = ("_decode", "_encode", "_exact", "_prefix_range", "key_encoding")
 
     def __init__(self, encoding: Any, errors: str, normalize: Any, max_size: int) -> None:
         super().__init__(None, errors, normalize, max_size)
-        self.by = encoding
+        self.key_encoding = encoding
         self._encode = encoding.encode
         self._decode = encoding.decode
         self._prefix_range = getattr(encoding, "prefix_range", None)
@@ -73,7 +73,7 @@ class EncodedKeys(KeyCodec):
             raise ValueError("key_errors and str_normalize are for text encodings; key_encoding is an object here")
 
     def encode(self, key: Any) -> bytes:
-        """As the inherited one. TypeError or ValueError, by the same name, for what `by` refuses."""
+        """As the inherited one. TypeError or ValueError, by the same name, for what `key_encoding` refuses."""
         if type(key) is StoredKey:
             data = bytes(key)
         else:
@@ -82,12 +82,14 @@ class EncodedKeys(KeyCodec):
             except Exception as error:
                 raise self._refusal(key, error) from error
             if type(data) is not bytes:
-                raise TypeError(f"{shown(self.by)} gave {type(data).__name__} for key {shown(key)}: it must give bytes")
+                raise TypeError(
+                    f"{shown(self.key_encoding)} gave {type(data).__name__} for key {shown(key)}: it must give bytes"
+                )
         return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
 
     def _refusal(self, key: Any, error: Exception) -> Exception:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        return kind(f"key {shown(key)} cannot be encoded by {shown(self.by)}: {error}")
+        return kind(f"key {shown(key)} cannot be encoded by {shown(self.key_encoding)}: {error}")
 
     def decode(self, stored: bytes) -> Any:
         """The key to give back for `stored`: one that leads back to it, else a `StoredKey`."""
@@ -121,7 +123,7 @@ class EncodedKeys(KeyCodec):
             raise self._refusal(prefix, error) from error
         if not isinstance(low, bytes) or not (high is None or isinstance(high, bytes)):
             given = f"{type(low).__name__} and {type(high).__name__}"
-            raise TypeError(f"{shown(self.by)} gave {given} for prefix {shown(prefix)}: they must be bytes")
+            raise TypeError(f"{shown(self.key_encoding)} gave {given} for prefix {shown(prefix)}: they must be bytes")
         return low, high
 
     def shown(self, stored: bytes) -> str:
