@@ -11,15 +11,17 @@ if TYPE_CHECKING:
 __all__ = ["FlushError", "KeyEncoding", "LmdbObjectStore", "OrderedKeys", "StoreClosedError", "StoredKey"]
 __version__ = "1.0.0"
 
-if not TYPE_CHECKING:  # for whose reader all of these names are there
+# The modules of names that most programs have no use for: imported when the name is asked for.
+_LATE = {"KeyEncoding": "_encoding", "OrderedKeys": "_ordered_keys", "StoredKey": "_encoding"}
+
+if not TYPE_CHECKING:  # to a type checker they are all there, and no others
 
     def __getattr__(name):
-        """Import what most programs have no use for when it is asked for."""
-        if name not in __all__:
+        if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import _encoding
+        from importlib import import_module
 
-        return getattr(_encoding, name)
+        return getattr(import_module(f".{_LATE[name]}", __name__), name)
 
     def __dir__():
         return sorted({*globals(), *__all__})

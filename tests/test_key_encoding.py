@@ -315,6 +315,20 @@ def test_a_stored_key_can_name_any_key(ordered: LmdbObjectStore[Any, Any]) -> No
     assert ordered.get_many([StoredKey(b"\x15\x09"), StoredKey(b"x")], decode_keys=True) == ({}, [9, StoredKey(b"x")])
 
 
+@pytest.mark.parametrize("key_encoding", [None, "utf-8", OrderedKeys()])
+def test_a_stored_key_is_the_same_row_in_all_stores(open_store: OpenStore, key_encoding: Any) -> None:
+    """In every store a StoredKey is the row of those bytes, whatever takes it."""
+    store, key = open_store(key_encoding=key_encoding), StoredKey(b"\x15\x07")
+    store[key] = 1
+    store.flush()
+    assert store.env.begin().get(b"\x15\x07") is not None
+    assert (store[key], store.get(key), key in store, len(store.prefix(key))) == (1, 1, True, 1)
+    store.update({key: 2})
+    store.put_many({key: 3})
+    assert list(store.get_many([key])[0].items()) == [(b"\x15\x07", 3)]
+    assert store.pop(key) == 3
+
+
 def test_stored_keys_are_no_bytes() -> None:
     """A StoredKey equals another of the same bytes and nothing else, so that a dict tells it from a key of bytes."""
     stored, data = StoredKey(b"a"), b"a"
