@@ -80,16 +80,16 @@ class EncodedKeys(KeyCodec):
             try:
                 data = self._encode(key)
             except Exception as error:
-                raise self._refusal(key, error) from error
+                raise self._refusal("key", key, error) from error
             if type(data) is not bytes:
                 raise TypeError(
                     f"{shown(self.key_encoding)} gave {type(data).__name__} for key {shown(key)}: it must give bytes"
                 )
         return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
 
-    def _refusal(self, key: Any, error: Exception) -> Exception:
+    def _refusal(self, what: str, key: Any, error: Exception) -> Exception:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        return kind(f"key {shown(key)} cannot be encoded by {shown(self.key_encoding)}: {error}")
+        return kind(f"{what} {shown(key)} cannot be encoded by {shown(self.key_encoding)}: {error}")
 
     def decode(self, stored: bytes) -> Any:
         """The key to give back for `stored`: one that leads back to it, else a `StoredKey`."""
@@ -120,7 +120,7 @@ class EncodedKeys(KeyCodec):
         try:
             low, high = self._prefix_range(prefix)
         except Exception as error:
-            raise self._refusal(prefix, error) from error
+            raise self._refusal("prefix", prefix, error) from error
         if not isinstance(low, bytes) or not (high is None or isinstance(high, bytes)):
             given = f"{type(low).__name__} and {type(high).__name__}"
             raise TypeError(f"{shown(self.key_encoding)} gave {given} for prefix {shown(prefix)}: they must be bytes")

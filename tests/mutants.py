@@ -175,7 +175,7 @@ MUTANTS = [
     Mutant("a stored key's prefix encoded", "_encoding", " or type(prefix) is StoredKey:", ":"),
     Mutant("a stored key equal to bytes", "_encoding", "return isinstance(other, StoredKey) and ", "return "),
     Mutant("an encoding that gives no bytes", "_encoding", "if type(data) is not bytes:", "if False:"),
-    Mutant("an encoding's own errors", "_encoding", "            except Exception as error:\n                raise self._refusal(key", "            except TypeError as error:\n                raise self._refusal(key"),
+    Mutant("an encoding's own errors", "_encoding", "            except Exception as error:\n                raise self._refusal(\"key\"", "            except TypeError as error:\n                raise self._refusal(\"key\""),
     Mutant("a failure to decode taken for a stranger", "_encoding", "except (MemoryError, RuntimeError):", "except ArithmeticError:"),
     Mutant("one stranger fails its page", "_encoding", "            except ValueError:\n", "            except ArithmeticError:\n"),
     Mutant("bytes pass an encoding by", "_encoding", "        self.plain = 0\n", ""),
