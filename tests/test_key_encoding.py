@@ -423,7 +423,7 @@ def test_an_encoding_with_prefixes(open_store: OpenStore) -> None:
     for wrong in "?!":
         with pytest.raises(TypeError, match=rf"for prefix '\{wrong}': they must be bytes"):
             store.prefix(wrong)
-    with pytest.raises(ValueError, match="^prefix 'x' cannot be encoded"):
+    with pytest.raises(ValueError, match=r"^prefix 'x' cannot be encoded"):
         store.prefix("x")
 
 
