@@ -71,8 +71,6 @@ class KeyCodec:
     def check(encoding: str | None, errors: str, normalize: Any) -> None:
         """Raise for an unknown encoding (LookupError), error handler (LookupError) or normal form (ValueError)."""
         if encoding is not None:
-            if not isinstance(encoding, str):
-                raise TypeError(f"key_encoding must be the name of an encoding or None, not {shown(encoding)}")
             "".encode(encoding)
         codecs.lookup_error(errors)
         if normalize:
@@ -91,8 +89,10 @@ class KeyCodec:
         else:
             kinds = "bytes-like" if self.encoding is None else "bytes-like or str"
             raise TypeError(f"Key must be {kinds}; got {type(key).__name__}")
-        if 0 < len(data) < len(EMPTY):
-            return data
+        return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
+
+    def replaced(self, data: bytes) -> bytes:
+        """The stored key for a key of the bytes `data`: the stand-in for the empty one, or what stands for that."""
         if not data:
             return EMPTY
         return self.unstorable if data == EMPTY else data
@@ -112,6 +112,10 @@ class KeyCodec:
         """The bytes of `bound`, a key, where keys are compared: `b""` for the empty one. TypeError as for a key."""
         data = self.encode(bound)
         return b"" if data is EMPTY else EMPTY if data is self.unstorable else data
+
+    def prefix_bounds(self, prefix: Any) -> tuple[bytes, bytes | None] | None:
+        """Between which bytes the keys are that begin with `prefix`; None: those that begin with its bytes."""
+        return None
 
     def encode_to_store(self, key: Any) -> bytes:
         """As `encode`, for a write: ValueError for a key that LMDB cannot hold."""
@@ -142,7 +146,7 @@ class KeyCodec:
         """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""
         try:
             stored = self.encode(key)
-        except (TypeError, UnicodeError):
+        except (TypeError, ValueError):
             return None
         own = self.decode(stored)
         return stored if type(own) is type(key) and own == key else None
@@ -150,6 +154,10 @@ class KeyCodec:
     def to_bytes(self, stored: bytes) -> bytes:
         """The key as bytes that `stored` stands for."""
         return b"" if stored == EMPTY else stored
+
+    def shown(self, stored: bytes) -> str:
+        """The key that `stored` stands for, as a message quotes it."""
+        return shown(self.to_bytes(stored))
 
     def decode(self, stored: bytes) -> Any:
         """The key to give back for `stored`: str where `encoding` is set and the text leads back here, else bytes."""

@@ -11,7 +11,7 @@ from . import _reads
 from ._buffer import BufferMixin
 from ._codec import dumps, loads
 from ._environment import MISSING
-from ._errors import KeyNotFoundError, shown
+from ._errors import KeyNotFoundError
 from ._large import LARGE
 from ._typing import Any, TypeVar, overload
 
@@ -86,7 +86,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
         where = "buffered" if self.write_buffer.get(stored) is data else "DB"
-        return RuntimeError(f"Failed to unpickle {where} key {shown(self._codec.to_bytes(stored))}: {error}")
+        return RuntimeError(f"Failed to unpickle {where} key {self._codec.shown(stored)}: {error}")
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
     # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.

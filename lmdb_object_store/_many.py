@@ -11,6 +11,9 @@ from ._buffer import BufferMixin
 from ._codec import EMPTY, loads
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from ._encoding import KeyEncoding
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -18,7 +21,7 @@ V = TypeVar("V")
 class ManyMixin(BufferMixin, MutableMapping[K, V]):
     """Provides `get_many`, `put_many` and `update`. Needs the attribute and the methods below."""
 
-    key_encoding: str | None
+    key_encoding: str | KeyEncoding | None
 
     @abstractmethod
     def _check_writable(self) -> None:
@@ -33,8 +36,9 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
     ) -> tuple[dict[Any, V], list[Any]]:
         """The items of `keys` that are there, by key in bytes, and those of `keys` that are not, as given.
 
-        One read transaction for all. With `decode_keys` the found keys are str, with `decode_not_found` (None:
-        as `decode_keys`) those not found; a key that is no text stays bytes. ValueError without `key_encoding`.
+        One read transaction for all. With `decode_keys` the found keys are as iteration gives them (str, or bytes
+        where a key is no text; or what the `KeyEncoding` decodes), with `decode_not_found` (None: as `decode_keys`)
+        those not found too. ValueError without `key_encoding`.
         """
         decode_missing = decode_keys if decode_not_found is None else decode_not_found
         if (decode_keys or decode_missing) and self.key_encoding is None:

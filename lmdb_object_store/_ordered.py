@@ -144,9 +144,13 @@ class OrderedMapping(MutableMapping[K, V]):
     def prefix(self, prefix: Any) -> OrderedMapping[K, V]:
         """A live mapping of the items whose keys, once encoded, begin with `prefix`, encoded as a key is.
 
-        TypeError for what can be no key. Reads nothing itself.
+        Under a `KeyEncoding` with a `prefix_range` that says which keys begin so: with OrderedKeys, all tuples that
+        begin with the elements of a tuple, and all text that begins with a text. TypeError for what can be no key.
+        Reads nothing itself.
         """
-        return self._within(self._part(Interval.of_prefix(self._source()._codec.encode_bound(prefix))))
+        codec = self._source()._codec
+        bounds = codec.prefix_bounds(prefix)
+        return self._within(self._part(Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))))
 
     def _between(self, minimum: Any, maximum: Any, inclusive: tuple[bool, bool]) -> Interval:
         encode = self._source()._codec.encode_bound

@@ -22,6 +22,9 @@ from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from ._encoding import KeyEncoding
+
 K = TypeVar("K")
 V = TypeVar("V")
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
@@ -45,8 +48,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
     `flush`, `close`, the end of the `with` block, the collection of the store or the exit of the interpreter commits
     them, all in one transaction. With `autoflush_on_read` a read that must look into the file flushes first; every
     read sees what is pending in any case. Keys are bytes-like, and str where `key_encoding` names an encoding (then
-    `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`). Order is that of the
-    stored keys' bytes.
+    `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`); or whatever `key_encoding`
+    takes, where it is a `KeyEncoding` such as `OrderedKeys()`. Order is that of the stored keys' bytes.
 
     `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
     fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given. Stores of one process on one file share
@@ -62,13 +65,13 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         *,
         batch_bytes: int = 64 * 1024 * 1024,
         autoflush_on_read: bool = True,
-        key_encoding: str | None = None,
+        key_encoding: str | KeyEncoding | None = None,
         key_errors: str = "strict",
         str_normalize: str | None = None,
         max_map_size: int | None = None,
         **lmdb_kwargs: Any,
     ) -> None:
-        KeyCodec.check(key_encoding, key_errors, str_normalize)
+        _codec_class(key_encoding).check(key_encoding, key_errors, str_normalize)
         if max_map_size is not None:
             check_limit("max_map_size", max_map_size)
         self._start_buffer(batch_size, batch_bytes)
@@ -96,7 +99,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
     def _attach(self) -> Environment:
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
         try:
-            self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
+            codec_class = _codec_class(self.key_encoding)
+            self._codec = codec_class(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
             self._is_closed = False
             self._environment = environment
             self._plain = self._short = self._codec.plain
@@ -110,6 +114,7 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         """Flush; path and options alone are pickled."""
         if self._is_closed:
             raise closed(self.db_path)
+        _lifecycle.check_carried(self.key_encoding)
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
         return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
@@ -224,6 +229,14 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
 
     def __del__(self) -> None:
         _lifecycle.collect(self)
+
+
+def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is to be made of
+    if key_encoding is None or isinstance(key_encoding, str):
+        return KeyCodec
+    from ._encoding import EncodedKeys  # not before it is needed: most stores have no use for it
+
+    return EncodedKeys
 
 
 def _refuse_readonly(path: str) -> None:

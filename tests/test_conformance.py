@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 from conftest import OpenStore
 
+from lmdb_object_store import OrderedKeys
+
 # Sorted, so that a dict's order of insertion is the store's order of keys.
 DATA = {"a": 1, "b": 2, "c": 3}
 Make = Callable[[dict[str, Any]], Any]
@@ -34,12 +36,13 @@ STORES: list[dict[str, Any]] = [
     for autoflush in (True, False)
     for batch_size in (1, 1000)
 ]
+STORES.append({"autoflush_on_read": True, "batch_size": 1000, "key_encoding": OrderedKeys()})
 SET_OPERATORS = [operator.and_, operator.or_, operator.sub, operator.xor]
 COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
 
 
 def _name(options: dict[str, Any] | None) -> str:
-    return "dict" if options is None else f"store-{options['autoflush_on_read']}-{options['batch_size']}"
+    return "-".join(["store", *map(str, options.values())]) if options else "dict"
 
 
 @pytest.fixture(params=[None, *STORES], ids=_name)
@@ -626,6 +629,8 @@ def test_popitem_can_take_the_first(filled: Any) -> None:
 @pytest.mark.parametrize("key", [1, None, 1.5, (), ("a",), object(), frozenset()])
 def test_foreign_keys(filled: Any, key: Any) -> None:
     """A key of a foreign type is a TypeError in every method that takes one."""
+    if isinstance(filled.key_encoding, OrderedKeys) and type(key) not in (object, frozenset):
+        return  # none of a foreign type there
     calls: list[Callable[[], Any]] = [
         lambda: filled[key],
         lambda: operator.setitem(filled, key, 1),
