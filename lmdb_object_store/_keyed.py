@@ -97,6 +97,12 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
                 raise self._unreadable(stored, data, error) from error
             yield value
 
+    def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
+        try:
+            return dict(zip(rows, map(self._loads, rows.values())))
+        except Exception:
+            return dict(zip(rows, self._loaded(rows.items())))  # which tells whose value it is
+
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
         how = "unpickle" if self._loads is loads else "deserialize"
         where = "buffered" if self.write_buffer.get(stored) is data else "DB"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from itertools import chain
 
 from . import _reads
@@ -25,8 +25,8 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         """Raise if the store is closed or read-only."""
 
     @abstractmethod
-    def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[V]:
-        """The values of `rows`, one by one."""
+    def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
+        """`rows` with values in place of their bytes."""
 
     def get_many(
         self, keys: Iterable[Any], *, decode_keys: bool = False, decode_not_found: bool | None = None
@@ -42,16 +42,17 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         keys = list(keys)
         encode, plain = self._codec.encode, self._plain
         stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
-        rows: dict[bytes, bytes]
+        rows: dict[bytes, Any]
         if self.write_buffer:
             if any(stored not in self.write_buffer for stored in stored_keys):
                 self._flush_before_read()
             rows = self._find_many(stored_keys)
         else:
-            answers = zip(stored_keys, _reads.lookup_many(self._environment, stored_keys))
-            rows = {stored: data for stored, data in answers if data is not None}
-        found: dict[Any, V] = dict(zip(rows, self._loaded(rows.items())))
-        missing = [key for key, stored in zip(keys, stored_keys) if stored not in rows]
+            rows = dict(zip(stored_keys, _reads.lookup_many(self._environment, stored_keys)))
+            if None in rows.values():
+                rows = {stored: data for stored, data in rows.items() if data is not None}
+        found: dict[Any, V] = self._load_all(rows)
+        missing = [] if len(rows) == len(keys) else [key for key, k in zip(keys, stored_keys) if k not in rows]
         if decode_keys or EMPTY in found:
             given_back = self._codec.decode if decode_keys else self._codec.to_bytes
             found = {given_back(stored): value for stored, value in found.items()}
@@ -70,7 +71,9 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
-        changes = self._codec.pickled(pairs, None if self._direct else self._dumps)
+        self._commit_many(self._codec.pickled(pairs, None if self._direct else self._dumps))
+
+    def _commit_many(self, changes: dict[bytes, bytes | None]) -> None:
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()

@@ -48,6 +48,22 @@ def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
     return data
 
 
+class _PickleProtocol:
+    def __init__(self, protocol: int) -> None:
+        self.protocol = protocol
+
+    def dumps(self, obj: Any) -> bytes:
+        return pickle.dumps(obj, self.protocol)
+
+    loads = staticmethod(pickle.loads)
+
+
+def by_protocol(protocol: int) -> Serializer:
+    """`pickle` with `protocol`, negative for the highest. ValueError where there is no such protocol."""
+    pickle.dumps(None, protocol)
+    return _PickleProtocol(protocol) if 0 <= protocol < pickle.HIGHEST_PROTOCOL else pickle
+
+
 def carried(serializer: Serializer) -> Serializer | str:
     """What a pickled store holds of `serializer`: the name of a module, which cannot be pickled, or the object."""
     return serializer.__name__ if isinstance(serializer, ModuleType) else serializer

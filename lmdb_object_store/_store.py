@@ -39,6 +39,9 @@ _CARRIED = (
     "_lmdb_kwargs",
 )
 
+# The options of LMDB with which a commit is on the disk when it returns.
+_WAITS_FOR_THE_DISK = {"sync": True, "metasync": True, "map_async": False}
+
 
 class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V]):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
@@ -168,6 +171,15 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
+
+    def sync(self) -> None:
+        """`flush`, and wait for the disk, also with `sync=False` and the like. Does nothing for a read-only store."""
+        if self._readonly and not self._is_closed:
+            return
+        self.flush()
+        weak = any(self._lmdb_kwargs.get(name, usual) != usual for name, usual in _WAITS_FOR_THE_DISK.items())
+        if weak:
+            self.env.sync(True)
 
     def _check_writable(self) -> None:
         if self._is_closed:
