@@ -29,6 +29,11 @@ def listing(directory: Path) -> dict[str, bytes]:
     }
 
 
+def old_shelf(path: str) -> shelve.Shelf[Any]:
+    """A shelf of the kind that each Python has."""
+    return shelve.Shelf(dbm.dumb.open(path))  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def filled(path: str) -> str:
     """The path of a store with one item."""
@@ -147,8 +152,7 @@ def test_other_files_are_refused_by_each_flag(tmp_path: Path, flag: str) -> None
 def test_an_old_shelf_is_not_passed_by(tmp_path: Path, flag: str) -> None:
     """A script whose import was changed finds its old file in the way, not an empty store."""
     name = str(tmp_path / "shelf")
-    shelf: shelve.Shelf[int]
-    with shelve.Shelf(dbm.dumb.open(name)) as shelf:  # type: ignore[arg-type]
+    with old_shelf(name) as shelf:
         shelf["k"] = 1
     before = listing(tmp_path)
     with pytest.raises(FileExistsError, match=r"shelf of dbm\.dumb"):
@@ -158,7 +162,7 @@ def test_an_old_shelf_is_not_passed_by(tmp_path: Path, flag: str) -> None:
         store["new"] = 2
     with lmdb_object_store.open(name, flag) as store:
         assert store == {"new": 2}
-    with shelve.Shelf(dbm.dumb.open(name)) as shelf:  # type: ignore[arg-type]
+    with old_shelf(name) as shelf:
         assert dict(shelf) == {"k": 1}
 
 
