@@ -38,7 +38,7 @@ def open(
             raise TypeError("protocol is that of pickle: leave it out where you give a serializer")
         options["serializer"] = by_protocol(protocol)
     options = {"key_encoding": "utf-8", "autoflush_on_read": False, **options}
-    kind = LmdbObjectStore[str, Any]
+    kind: type[LmdbObjectStore[str, Any]] = LmdbObjectStore
     if writeback:
         from ._writeback import WritebackStore as kind
     try:

@@ -179,7 +179,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         self.flush()
         weak = any(self._lmdb_kwargs.get(name, usual) != usual for name, usual in _WAITS_FOR_THE_DISK.items())
         if weak:
-            self.env.sync(True)
+            with self._environment.lock:
+                self._environment.handle().sync(True)
 
     def _check_writable(self) -> None:
         if self._is_closed:

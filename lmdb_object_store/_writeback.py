@@ -164,6 +164,12 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
             raise FlushError(str(failure)) from failure
         self._tell(failure)
 
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        # A failure that the caller knows of is not that of what has changed since.
+        if self._failure_told and self._write_back(self._write) is not None:
+            self._failure_told = None
+        super().__exit__(exc_type)
+
     def __del__(self) -> None:
         try:
             if getattr(self, "_cache", None):  # None: its constructor failed

@@ -8,8 +8,10 @@ import os
 import pickle
 import shelve
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lmdb
@@ -313,27 +315,22 @@ def test_sync_commits(path: str, open_store: OpenStore) -> None:
         ({"sync": False, "writemap": True, "map_async": True}, 1),
     ],
 )
-def test_sync_waits_for_the_disk(
-    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], times: int
-) -> None:
+def test_sync_waits_for_the_disk(open_store: OpenStore, options: dict[str, Any], times: int) -> None:
     """Where a commit does not do so by itself."""
-    synced: list[bool] = []
+    synced: list[object] = []
 
-    class Watched:
-        def __init__(self, handle: lmdb.Environment) -> None:
-            self.handle = handle
-
-        def sync(self, force: bool) -> None:
-            synced.append(force)
-            self.handle.sync(force)
+    def profile(_: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ == "sync":
+            synced.append(called.__self__)
 
     store = open_store(**options)
     store["k"] = 1
-    env = store.env
-    with monkeypatch.context() as patch:
-        patch.setattr(LmdbObjectStore, "env", Watched(env))
+    sys.setprofile(profile)
+    try:
         store.sync()
-    assert synced == [True] * times
+    finally:
+        sys.setprofile(None)
+    assert synced == [store.env] * times
 
 
 # -- scripts

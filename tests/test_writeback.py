@@ -431,6 +431,34 @@ def test_a_commit_that_fails_leaves_what_has_changed(full: Store, monkeypatch: p
     assert contents(full.db_path)["a"] == [1, "changed", "again"]
 
 
+@pytest.mark.parametrize("change", [lambda store: store["a"].append(2), lambda store: store["bad"].append(1)])
+def test_a_block_tells_of_what_has_changed_since_a_failure(
+    open_cached: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, change: Any
+) -> None:
+    """A block whose failed flush the caller has caught raises for the changes after it, and is quiet without."""
+    with monkeypatch.context() as patch:
+        for changes in (False, True):
+            store = open_cached()
+            store.put_many({"a": [1], "bad": Stubborn()})
+
+            def block(store: Store = store, changes: bool = changes) -> None:
+                with store:
+                    patch.setattr(store, "_commit", lambda *_, **__: (_ for _ in ()).throw(lmdb.DiskError("full")))
+                    store["x"] = 1
+                    with pytest.raises(lmdb.DiskError):
+                        store.sync()
+                    if changes:
+                        change(store)
+
+            if changes:
+                caplog.clear()
+                with pytest.raises(FlushError):
+                    block()
+            else:
+                block()
+                assert "are not stored" in caplog.text
+
+
 def test_a_value_may_hold_the_store(open_cached: Open, open_store: OpenStore) -> None:
     """Pickling it flushes the store, which does not begin to write back anew."""
     store = open_cached()
