@@ -125,6 +125,18 @@ def test_loads_gets_bytes_that_nobody_changes(open_store: OpenStore, made: type)
     assert {type(data) for data in serializer.given} == {bytes}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_values_are_loaded_from_all_of_their_bytes(open_store: OpenStore, kind: Any) -> None:
+    """Those of a serializer that pickles too: it is not given them in parts, nor does it take such."""
+    serializer = types.SimpleNamespace(dumps=pickle.dumps, loads=lambda data: pickle.loads(data))
+    values = {f"k{number}": [bytes(1 << 20), number] for number in range(3)}
+    with open_store(serializer=serializer) as store:
+        store.put_many(values)
+    store = open_store(kind=kind, serializer=serializer)
+    assert [store[key] for key in values] == list(values.values())
+    assert [store.get(key.encode()) for key in values] == list(values.values())
+
+
 def test_text_is_encoded_as_utf_8(open_store: OpenStore) -> None:
     """Not escaped, where the serializer does not."""
     serializer = types.SimpleNamespace(dumps=lambda obj: json.dumps(obj, ensure_ascii=False), loads=json.loads)
