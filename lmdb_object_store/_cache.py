@@ -120,8 +120,8 @@ class CacheMixin(KeyedMixin[K, V]):
                 try:
                     write(stored, entry)
                 except Exception as error:
-                    if self._is_closed:
-                        raise
+                    if self._is_closed:  # by another thread, which wrote back itself
+                        break
                     failure = failure or self._unwritable(stored, error)
         finally:
             self._writing.discard(thread)

@@ -279,6 +279,7 @@ MUTANTS = [
     Mutant("a change is written again and again", "_cache", "                    entry.row = data\n", "                    break\n"),
     Mutant("writing back ends at the first failure", "_cache", "                    failure = failure or self._unwritable(stored, error)\n", "                    return self._unwritable(stored, error)\n"),
     Mutant("writing back within writing back", "_cache", "        if thread in self._writing:\n", "        if False:\n"),
+    Mutant("writing back to a store that is closed meanwhile is an error", "_cache", "wrote back itself\n                        break\n", "wrote back itself\n                        raise\n"),
     Mutant("no bound", "_cache", "or len(self._cache) <= self.max_cached:\n", "or True:\n"),
     Mutant("the first that came is dropped", "_cache", "                self._cache.move_to_end(stored)\n", "                pass\n"),
     Mutant("dropped without a look", "_cache", "                self._write(stored, entry)\n            except", "                pass\n            except"),

@@ -741,6 +741,34 @@ def test_a_closed_store_keeps_nothing(full: Store) -> None:
     full.close()
 
 
+@pytest.mark.parametrize("ends", ["close", "flush"])
+def test_another_thread_closes_in_the_midst_of_writing_back(full: Store, ends: str) -> None:
+    """That thread writes what has changed; a second `close` does nothing, and a flush tells that it is closed."""
+    full["b"] = value = Does()
+    full["a"].append("changed")
+    full.flush()
+    full["c"].append("changed")
+    value.action = partial(in_thread, full.close)
+    if ends == "close":
+        full.close(strict=True)
+    else:
+        with pytest.raises(StoreClosedError):
+            full.flush()
+    assert contents(full.db_path) == {"a": [1, "changed"], "b": None, "c": [3, "changed"]}
+
+
+class Does:
+    """A value that does something as it is pickled, once."""
+
+    action: Callable[[], object] | None = None
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        action, self.action = self.action, None
+        if action:
+            action()
+        return type(None), ()
+
+
 # -- all of it, by a machine
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
