@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from threading import get_ident
 
 import lmdb
 
+from ._buffer import Shut
 from ._environment import MISSING
 from ._errors import StoreClosedError, logger, shown
 from ._interval import Interval
@@ -41,8 +42,6 @@ class CacheMixin(KeyedMixin[K, V]):
         self.max_cached = max_cached
         # By stored key, the least recently used first. It changes under the environment's lock, but for that order.
         self._cache: Cache = OrderedDict()
-        # The threads that are writing back, in which a value may be serialized that flushes this store.
-        self._writing: set[int] = set()
 
     # -- reading: what is kept, else what is stored, which is kept from then on
 
@@ -110,22 +109,27 @@ class CacheMixin(KeyedMixin[K, V]):
 
     def _write_back(self, write: Callable[[bytes, _Cached], None]) -> Exception | None:
         """`write` each that is kept. Gives the error of the first whose value cannot be serialized."""
-        thread = get_ident()
-        if thread in self._writing:
-            return None
         failure: Exception | None = None
-        self._writing.add(thread)
-        try:
-            for stored, entry in _items(self._cache):
-                try:
-                    write(stored, entry)
-                except Exception as error:
-                    if self._is_closed:  # by another thread, which wrote back itself
-                        break
-                    failure = failure or self._unwritable(stored, error)
-        finally:
-            self._writing.discard(thread)
+        for stored, entry in [] if self._writes_back_already() else _items(self._cache):
+            try:
+                write(stored, entry)
+            except Exception as error:
+                if isinstance(self._accept, Shut):  # closed meanwhile, by what wrote back itself
+                    break
+                failure = failure or self._unwritable(stored, error)
         return failure
+
+    def _writes_back_already(self) -> bool:
+        """Whether this flush is that of a value which holds the store, and is serialized to be written back.
+
+        The stack tells, and no flag, which an interrupt could leave behind.
+        """
+        frame = sys._getframe(2)  # of what has called `_write_back`
+        while frame.f_back is not None:
+            frame = frame.f_back
+            if frame.f_code is CacheMixin._write_back.__code__ and frame.f_locals["self"] is self:
+                return True
+        return False
 
     def _write(self, stored: bytes, entry: _Cached) -> None:
         """Stage the value of `entry`, if it has changed; flush nothing."""

@@ -61,7 +61,6 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
     def _forget_pending(self) -> None:
         super()._forget_pending()
         self._cache.clear()
-        self._writing.clear()
 
     # -- writing: what is stored is kept, what is deleted is not
 

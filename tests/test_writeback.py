@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import pickle
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lmdb
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import (
     Interrupt,
+    at_checkpoint,
     contents,
     frequent_switches,
     in_child,
@@ -767,6 +771,42 @@ class Does:
         if action:
             action()
         return type(None), ()
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("call", ["sync", "put", "get", "close", "pop"])
+def test_an_interrupt_at_any_point_loses_no_change(tmp_path: Path, call: str, limit: int | None) -> None:
+    """What has changed is written by what comes after, and a write has happened or has not."""
+    reached = True
+    for number in itertools.count():
+        path = str(tmp_path / str(number))
+        with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as plain:
+            plain.update(a=["a"], b=["b"])
+        store: Store = WritebackStore(path, key_encoding="utf-8", max_cached=limit)
+        store["a"].append("changed")
+        bodies: dict[str, Callable[[], object]] = {
+            "sync": store.sync,
+            "put": partial(store.put, "b", ["new"]),
+            "get": partial(store.get, "b"),
+            "close": store.close,
+            "pop": partial(store.pop, "b"),
+        }
+        with suppress(Interrupt):
+            reached = at_checkpoint(number, interrupt, bodies[call])
+        found: dict[str, Any] | None = None
+        if call in ("put", "pop"):
+            if "b" in store:
+                store["b"].append("again")
+            found = store.copy()
+        store.close(strict=True)
+        after = {"put": (["b", "again"], ["new", "again"]), "pop": (["b", "again"], None)}.get(call, (["b"],))
+        stored = contents(path)
+        assert stored["a"] == ["a", "changed"]
+        assert stored.get("b") in after
+        assert found is None or found == stored
+        if not reached:
+            break
+    assert number > 5
 
 
 # -- all of it, by a machine
