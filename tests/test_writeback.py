@@ -138,6 +138,16 @@ def test_a_value_that_was_stored_is_kept(open_cached: Open, write: Any, batch_si
     assert contents(store.db_path) == {"k": [1]}
 
 
+def test_a_value_stored_amid_an_iteration_is_the_one_that_is_kept(full: Store) -> None:
+    """Though the iterator has read the older row before."""
+    items = iter(full.items())
+    assert next(items) == ("a", [1])
+    new = ["new"]
+    full["c"] = new
+    assert dict(items)["c"] is new
+    assert full["c"] is new
+
+
 def test_views_and_comparisons_see_what_has_changed(full: Store) -> None:
     """Equality and membership are those of the objects that are kept."""
     full["b"].append("changed")
