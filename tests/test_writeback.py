@@ -317,6 +317,7 @@ def test_what_is_deleted_does_not_come_back(open_cached: Open, drop: Any) -> Non
         value.append("before")
         drop(store)
         value.append("after")
+        store.flush()
         assert "b" not in store
         assert store.setdefault("b", "new") == "new"
     assert contents(store.db_path) == {"b": "new"}
@@ -362,8 +363,8 @@ def test_an_interrupted_clear_brings_nothing_back(full: Store, monkeypatch: pyte
             commit(*args, **options)
         interrupt()
 
-    full["a"].append("changed")
     for before, left in ((True, [1, "changed"]), (False, None)):
+        full["a"].append("changed")
         monkeypatch.setattr(full, "_commit", partial(interrupted, before=before))
         with pytest.raises(Interrupt):
             full.clear()
