@@ -205,11 +205,12 @@ def test_a_collected_store_waits_for_no_lock(open_store: OpenStore, path: str) -
     store.flush()
     value.append(2)
     held, let_go = threading.Event(), threading.Event()
+    in_time: list[bool] = []
 
     def hold() -> None:
         with other._environment.lock:
             held.set()
-            let_go.wait(20)
+            in_time.append(let_go.wait(10))
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -218,6 +219,7 @@ def test_a_collected_store_waits_for_no_lock(open_store: OpenStore, path: str) -
         del store
     let_go.set()
     thread.join()
+    assert in_time == [True]
     other.flush()
     assert other["k"] == [1, 2]
 
