@@ -40,6 +40,7 @@ class BufferMixin(ABC):
     None for a deletion. A change leaves it only once it is committed.
     `_accept` is what a change is put into: that dict, or a `Shut` while the store takes none.
     Changes are staged under the environment's lock, but for a new key's `put`: see `ONE_STEP`.
+    `_dumps` makes bytes of a key, to be named in errors, and a value; pickle alone does where the store is `_direct`.
     """
 
     autoflush_on_read: bool
@@ -47,6 +48,8 @@ class BufferMixin(ABC):
     _environment: Environment
     _codec: KeyCodec
     _plain: int
+    _direct: bool
+    _dumps: Callable[[object, Any], bytes]
 
     @abstractmethod
     def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
@@ -84,7 +87,7 @@ class BufferMixin(ABC):
         # `update` has the same steps once more: a call for them would cost as much as they do.
         plain = type(key) is bytes and 0 < len(key) <= self._plain
         stored = key if plain else self._codec.encode_to_store(key)
-        data = pickled(obj, HIGHEST_PROTOCOL)
+        data = pickled(obj, HIGHEST_PROTOCOL) if self._direct else self._dumps(key, obj)
         if len(data) > MAX_VALUE_BYTES:
             raise too_large(key, data)
         buffer = self.write_buffer
@@ -105,9 +108,10 @@ class BufferMixin(ABC):
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """`put` each of `pairs`, but leave `batch_size` out of account."""
         encode, buffer, plain = self._codec.encode_to_store, self.write_buffer, self._plain
+        direct, dumps = self._direct, self._dumps
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, HIGHEST_PROTOCOL)
+            data = pickled(value, HIGHEST_PROTOCOL) if direct else dumps(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             if stored in buffer or not ONE_STEP:
@@ -216,7 +220,10 @@ class BufferMixin(ABC):
             environment.busy = False
 
     def _drop(self, changes: dict[bytes, bytes | None]) -> None:
-        """Take `changes` out of the buffer, and nothing that was put under the same keys since they were copied."""
+        """Take `changes` out of the buffer, and nothing that was put under the same keys since they were copied.
+
+        But for the very same bytes, which another serializer than pickle may give again: they are in the file then.
+        """
         buffer = self.write_buffer
         try:
             for key, data in changes.items():

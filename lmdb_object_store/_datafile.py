@@ -49,6 +49,16 @@ def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
         ) from error
 
 
+def is_store(path: str) -> bool:
+    """Whether the file at `path` is LMDB's, by what it begins with."""
+    with open(path, "rb") as file:
+        try:
+            _newest_meta(file, 4096)  # of any size, pages have the same beginning
+        except ValueError:
+            return False
+    return True
+
+
 def check_length(path: str, last_page: int, page_size: int) -> None:
     """Raise lmdb.CorruptedError where the file at `path` lacks pages: LMDB's first look at one would be a SIGBUS.
 

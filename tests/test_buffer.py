@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lmdb_object_store._buffer import BufferMixin, Shut
+from lmdb_object_store._codec import dumps
 from lmdb_object_store._environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
 from lmdb_object_store._interval import WHOLE, Interval
@@ -68,6 +69,8 @@ class Host(BufferMixin):
         self._environment: Any = self.world
         self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
         self._plain = 510
+        self._direct = True
+        self._dumps = dumps
         self.file: Rows = {}
         self.committing = False
         self.commits = 0

@@ -135,6 +135,7 @@ def test_the_constructors_defaults() -> None:
         "key_errors": "strict",
         "str_normalize": None,
         "max_map_size": None,
+        "serializer": pickle,
     }
     assert [p.kind for p in parameters.values()][-1] is inspect.Parameter.VAR_KEYWORD
 
