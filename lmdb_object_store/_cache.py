@@ -10,7 +10,7 @@ import lmdb
 
 from ._buffer import Shut
 from ._environment import MISSING
-from ._errors import StoreClosedError, logger, shown
+from ._errors import StoreClosedError, logger
 from ._interval import Interval
 from ._keyed import KeyedMixin
 from ._typing import Any, TypeVar
