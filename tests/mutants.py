@@ -85,7 +85,7 @@ MUTANTS = [
     # -- growth and the write transaction
     Mutant("delete ignored", "_resize", "txn.delete(key)", "pass"),
     Mutant("growth without the cap", "_resize", "limit is not None and step >= limit", "False"),
-    Mutant("cap rounded up", "_resize", "cap // page * page", "-(-cap // page) * page"),
+    Mutant("cap rounded up", "_resize", "None if cap is None else cap // page * page", "None if cap is None else -(-cap // page) * page"),
     Mutant("no page kept to delete with", "_resize", "return min(max(pages // 8, 16), pages // 4, 2048)", "return 0"),
     Mutant("pages kept from deletions too", "_resize", "or not any(changes.values())", ""),
     Mutant("pages kept below the cap", "_resize", "current < cap // page * page", "False"),
