@@ -72,6 +72,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         if max_map_size is not None:
             check_limit("max_map_size", max_map_size)
         self._start_buffer(batch_size, batch_bytes)
+        if not db_path:
+            raise ValueError("db_path is empty")
         self.db_path: str = os.path.abspath(os.fsdecode(db_path))
         self.autoflush_on_read = autoflush_on_read
         self.key_encoding = key_encoding
