@@ -138,9 +138,7 @@ class BufferMixin(ABC):
                 self._deleted.add(key)
             self._pending_bytes += more
             self._failure_told = None
-            if (
-                more > 0
-            ):  # else a flush would have been due before: it has failed, and this may be taking back its cause
+            if data is not None or more >= 0:  # else it takes back a change, perhaps what no flush could commit
                 self._flush_if_full(at_count)
 
     def _stage_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
