@@ -133,12 +133,13 @@ class BufferMixin(ABC):
         with environment.lock:
             buffer = self.write_buffer
             more = weight(key, data) - (weight(key, buffer[key]) if key in buffer else 0)
+            takes_back = data is None and buffer.get(key) is not None  # perhaps what no flush could commit
             self._accept[key] = data
             if data is None and self._deleted is not None:
                 self._deleted.add(key)
             self._pending_bytes += more
             self._failure_told = None
-            if data is not None or more >= 0:  # else it takes back a change, perhaps what no flush could commit
+            if not takes_back:
                 self._flush_if_full(at_count)
 
     def _stage_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:

@@ -90,7 +90,7 @@ MUTANTS = [
     Mutant("pages kept from deletions too", "_resize", "or not any(changes.values())", ""),
     Mutant("pages kept below the cap", "_resize", "2048) - (pages - size))", "2048))"),
     Mutant("deletions flushed by batch_size alone", "_resize", "return max(1, kept // 6) if kept else None", "return None"),
-    Mutant("what takes back a change flushes", "_buffer", "            if data is not None or more >= 0:", "            if True:"),
+    Mutant("what takes back a change flushes", "_buffer", "            if not takes_back:", "            if True:"),
     Mutant("links to a file not followed", "_datafile", "path = os.path.realpath(path)", "pass"),
     Mutant("pipes opened", "_datafile", "if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):", "if False:"),
     Mutant("writable maps extend truncated files", "_datafile", "if page_size := _page_size(data):", "if False:"),
