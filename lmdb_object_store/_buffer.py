@@ -59,6 +59,10 @@ class BufferMixin(ABC):
         """
 
     @abstractmethod
+    def _deletions_at_once(self) -> int | None:
+        """How many deletions are flushed together at most; None for any number."""
+
+    @abstractmethod
     def _is_empty(self, interval: Interval) -> bool:
         """Whether the file has no row of `interval`."""
 
@@ -133,12 +137,14 @@ class BufferMixin(ABC):
         with environment.lock:
             buffer = self.write_buffer
             more = weight(key, data) - (weight(key, buffer[key]) if key in buffer else 0)
+            takes_back = data is None and buffer.get(key) is not None  # perhaps what no flush could commit
             self._accept[key] = data
             if data is None and self._deleted is not None:
                 self._deleted.add(key)
             self._pending_bytes += more
             self._failure_told = None
-            self._flush_if_full(at_count)
+            if not takes_back:
+                self._flush_if_full(at_count)
 
     def _stage_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
         """Stage `data` for `key`, and flush nothing, unless its row has changed since the caller read it.
@@ -165,7 +171,12 @@ class BufferMixin(ABC):
         """Flush where the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
         with self._environment.lock:
             count = at_count or self.batch_size
-            if (count is not None and len(self.write_buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+            buffer, deletions = self.write_buffer, self._deletions_at_once()
+            if (
+                (count is not None and len(buffer) >= count)
+                or self._pending_bytes >= self.batch_bytes
+                or (deletions is not None and len(buffer) >= deletions and not any(buffer.values()))
+            ):
                 self._flush()
 
     def _refuse_in_commit(self) -> None:

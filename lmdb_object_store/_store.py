@@ -86,6 +86,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
             check_limit("max_map_size", max_map_size)
         _serializer.check(serializer)
         self._start_buffer(batch_size, batch_bytes)
+        if not db_path:
+            raise ValueError("db_path is empty")
         self.db_path: str = os.path.abspath(os.fsdecode(db_path))
         self.autoflush_on_read = autoflush_on_read
         self.key_encoding = key_encoding

@@ -78,6 +78,9 @@ class Host(BufferMixin):
         self.after: Step = nothing
         self._start_buffer(batch_size, batch_bytes)
 
+    def _deletions_at_once(self) -> None:
+        return None
+
     def _is_empty(self, interval: Interval) -> bool:
         return not any(map(interval.contains, self.file))
 
@@ -152,7 +155,7 @@ class BufferMachine(RuleBasedStateMachine):
         }
 
     def staged(self, call: Step, changes: Changes, full: Callable[[Changes], bool]) -> None:
-        """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer."""
+        """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer (none by taking back)."""
         pending, commits = {**self.buffer, **changes}, self.host.commits
         error = self.outcome(call)
         self.content = apply(apply(self.content, changes), self.meanwhile)
@@ -170,7 +173,12 @@ class BufferMachine(RuleBasedStateMachine):
     @rule(key=keys, data=values)
     def stage(self, key: bytes, data: bytes | None) -> None:
         """A change is accepted."""
-        self.staged(lambda: self.host._stage(key, fresh(data)), {key: data}, lambda p: self.many(p) or self.heavy(p))
+        takes_back = data is None and self.buffer.get(key) is not None
+        self.staged(
+            lambda: self.host._stage(key, fresh(data)),
+            {key: data},
+            lambda p: not takes_back and (self.many(p) or self.heavy(p)),
+        )
 
     @rule(key=keys, data=values)
     def stage_at_any_count(self, key: bytes, data: bytes | None) -> None:
