@@ -157,10 +157,12 @@ class BufferMachine(RuleBasedStateMachine):
     def staged(self, call: Step, changes: Changes, full: Callable[[Changes], bool]) -> None:
         """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer (none by taking back)."""
         pending, commits = {**self.buffer, **changes}, self.host.commits
+        takes_back = any(data is None and self.buffer.get(key) is not None for key, data in changes.items())
         error = self.outcome(call)
         self.content = apply(apply(self.content, changes), self.meanwhile)
-        assert self.host.commits == commits + full(pending)
-        if full(pending) and error is None:
+        flushes = full(pending) and not takes_back
+        assert self.host.commits == commits + flushes
+        if flushes and error is None:
             assert self.buffer == self.left_of(pending)
 
     def many(self, pending: Changes) -> bool:
@@ -173,12 +175,7 @@ class BufferMachine(RuleBasedStateMachine):
     @rule(key=keys, data=values)
     def stage(self, key: bytes, data: bytes | None) -> None:
         """A change is accepted."""
-        takes_back = data is None and self.buffer.get(key) is not None
-        self.staged(
-            lambda: self.host._stage(key, fresh(data)),
-            {key: data},
-            lambda p: not takes_back and (self.many(p) or self.heavy(p)),
-        )
+        self.staged(lambda: self.host._stage(key, fresh(data)), {key: data}, lambda p: self.many(p) or self.heavy(p))
 
     @rule(key=keys, data=values)
     def stage_at_any_count(self, key: bytes, data: bytes | None) -> None:
