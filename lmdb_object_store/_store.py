@@ -15,6 +15,7 @@ from ._environment import Detached, Environment
 from ._errors import check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
+from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
 from ._ordered import OrderedMapping
 from ._range import StoreRange
@@ -38,7 +39,7 @@ _CARRIED = (
 )
 
 
-class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V]):
+class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V], MaintenanceMixin):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
     Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until
