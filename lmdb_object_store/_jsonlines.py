@@ -12,11 +12,11 @@ from ._errors import shown
 from ._typing import Any
 
 # All that JSON needs of a pickle: none of these calls, imports or names anything.
-_PLAIN = frozenset(
-    "PROTO FRAME MARK STOP MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 "
-    "LONG1 LONG4 BINFLOAT SHORT_BINUNICODE BINUNICODE BINUNICODE8 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM "
-    "SETITEMS".split()
-)
+_PLAIN = {
+    "PROTO", "FRAME", "MARK", "STOP", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "NONE", "NEWTRUE",
+    "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE",
+    "BINUNICODE8", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS",
+}  # fmt: skip
 # What any reader of JSON takes, the `json` of a Python with low limits too.
 _DEEPEST = 100
 _INT_BITS = 2048
@@ -54,15 +54,18 @@ def is_json(value: Any) -> bool:
 def json_of(data: bytes) -> tuple[Any] | None:
     """The value whose pickle is `data`, in a tuple, if `is_json`; None for all else, which is not unpickled."""
     try:
-        end = 0
-        for code, argument, at in pickletools.genops(data):
-            if code.name not in _PLAIN or (code.name == "LONG_BINPUT" and argument > len(data)):
-                return None
-            end = at or 0
-        value = pickle.loads(data) if end == len(data) - 1 else ...
+        if not all(_is_plain(*code, len(data)) for code in pickletools.genops(data)):
+            return None
+        value = pickle.loads(data)
     except Exception:  # not a pickle
         return None
     return (value,) if is_json(value) else None
+
+
+def _is_plain(code: pickletools.OpcodeInfo, argument: Any, at: int | None, size: int) -> bool:
+    if code.name == "LONG_BINPUT":  # a place in memory is made for each number up to this one
+        return bool(argument <= size)
+    return code.name in _PLAIN and (code.name != "STOP" or at == size - 1)
 
 
 def to_line(codec: KeyCodec, stored: bytes, data: bytes) -> str:
