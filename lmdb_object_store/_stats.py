@@ -18,7 +18,8 @@ class StoreStats:
     rest is free for later writes; a compact backup takes little more than them. `depth` is the number of pages from
     the root to an entry, 0 where there is none. `branch_pages` hold the way to entries, `leaf_pages` entries, and
     `overflow_pages` values that are larger than about half a page of `page_bytes`. `readers` are the read
-    transactions that are open in all processes: a store's own reads are short ones.
+    transactions that are open in all processes, of which a store's own are short. One of a process that was killed
+    counts until LMDB looks for those, which each opening of the file and each full map sets off.
     """
 
     __module__ = __package__
@@ -52,6 +53,6 @@ def measured(environment: Environment, pending: int) -> StoreStats:
         branch_pages=stat["branch_pages"],
         leaf_pages=stat["leaf_pages"],
         overflow_pages=stat["overflow_pages"],
-        # py-lmdb tells of them in text alone: a line for each below the heading, or one in brackets.
-        readers=sum(line.split()[0].isdigit() for line in handle.readers().splitlines()),
+        # py-lmdb tells of them in text alone: a line for each place in the table, with a dash for one that is idle.
+        readers=sum(line.split()[-1].isdigit() for line in handle.readers().splitlines()),
     )
