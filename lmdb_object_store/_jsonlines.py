@@ -11,7 +11,7 @@ from ._codec import KeyCodec
 from ._errors import shown
 from ._typing import Any
 
-# All that JSON needs of a pickle: none of these calls, imports or names anything.
+# All that JSON needs of a pickle: none of these codes calls, imports or names anything.
 _PLAIN = {
     "PROTO", "FRAME", "MARK", "STOP", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "NONE", "NEWTRUE",
     "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE",
@@ -54,7 +54,7 @@ def is_json(value: Any) -> bool:
 def json_of(data: bytes) -> tuple[Any] | None:
     """The value whose pickle is `data`, in a tuple, if `is_json`; None for all else, which is not unpickled."""
     try:
-        if not all(_is_plain(*code, len(data)) for code in pickletools.genops(data)):
+        if not _is_plain(data):
             return None
         value = pickle.loads(data)
     except Exception:  # not a pickle
@@ -62,10 +62,16 @@ def json_of(data: bytes) -> tuple[Any] | None:
     return (value,) if is_json(value) else None
 
 
-def _is_plain(code: pickletools.OpcodeInfo, argument: Any, at: int | None, size: int) -> bool:
-    if code.name == "LONG_BINPUT":  # a place in memory is made for each number up to this one
-        return bool(argument <= size)
-    return code.name in _PLAIN and (code.name != "STOP" or at == size - 1)
+def _is_plain(data: bytes) -> bool:
+    """Whether `data` is a pickle, to its end, of the codes above alone."""
+    end = None
+    for code, argument, at in pickletools.genops(data):
+        if code.name not in _PLAIN:
+            return False
+        if code.name == "LONG_BINPUT" and (argument or 0) > len(data):
+            return False  # the unpickler makes a place in memory for each number up to this one
+        end = at
+    return end == len(data) - 1
 
 
 def to_line(codec: KeyCodec, stored: bytes, data: bytes) -> str:

@@ -47,8 +47,7 @@ class MaintenanceMixin(ABC):
     def stats(self) -> StoreStats:
         """Figures of the file and of this store. Neither flushes nor unpickles anything.
 
-        A few microseconds for a file of any size, and a system call; waits for a commit that is under way in this
-        process.
+        Takes some 0.05 ms for a file of any size, and waits for a commit that is under way in this process.
         """
         from ._stats import measured
 

@@ -60,17 +60,18 @@ def test_examples_of_a_document(path: Path, tmp_path: Path, monkeypatch: pytest.
         signal.signal(signal.SIGTERM, on_termination)
 
 
-def test_commands_of_a_document(tmp_path: Path) -> None:
-    """Those of docs/cli.md, in order and in one directory, print what is shown; `…` stands for anything."""
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_a_document(path: Path, tmp_path: Path) -> None:
+    """The commands of one document, in order and in one directory, print what is shown; `…` stands for anything."""
+    blocks = path.read_text(encoding="utf-8").split("```console\n")[1:]
+    assert bool(blocks) == (path.name in {"README.md", "cli.md"})
     program = tmp_path / "bin" / "lmdb-object-store"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lmdb_object_store "$@"\n')
     program.chmod(0o755)
-    path = os.pathsep.join([str(program.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    blocks = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("```console\n")[1:]
+    places = os.pathsep.join([str(program.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     examples = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", "".join(block.partition("```")[0] for block in blocks), re.M)
-    assert len(examples) > 10
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "PATH": places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for command, shown in examples:
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, text=True, timeout=60,
