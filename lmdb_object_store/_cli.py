@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 
 from . import _commands, _jsonlines
 from ._errors import FlushError
-from ._typing import Any, NoReturn
+from ._typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _NAME = "lmdb-object-store"
 
@@ -43,9 +46,10 @@ def _flushed(arguments: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
-        status = options.run(options)
-    except SystemExit as end:  # of argparse
+    except SystemExit as end:  # after its message, or the help
         status = end.code
+    else:
+        status = options.run(options)
     print(end="", flush=True)
     return int(status or 0)
 

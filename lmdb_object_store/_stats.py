@@ -54,5 +54,5 @@ def measured(environment: Environment, pending: int) -> StoreStats:
         leaf_pages=stat["leaf_pages"],
         overflow_pages=stat["overflow_pages"],
         # py-lmdb tells of them in text alone: a line for each place in the table, with a dash for one that is idle.
-        readers=sum(line.split()[-1].isdigit() for line in handle.readers().splitlines()),
+        readers=sum(line.rpartition(" ")[2].isdigit() for line in handle.readers().splitlines()),
     )

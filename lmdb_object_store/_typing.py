@@ -3,13 +3,11 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any as Any
-    from typing import NoReturn as NoReturn
     from typing import Protocol as Protocol
     from typing import TypeVar as TypeVar
     from typing import overload as overload
 else:
     Any = object
-    NoReturn = object
     Protocol = object
 
     def TypeVar(name, **options):

@@ -257,7 +257,7 @@ MUTANTS = [
     Mutant("free pages always left out", "_backup", "handle.copyfd(fd, compact)", "handle.copyfd(fd, True)"),
     Mutant("a backup does not follow another process's growth", "_backup", "                environment.resize(0)\n", "                raise\n"),
     Mutant("a fork ends a backup", "_backup", "if environment.handle() is handle:", "if True:"),
-    Mutant("idle places in the table are readers", "_stats", "line.split()[-1].isdigit()", "line.split()[0].isdigit()"),
+    Mutant("idle places in the table are readers", "_stats", 'line.rpartition(" ")[2].isdigit()', 'line.strip()[:1].isdigit()'),
     Mutant("used bytes without large values", "_stats", 'stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]', 'stat["branch_pages"] + stat["leaf_pages"]'),
     # -- the command line
     Mutant("any pickle is unpickled by a dump", "_jsonlines", "        if code.name not in _PLAIN:", "        if False:"),
