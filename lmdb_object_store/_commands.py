@@ -13,6 +13,7 @@ from . import _backup, _jsonlines, _keytext
 from ._codec import MAX_VALUE_BYTES, too_large
 from ._errors import shown
 from ._interval import WHOLE
+from ._progress import progress
 from ._store import LmdbObjectStore
 from ._typing import Any, Protocol
 
@@ -84,7 +85,7 @@ def delete(arguments: Arguments) -> None:
 
 def dump(arguments: Arguments) -> None:
     """Print all rows as lines of JSON."""
-    with _looked_at(arguments.path, arguments.key_encoding) as store, _progress(len(store), beside_output=False) as bar:
+    with _looked_at(arguments.path, arguments.key_encoding) as store, progress(len(store), beside_output=False) as bar:
         for stored, data in _rows(store):
             print(_jsonlines.to_line(store._codec, stored, data))
             bar.update(1)
@@ -92,7 +93,7 @@ def dump(arguments: Arguments) -> None:
 
 def load(arguments: Arguments) -> None:
     """Store the rows of a dump."""
-    with _written_to(arguments.path, arguments.key_encoding) as store, _progress(None) as bar:
+    with _written_to(arguments.path, arguments.key_encoding) as store, progress(None) as bar:
         for number, line in enumerate(sys.stdin.buffer, 1):
             if not line.strip():
                 continue
@@ -121,7 +122,7 @@ def backup(arguments: Arguments) -> None:
         worker = threading.Thread(target=copy, daemon=True)
         try:
             worker.start()
-            with _progress(total, unit="B") as bar:
+            with progress(total, unit="B") as bar:
                 copied = 0
                 while worker.is_alive():
                     worker.join(_LOOK)
@@ -148,7 +149,7 @@ def verify(arguments: Arguments) -> int:
             print("the file is damaged, and its values were not read")
             return 1
         failed = total = 0
-        with _progress(len(store)) as bar:
+        with progress(len(store)) as bar:
             for stored, data in _rows(store):
                 total += 1
                 try:
@@ -168,7 +169,7 @@ def import_shelve(arguments: Arguments) -> None:
 
     with dbm.open(arguments.old, "r") as shelf:
         found = shelf.keys()
-        with _written_to(arguments.new, arguments.key_encoding) as store, _progress(len(found)) as bar:
+        with _written_to(arguments.new, arguments.key_encoding) as store, progress(len(found)) as bar:
             for key in found:
                 data = shelf[key]
                 if not data.endswith(b"."):
@@ -240,44 +241,8 @@ def _text(key: Any) -> Any:
         return key
 
 
-# -- progress
-
-
-class Bar(Protocol):
-    """What shows progress: a `tqdm`, or nothing."""
-
-    def update(self, n: int) -> Any:
-        """So many more are done."""
-
-    def write(self, line: str) -> None:
-        """Print `line` above."""
-
-
-class _NoBar:
-    def update(self, n: int) -> None:
-        pass
-
-    def write(self, line: str) -> None:
-        print(line)
-
-
-@contextmanager
-def _progress(total: int | None, unit: str = " rows", *, beside_output: bool = True) -> Iterator[Bar]:
-    """A bar on standard error, if that is a terminal and tqdm is installed. `beside_output` False: not where standard
-    output, which rows are printed to, is a terminal too."""
-    if not sys.stderr or not sys.stderr.isatty() or not (beside_output or not sys.stdout.isatty()):
-        yield _NoBar()
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield _NoBar()
-        return
-    with tqdm(total=total, unit=unit, unit_scale=True, leave=False, file=sys.stderr) as bar:
-        yield bar
-
-
 def _size(part: str) -> int:
+    """The bytes of a copy so far."""
     try:
         return os.path.getsize(os.path.join(part, "data.mdb") if os.path.isdir(part) else part)
     except OSError:
