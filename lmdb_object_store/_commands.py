@@ -100,7 +100,7 @@ def load(arguments: Arguments) -> None:
             try:
                 key, data, value = _jsonlines.from_line(line)
                 store.put(key, value) if data is None else _put_stored(store, key, data)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # the latter: too deeply nested to be pickled
                 raise ValueError(f"line {number}: {error}; the lines before it are stored") from error
             bar.update(1)
 

@@ -19,7 +19,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import contents, in_child, in_thread, looping, run_script
+from support import contents, in_child, in_each_commit, in_thread, looping, run_script
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, StoreStats
@@ -186,6 +186,17 @@ def test_a_backup_of_an_unpickled_or_closed_handle(store: Store, tmp_path: Path)
         store.backup(tmp_path / "second")
     with pytest.raises(StoreClosedError):
         store.stats()
+
+
+def test_a_signal_handler_amid_a_commit_cannot_copy(store: Store, tmp_path: Path) -> None:
+    """It would not have what is being committed: RuntimeError, as of flush()."""
+
+    def handler() -> None:
+        with pytest.raises(RuntimeError, match="commit"):
+            store.backup(tmp_path / "copy")
+
+    assert in_each_commit(handler, lambda: store.put_many({"a": 1})) == 1
+    assert os.listdir(tmp_path) == ["db"]
 
 
 def test_nothing_is_copied_if_the_flush_fails(open_store: OpenStore, tmp_path: Path) -> None:
