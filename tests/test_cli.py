@@ -43,8 +43,10 @@ EMPTY = b"\0" * 511
 
 
 def environ(**more: str) -> dict[str, str]:
-    """The environment of a command, which finds this very package."""
-    return {**os.environ, "PYTHONPATH": FOUND_AT, "PYTHONIOENCODING": "utf-8", **more}
+    """The environment of a command, which finds this very package, and writes to a pipe by blocks as is the default."""
+    ours = {**os.environ, "PYTHONPATH": FOUND_AT, "PYTHONIOENCODING": "utf-8", **more}
+    ours.pop("PYTHONUNBUFFERED", None)
+    return ours
 
 
 def run(
