@@ -519,6 +519,11 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert "--help" in here(capsys, *arguments, status=2)[1]
 
 
+def test_a_message_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is put into one."""
+    assert here(capsys, "keys", tmp_path / "two\nlines", status=1)[1].endswith("two lines\n")
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the whole and of each command."""
     out, _ = here(capsys, "--help")
