@@ -16,6 +16,7 @@ from ._environment import Detached, Environment
 from ._errors import check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
+from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
 from ._ordered import OrderedMapping
 from ._range import StoreRange
@@ -46,7 +47,7 @@ _CARRIED = (
 _WAITS_FOR_THE_DISK = {"sync": True, "metasync": True, "map_async": False}
 
 
-class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V]):
+class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V], MaintenanceMixin):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
     Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until

@@ -107,8 +107,8 @@ def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
 
 
 def test_the_public_names() -> None:
-    """The package exports the store, the errors that a caller would catch apart, and what is for keys of any type."""
-    names = {"LmdbObjectStore", "FlushError", "StoreClosedError", "KeyEncoding", "OrderedKeys", "StoredKey"}
+    """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
+    names = {"LmdbObjectStore", "FlushError", "StoreClosedError", "KeyEncoding", "OrderedKeys", "StoreStats", "StoredKey"}
     assert set(lmdb_object_store.__all__) == names
 
 
