@@ -422,7 +422,7 @@ def test_stats_are_frozen_and_public(store: Store) -> None:
     assert StoreStats.__module__ == "lmdb_object_store"
     assert pickle.loads(pickle.dumps(stats)) == stats
     with pytest.raises(AttributeError, match="nothing_of_it"):
-        lmdb_object_store.nothing_of_it  # noqa: B018
+        lmdb_object_store.nothing_of_it  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_they_are_imported_when_they_are_asked_for(path: str) -> None:

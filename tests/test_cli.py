@@ -506,7 +506,7 @@ def test_ordered_keys(
     path: str,
     tmp_path: Path,
 ) -> None:
-    """`--key-encoding ordered`: keys are literals of Python's, text is also itself, and what has no literal is bytes."""
+    """`--key-encoding ordered`: keys are literals of Python's, text is itself, and what has no literal is bytes."""
     keys: list[Any] = [None, b"b", "5", "ada", "0x00", ("u", (1, 2.5)), -7, 5, 1.5, True, date(2024, 5, 1)]
     ordered = ("--key-encoding", "ordered")
     with open_store(key_encoding=OrderedKeys()) as store:

@@ -108,7 +108,15 @@ def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
 
 def test_the_public_names() -> None:
     """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
-    names = {"LmdbObjectStore", "FlushError", "StoreClosedError", "KeyEncoding", "OrderedKeys", "StoreStats", "StoredKey"}
+    names = {
+        "LmdbObjectStore",
+        "FlushError",
+        "StoreClosedError",
+        "KeyEncoding",
+        "OrderedKeys",
+        "StoreStats",
+        "StoredKey",
+    }
     assert set(lmdb_object_store.__all__) == names
 
 
