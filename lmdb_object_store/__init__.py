@@ -1,7 +1,7 @@
 """A dict that stays on disk: `LmdbObjectStore`, a MutableMapping of Python objects in an LMDB file."""
 
-from ._errors import FlushError, StoreClosedError
+from ._errors import ConflictError, FlushError, StoreClosedError
 from ._store import LmdbObjectStore
 
-__all__ = ["FlushError", "LmdbObjectStore", "StoreClosedError"]
+__all__ = ["ConflictError", "FlushError", "LmdbObjectStore", "StoreClosedError"]
 __version__ = "1.0.0"

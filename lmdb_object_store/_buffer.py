@@ -10,10 +10,12 @@ from pickle import dumps as pickled
 
 import lmdb
 
+from ._block import BeginToWrite, Block
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import HAS_GIL, MISSING, Environment
 from ._errors import StoreClosedError, check_limit, logger
 from ._interval import Interval
+from ._scan import Pending
 from ._typing import Any
 
 # Whether nothing else (a thread, a signal handler, a finaliser) runs between an `if` that looks at an attribute or at
@@ -39,6 +41,7 @@ class BufferMixin(ABC):
     `write_buffer` is the dict of pending changes, always the same object: stored key to pickled value,
     None for a deletion. A change leaves it only once it is committed.
     `_accept` is what a change is put into: that dict, or a `Shut` while the store takes none.
+    `_pending` is what a read looks into before the file: that dict. While a transaction is open, both are its `Block`.
     Changes are staged under the environment's lock, but for a new key's `put`: see `ONE_STEP`.
     """
 
@@ -49,7 +52,9 @@ class BufferMixin(ABC):
     _plain: int
 
     @abstractmethod
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+    def _commit(
+        self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: BeginToWrite = ...
+    ) -> None:
         """Write `changes` in one transaction, all or none, once every row of `emptied` is deleted in it.
 
         Called with the environment's lock held, and `busy`.
@@ -66,7 +71,8 @@ class BufferMixin(ABC):
         self.batch_size = batch_size
         self.batch_bytes = batch_bytes
         self.write_buffer: dict[bytes, bytes | None] = {}
-        self._accept: dict[bytes, bytes | None] | Shut = self.write_buffer
+        self._accept: dict[bytes, bytes | None] | Shut | Block = self.write_buffer
+        self._pending: Pending = self.write_buffer
         self._pending_bytes = 0
         # How many commits the changes of this store have had.
         self._commits = 0
@@ -142,6 +148,9 @@ class BufferMixin(ABC):
         `pending` is the change that was pending before (MISSING: none, and the file was read), `commits` what
         `_commits` was before that. Whether it was staged. Needs the lock, which a `put` passes by.
         """
+        block = self._block()
+        if block is not None:
+            return block.stage_if_unchanged(key, pending, data)
         buffer = self.write_buffer
         more = weight(key, data) - (0 if pending is MISSING else weight(key, pending))
         if pending is MISSING:
@@ -166,8 +175,17 @@ class BufferMixin(ABC):
 
     def _refuse_in_commit(self) -> None:
         """RuntimeError in a signal handler, or a finaliser, amid this very thread's commit. Needs the lock."""
+        if self._environment.block is not None:
+            raise RuntimeError(
+                f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"
+            )
         if self._environment.busy:
             raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")
+
+    def _block(self) -> Block | None:
+        """The transaction that this thread has open on this store, unless it is committing."""
+        pending = self._pending
+        return pending if isinstance(pending, Block) and pending.own() and not pending.committing else None
 
     def _flush(self) -> None:
         """Commit what is pending, unless a commit of this very thread is under way."""

@@ -55,6 +55,15 @@ class StoreClosedError(lmdb.Error, ValueError):
     __module__ = __package__
 
 
+class ConflictError(lmdb.Error):
+    """Another process may have written between what a transaction read and what it would write: run it again.
+
+    It can come only where the map had to grow, or this process forked, within the transaction. Nothing of it is there.
+    """
+
+    __module__ = __package__
+
+
 def closed(path: str) -> StoreClosedError:
     """The error of a use of the store at `path` after its close."""
     return StoreClosedError(f"the store at {path} is closed")

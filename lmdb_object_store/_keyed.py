@@ -43,18 +43,18 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _find(self, stored: bytes) -> bytes | None:
         # Pending first, file second: a flush drops a change only after its commit, so none is missed.
-        data = self.write_buffer.get(stored, MISSING)
+        data = self._pending.get(stored, MISSING)
         return _reads.lookup(self._environment, stored) if data is MISSING else data
 
     def _fetch(self, stored: bytes) -> bytes | None:
-        data = self.write_buffer.get(stored, MISSING)
+        data = self._pending.get(stored, MISSING)
         if data is MISSING:
             self._flush_before_read()
             data = _reads.lookup(self._environment, stored)
         return data  # type: ignore[no-any-return]
 
     def _value(self, stored: bytes, default: Any) -> Any:
-        data = self.write_buffer.get(stored, MISSING)
+        data = self._pending.get(stored, MISSING)
         if data is MISSING:
             self._flush_before_read()
             if self._large:
@@ -85,7 +85,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         return value
 
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
-        where = "buffered" if self.write_buffer.get(stored) is data else "DB"
+        where = "buffered" if self._pending.get(stored) is data else "DB"
         return RuntimeError(f"Failed to unpickle {where} key {shown(self._codec.to_bytes(stored))}: {error}")
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
@@ -95,7 +95,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         if (
             type(key) is not bytes
             or len(key) > self._short  # type: ignore[arg-type]
-            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+            or (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
             value = self._value(self._codec.encode(key), MISSING)
         else:
@@ -125,7 +125,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         if (
             type(key) is not bytes
             or len(key) > self._short
-            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+            or (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
             return self._value(self._codec.encode(key), default)
         try:
@@ -142,7 +142,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
             raise self._unreadable(key, data, error) from error
 
     def __contains__(self, key: Any) -> bool:
-        if type(key) is bytes and len(key) <= self._plain and key not in self.write_buffer:
+        if type(key) is bytes and len(key) <= self._plain and key not in self._pending:
             try:
                 return self._environment.begin().get(key) is not None
             except lmdb.Error:
@@ -218,7 +218,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _change(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
         commits = self._commits
-        pending = self.write_buffer.get(stored, MISSING)
+        pending = self._pending.get(stored, MISSING)
         found = _reads.lookup(self._environment, stored) if pending is MISSING else pending
         return found == old and self._stage_if_unchanged(stored, pending, commits, new)
 

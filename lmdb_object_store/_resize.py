@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable, Mapping
+from operator import methodcaller
 
 import lmdb
 
+from ._block import BeginToWrite
 from ._codec import weight
 from ._environment import Environment
 from ._interval import WHOLE, Interval
@@ -14,6 +16,8 @@ from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lmdb import Cursor
+
+_begin: BeginToWrite = methodcaller("begin", write=True)
 
 MIN_GROWTH = 64 * 1024 * 1024
 
@@ -44,9 +48,12 @@ class ResizeMixin(ABC):
     max_map_size: int | None
     _environment: Environment
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+    def _commit(
+        self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: BeginToWrite = _begin
+    ) -> None:
         """Write `changes` (None deletes) in one transaction, all or none, once every row of `emptied` is deleted in it.
 
+        `begin` begins it, and may be called several times, as it is begun anew after the map has grown.
         MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
         Needs the environment's lock, and it to be `busy`.
         """
@@ -57,7 +64,7 @@ class ResizeMixin(ABC):
                 return  # this is a child that a signal handler has forked: the changes are the parent's to write
             try:
                 try:
-                    return _write(environment, handle, changes, emptied)
+                    return _write(environment, handle, changes, emptied, begin)
                 except lmdb.MapFullError as error:
                     self._make_room(environment, handle, changes, error)
                 except lmdb.MapResizedError:
@@ -92,9 +99,13 @@ class ResizeMixin(ABC):
 
 
 def _write(
-    environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None], emptied: Interval | None
+    environment: Environment,
+    handle: lmdb.Environment,
+    changes: Mapping[bytes, bytes | None],
+    emptied: Interval | None,
+    begin: BeginToWrite,
 ) -> None:
-    txn = handle.begin(write=True)
+    txn = begin(handle)
     try:
         if emptied is WHOLE:
             txn.drop(handle.open_db(txn=txn), delete=False)

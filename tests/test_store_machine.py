@@ -49,8 +49,8 @@ class WatchedStore(LmdbObjectStore[Any, Any]):
 
     promised: dict[Any, Any]
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
-        super()._commit(changes, emptied=emptied)
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, **more: Any) -> None:
+        super()._commit(changes, emptied=emptied, **more)
         if emptied:
             self.promised.clear()
         for key, data in changes.items():

@@ -1,0 +1,207 @@
+"""TransactionMixin: several operations as one step, and edits in place."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from functools import partial
+from threading import get_ident
+
+from ._block import Block, Level
+from ._buffer import BufferMixin
+from ._codec import dumps
+from ._environment import MISSING, Detached
+from ._errors import KeyNotFoundError
+from ._interval import Interval
+from ._locks import holders_here
+from ._typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+class TransactionMixin(BufferMixin, MutableMapping[K, V]):
+    """Provides `transaction` and `edit`. Needs the methods below."""
+
+    @abstractmethod
+    def _check_writable(self) -> None:
+        """Raise if the store is closed or read-only."""
+
+    @abstractmethod
+    def _find(self, stored: bytes) -> bytes | None:
+        """The pickled value of a stored key."""
+
+    @abstractmethod
+    def _load(self, stored: bytes, data: bytes) -> V:
+        """That value, unpickled."""
+
+    @abstractmethod
+    def _pages(self, interval: Interval, *, reverse: bool, values: bool) -> Iterator[Iterable[bytes]]:
+        """Every page of `interval` in order."""
+
+    def transaction(self) -> Transaction:
+        """A `with` block whose operations on this store, in this thread, are one atomic, isolated, durable step.
+
+        What is pending is flushed as it begins. From there to its end no other thread or process writes to the file,
+        nor sees what the block has changed; it sees its own changes, which are held pickled in memory. They are
+        committed at its end, in one transaction, or dropped if the block raises. Within another such block it is a
+        savepoint: an exception undoes its own part.
+
+        At the beginning: lmdb.ReadonlyError, StoreClosedError, an error of the flush, RuntimeError where this thread
+        has a transaction open on another store of the same file, or would wait for a thread that waits for this one.
+        At the end: ConflictError if the map had to grow and another process wrote just then, lmdb.MapFullError at
+        `max_map_size`, LMDB's other errors; nothing of the block is in the file then.
+        """
+        return Transaction(self)
+
+    @overload
+    def edit(self, key: K) -> Edit[V]: ...
+    @overload
+    def edit(self, key: K, default: Callable[[], D]) -> Edit[V | D]: ...
+    @overload
+    def edit(self, key: K, default: D) -> Edit[V | D]: ...
+    def edit(self, key: K, default: Any = MISSING) -> Edit[Any]:
+        """A `with` block that gives the value of `key`, to be changed in place, and stores it at its end if its pickle
+        is another one then. A transaction, with its errors.
+
+        Where there is no value: KeyError, or `default`, which is called if it can be. RuntimeError if the value cannot
+        be unpickled. An exception in the block stores nothing.
+        """
+        return Edit(self, key, self._codec.encode_to_store(key), default)
+
+
+class _Exit:
+    """`__exit__` of a transaction, which the `with` statement keeps, and the transaction with it.
+
+    An interrupt may come as the function begins that is called then, before a `try` in it. The traceback keeps that
+    function's arguments; the transaction is none of them. So it dies as the statement is left, and ends the block.
+    """
+
+    def __get__(self, transaction: Transaction | None, _: type | None = None) -> Callable[..., None]:
+        if transaction is None:  # as contextlib.ExitStack asks for it
+            return _leave_by_hand
+        leave = partial(_leave, transaction._level)
+        leave.transaction = transaction  # type: ignore[attr-defined]
+        return leave
+
+
+class Transaction:
+    """What `LmdbObjectStore.transaction` gives: for one `with` statement."""
+
+    def __init__(self, store: TransactionMixin[Any, Any]) -> None:
+        self._store = store
+        self._level = Level()
+
+    def __enter__(self) -> Any:
+        if self._level.block is not None:
+            raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
+        try:
+            _enter(self._store, self._level, weakref.ref(self))
+            return self._begin()
+        except BaseException:
+            self._level.drop()
+            raise
+
+    def _begin(self) -> Any:
+        """What the `with` statement binds."""
+
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        ) -> None: ...
+    else:
+        __exit__ = _Exit()
+
+    def __del__(self) -> None:
+        self._level.drop()
+
+
+class Edit(Transaction):
+    """What `LmdbObjectStore.edit` gives: for one `with` statement."""
+
+    def __init__(self, store: TransactionMixin[Any, Any], key: Any, stored: bytes, default: Any) -> None:
+        super().__init__(store)
+        self._key, self._stored, self._default = key, stored, default
+
+    def _begin(self) -> Any:
+        store, key, stored, default = self._store, self._key, self._stored, self._default
+        data = store._find(stored)
+        if data is not None:
+            value = store._load(stored, data)
+        elif default is MISSING:
+            raise KeyNotFoundError(key)
+        else:
+            value = default() if callable(default) else default
+
+        def finish() -> None:
+            changed = dumps(key, value)
+            if changed != data:
+                store._stage(stored, changed)
+
+        self._level.finish = finish
+        return value
+
+
+def _enter(store: TransactionMixin[Any, Any], level: Level, guard: weakref.ref[object]) -> None:
+    store._check_writable()
+    block = store._block()
+    if block is not None:
+        level.block, level.undo = block, {}
+        block.levels.append(level)
+        return
+    environment = store._environment
+    if isinstance(environment, Detached):  # a pickled store that nobody has used yet
+        environment = environment.attach()  # type: ignore[assignment]
+    _thread.watch  # noqa: B018  # made at the first use in each thread
+    level.block = Block(store, environment, guard)
+    level.block.begin(level)
+
+
+def _leave(level: Level, kind: type[BaseException] | None = None, *_: object) -> None:
+    block = level.block
+    if block is None:
+        raise RuntimeError("this transaction was not entered: use it in a `with` statement")
+    if get_ident() != block.owner:
+        block.abandon(level)
+        raise RuntimeError(
+            f"a transaction on {block.store.db_path} was ended in another thread than it was opened in: it is undone "
+            "when that one uses the store again, or ends"
+        )
+    failed = True
+    try:
+        if kind is None and level.finish is not None:
+            level.finish()
+        failed = kind is not None
+    finally:
+        block.leave(level, failed)
+    if level.undo is None:
+        block.environment.close_orphans_unless_locked()
+
+
+def _leave_by_hand(transaction: Transaction, *error: Any) -> None:
+    _leave(transaction._level, *error)
+
+
+class _End:
+    """Ends what its thread has left open, in that thread, where alone it can be ended."""
+
+    def __del__(self) -> None:
+        for block in holders_here():
+            block.end()
+
+
+class _Thread(threading.local):
+    """One for each thread, which drops it at its end."""
+
+    def __init__(self) -> None:
+        self.watch = _End()
+
+
+_thread = _Thread()
