@@ -1,27 +1,23 @@
-"""Block: what the open transaction of a store has changed, over the file, whose writers it keeps out until its end."""
+"""Block: the open transaction of a store, which stands in for its buffer meanwhile."""
 
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import repeat
 from threading import get_ident
 
-import lmdb
-
 from ._environment import MISSING, Environment
-from ._errors import ConflictError, closed
+from ._errors import closed
 from ._interval import WHOLE, Interval
 from ._locks import FileLock, give, hold, let_go, take
-from ._typing import TYPE_CHECKING, Any, Protocol
+from ._overlay import Changes, Level, Overlay
+from ._typing import Any, Protocol
+from ._writer import BeginToWrite, Writer
 
-if TYPE_CHECKING:
-    from lmdb import Transaction
-
-Changes = dict[bytes, "bytes | None"]
-# Begins a write transaction of that environment.
-BeginToWrite = Callable[[lmdb.Environment], "Transaction[bytes]"]
+_FORKED = "this process was forked inside of a transaction on {path}, which is its parent's: leave the block first"
+_ENDED_ELSEWHERE = "a transaction on {path} was ended in another thread than it was opened in: it is undone"
+_UNORDERED = "a transaction on {path} ends before one that was opened inside of it: both are undone"
+_UNDONE = "this transaction on {path} was undone with the one that it was opened in"
 
 
 class Host(Protocol):
@@ -43,69 +39,34 @@ class Host(Protocol):
     ) -> None: ...
 
 
-class Level:
-    """One `with` statement: the outermost one, or a savepoint in it, and then what undoes it."""
+class Block(Overlay):
+    """To the thread that opened it, its changes; to the others the buffer, which is empty until the end.
 
-    __slots__ = ("block", "finish", "replaced", "undo")
-
-    def __init__(self) -> None:
-        self.block: Block | None = None
-        # The changes before this level, of the keys that it has changed: MISSING where there was none. None: outermost.
-        self.undo: dict[bytes, Any] | None = None
-        # What a `clear` in this level has put aside: changes, and whether the file was emptied before.
-        self.replaced: tuple[Changes, bool] | None = None
-        # Called at the end of its body, unless that raised.
-        self.finish: Callable[[], None] | None = None
-
-    def drop(self) -> None:
-        """Undo it if it is still open: its `with` statement is no more. In another thread, leave a note to do so."""
-        block = self.block
-        if block is None or block.ended:
-            return
-        if get_ident() != block.owner:
-            block.abandon(self)
-        elif self.undo is None:
-            block.end()
-        else:
-            block.roll_back(self)
-
-
-class Block:
-    """Stands in for a store's buffer while a transaction is open, to whoever reads from it or puts into it.
-
-    To the thread that opened it, it is `changes`, and hides the file where that is `emptied`. To the others it is the
-    buffer, which is empty, and into which what they put goes when the transaction has ended.
-    It holds the environment's lock, which is `busy`, and LMDB's, by a write transaction that stays empty until the
-    end: growing, or a fork, loses that one, and then the next one's number tells whether anybody wrote in between.
+    What the others put goes there when it has ended, for which they wait. It holds the environment's lock, which is
+    `busy`, and LMDB's by a `Writer`. `levels` are its `with` statements, from the outermost to the innermost: none
+    before it has begun and once it ends. All but what says otherwise is for its own thread.
     """
 
     def __init__(self, store: Host, environment: Environment, guard: weakref.ref[object]) -> None:
+        super().__init__()
         self.store = store
         self.environment = environment
         self.owner = get_ident()
         self.guard = guard  # dies with the outermost `with` statement
-        self.changes: Changes = {}
-        self.emptied = False
-        self.levels: list[Level] = []  # none before it has begun and after its end
         self.committing = False
         self.ended = False
         self.abandoned = False
-        self._broken: str | None = None
+        self._broken = ""  # why it cannot go on
+        self._lock = environment.lock
         self._taken: list[FileLock] = []
         self._held = iter(self._taken)  # gives what comes to be in there
-        self._lock = environment.lock
-        self._txn: Transaction[bytes] | None = None
-        self._number: int | None = None  # of that transaction
-        self._used = False  # whether it was written into, or may have been
-        self._sleeps = -1  # how often the file had been closed when that transaction began
-
-    # -- begin and end, in the thread that it belongs to
+        self._writer = Writer(environment)
 
     def begin(self, level: Level) -> None:
-        """Wait for the locks, commit what is pending, and keep all others from writing. See `end` if this raises."""
+        """Wait for the locks, commit what is pending, and keep all others from writing. Where it raises, `end` it."""
         store, environment = self.store, self.environment
         take(self._lock, self._taken)
-        if store._environment is not environment:  # by another thread, meanwhile
+        if store._environment is not environment:  # by another thread, just before
             raise closed(store.db_path)
         store._refuse_in_commit()
         hold(self._lock, self)
@@ -115,19 +76,52 @@ class Block:
             store._flush()
             self._refuse_if_broken()
             environment.busy = True
-            self._number = None
-            self._lock_file()
+            self._writer.lock()
             if not store.write_buffer:
                 self.levels = [level]  # in one step with the condition
                 return
-            self._unlock_file()  # a signal handler has written in between
+            self._writer.unlock()  # a signal handler has written just before
+            self._writer = Writer(environment)
             environment.busy = False
 
+    def leave(self, level: Level, failed: bool) -> None:
+        """End `level`: undo it if it `failed`, else leave it to the one that it is in, or commit the outermost one."""
+        if level not in self.levels:
+            if not failed:
+                self._raise(self._broken or _UNDONE)
+            return
+        unordered = level is not self.levels[-1]
+        if level.undo is None:
+            try:
+                if unordered:
+                    self._raise(_UNORDERED)
+                if not failed:
+                    self._commit()
+            finally:
+                self.end()
+        elif failed or unordered:
+            self.roll_back(level)
+            if not failed:
+                self._raise(_UNORDERED)
+        else:
+            self.merge()
+
+    def _commit(self) -> None:
+        if not self.own():
+            self._raise(_ENDED_ELSEWHERE)
+        if self.changes or self.emptied:
+            self.committing = True  # from here on, what a signal handler writes comes after this transaction
+            begin = self._writer.begin_to_write
+            self.store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=begin)
+            self._refuse_if_broken()  # in a child that a handler has forked
+            self._writer.forget()
+            self.store._commits += 1
+
     def end(self) -> None:
-        """Drop all changes that are not committed, and let the others write. A second call finishes the first."""
+        """Drop what is not committed, and let the others write. A second call finishes what interrupted the first."""
         store, environment = self.store, self.environment
         self.levels = []
-        self._unlock_file()
+        self._writer.unlock()
         if store._accept is self:
             store._accept = store.write_buffer
         if store._pending is self:
@@ -139,171 +133,55 @@ class Block:
         give(self._held)
         self.ended = True
 
-    def commit(self) -> None:
-        """Write all changes in one transaction."""
-        if not self.own():
-            raise RuntimeError(f"this transaction on {self.store.db_path} was ended in another thread, and undone")
-        if self.changes or self.emptied:
-            self.committing = True  # from here on, what a signal handler writes comes after this transaction
-            self.store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=self._take_txn)
-            self._txn = None
-            self.store._commits += 1
-        self._refuse_if_broken()  # in a child that a handler has forked
+    # -- what goes wrong
 
-    def leave(self, level: Level, failed: bool) -> None:
-        """End `level`; with the outermost one, the whole."""
-        if not self.is_open(level):
-            if failed or self._broken:
-                return
-            raise RuntimeError(f"this transaction on {self.store.db_path} was undone with the one that it was in")
-        nested = level is not self.levels[-1]
-        if level.undo is None:
-            try:
-                if nested:
-                    raise self._unordered()
-                if not failed:
-                    self.commit()
-            finally:
-                self.end()
+    def drop(self, level: Level) -> None:
+        """Undo `level` if it is still open: its `with` statement is no more. In any thread."""
+        if self.ended:
             return
-        if failed or nested:
-            self.roll_back(level)
+        if get_ident() != self.owner:
+            self.abandon(level)
+        elif level.undo is None:
+            self.end()
         else:
-            self._merge(level)
-        if nested and not failed:
-            raise self._unordered()
-
-    def _unordered(self) -> RuntimeError:
-        return RuntimeError(
-            f"a transaction on {self.store.db_path} ends before one inside of it, which some generator keeps open, say: "
-            "both are undone"
-        )
-
-    def is_open(self, level: Level) -> bool:
-        """Whether `level` has begun, and not ended."""
-        return level in self.levels
+            self.roll_back(level)
 
     def abandon(self, level: Level) -> None:
-        """In another thread, where nothing can be ended: let the next use in the right one do it, or fail."""
+        """In another thread, where nothing can be ended: leave it to the next use in the right one, or to its end."""
         if level.undo is None:
             self.abandoned = True
         else:
-            self._broken = "an inner transaction on {path} was ended in another thread: this one cannot go on"
-        self._sleeps = -1
+            self._broken = _ENDED_ELSEWHERE
+        self._writer.sleeps = -1  # which `own` looks at
 
     def after_fork(self) -> None:
-        """In the child: the parent has the transaction, and its locks."""
-        self._broken = (
-            "this process was forked inside of a transaction on {path}, which is the parent's: leave it to use the store"
-        )
+        """In the child: the transaction and the locks are the parent's."""
+        self._broken = _FORKED
         self._held = iter(())
-        self._txn = None
+        self._writer.forget()
         self.changes = {}
 
     def _refuse_if_broken(self) -> None:
         if self._broken:
-            raise RuntimeError(self._broken.format(path=self.store.db_path))
+            self._raise(self._broken)
+
+    def _raise(self, why: str) -> None:
+        raise RuntimeError(why.format(path=self.store.db_path))
 
     def _check(self) -> None:
-        """RuntimeError or ConflictError where it cannot go on. Ends it where that was left to be done."""
         self._refuse_if_broken()
         if self.abandoned or self.guard() is None:
             self.end()
         elif not self.committing:
-            self._lock_file()  # a fork has closed the file
+            self._writer.lock()  # a fork has closed the file
 
-    # -- LMDB's lock
-
-    def _lock_file(self) -> None:
-        environment = self.environment
-        self._txn, self._sleeps = None, -1
-        while True:
-            handle, sleeps = environment.handle(), environment.sleeps
-            try:
-                self._used = False
-                self._txn = handle.begin(write=True)
-                number = self._txn.id()
-                break
-            except lmdb.MapResizedError:
-                environment.resize(0)
-            except lmdb.Error:
-                if environment.handle() is handle:
-                    raise
-        if self._number is None:
-            self._number = number
-        if number != self._number:
-            self._unlock_file()
-            raise ConflictError(
-                f"another process wrote to {self.store.db_path} while this transaction made room, or a fork was under "
-                "way: nothing of it is in the file; run it again"
-            )
-        self._sleeps = sleeps
-
-    def _unlock_file(self) -> None:
-        txn = self._txn
-        if txn is None:
-            return
-        try:
-            if self._used:
-                self.environment.shut()
-                try:
-                    txn.abort()
-                finally:
-                    self.environment.unshut()
-            else:
-                txn.commit()  # of nothing: an abort would wait until no reader is at work
-        except lmdb.Error:  # a fork has closed the file under it
-            pass
-        finally:
-            del txn
-        self._txn = None
-
-    def _take_txn(self, _: lmdb.Environment) -> Transaction[bytes]:
-        """The transaction to write in. A second call, once the first one's is aborted, begins another."""
-        if self._used or self._sleeps != self.environment.sleeps:
-            self._lock_file()
-        assert self._txn is not None
-        self._used = True
-        return self._txn
-
-    # -- savepoints
-
-    def roll_back(self, level: Level) -> None:
-        """Undo `level` and all inside of it. A second call finishes the first."""
-        while level in self.levels:
-            inner = self.levels[-1]
-            if inner.replaced is not None:
-                self.changes, self.emptied = inner.replaced
-            undo = inner.undo or {}
-            self.changes.update({key: data for key, data in undo.items() if data is not MISSING})
-            new = [key for key, data in undo.items() if data is MISSING]
-            deque(map(self.changes.pop, new, repeat(None)), maxlen=0)
-            self.levels.pop()
-
-    def _merge(self, level: Level) -> None:
-        """Leave what undoes `level` to the one that it is in. Costs as much as it has changed."""
-        outer = self.levels[-2]
-        if outer.undo is not None and outer.replaced is None:
-            assert level.undo is not None
-            for key, data in level.undo.items():
-                outer.undo.setdefault(key, data)
-            outer.replaced = level.replaced
-        self.levels.pop()
-
-    def _remember(self, keys: Iterable[bytes]) -> None:
-        level = self.levels[-1]
-        if level.undo is not None and level.replaced is None:
-            for key in keys:
-                if key not in level.undo:
-                    level.undo[key] = self.changes.get(key, MISSING)
-
-    # -- what stands in for the buffer
+    # -- what stands in for the buffer, in any thread
 
     def own(self) -> bool:
-        """Whether this is its thread, and it has begun and not ended."""
+        """Whether this is its thread, and it is open. RuntimeError or ConflictError where it cannot go on."""
         if get_ident() != self.owner or not self.levels:
             return False
-        if self._sleeps != self.environment.sleeps or self.guard() is None:
+        if self._writer.sleeps != self.environment.sleeps or self.guard() is None:
             self._check()
         return bool(self.levels)
 
@@ -323,7 +201,7 @@ class Block:
 
     def _pass_on(self, key: bytes, data: bytes | None) -> None:
         store, buffer = self.store, self.store.write_buffer
-        accept = buffer if store._accept is self else store._accept  # itself while it begins
+        accept = buffer if store._accept is self else store._accept  # itself while it begins, and in a fork
         if key in buffer:
             store._pending_bytes -= len(key) + len(buffer[key] or b"")
         accept[key] = data
@@ -340,21 +218,13 @@ class Block:
             return True
         return False
 
-    def stage_many(self, changes: Changes) -> None:
-        """All of `changes`, in one step."""
-        self._remember(changes)
-        self.changes.update(changes)
-
     def clear(self, interval: Interval) -> None:
         """Delete all that is in `interval`. Of a part, each key is held in memory."""
-        if interval is not WHOLE:
+        if interval is WHOLE:
+            self.empty()
+        else:
             pages = self.store._pages(interval, reverse=False, values=False)
             self.stage_many({key: None for page in pages for key in page})
-            return
-        level = self.levels[-1]
-        if level.undo is not None and level.replaced is None:
-            level.replaced = self.changes, self.emptied
-        self.changes, self.emptied = {}, True
 
     def get(self, key: bytes, default: Any = None) -> Any:
         """The change of `key`; None, a deletion, if the file is emptied; else `default`."""
@@ -377,4 +247,21 @@ class Block:
         return len(self.copy())
 
     def __bool__(self) -> bool:
-        return self.own() and (bool(self.changes) or self.emptied) or bool(self.store.write_buffer)
+        return (self.own() and (bool(self.changes) or self.emptied)) or bool(self.store.write_buffer)
+
+
+class Statement(Level):
+    """One `with` statement."""
+
+    __slots__ = ("block", "finish")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block: Block | None = None
+        # Called at the end of its body, unless that raised.
+        self.finish: Callable[[], None] | None = None
+
+    def drop(self) -> None:
+        """Undo it if it is still open."""
+        if self.block is not None:
+            self.block.drop(self)

@@ -10,13 +10,14 @@ from pickle import dumps as pickled
 
 import lmdb
 
-from ._block import BeginToWrite, Block
+from ._block import Block
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import HAS_GIL, MISSING, Environment
 from ._errors import StoreClosedError, check_limit, logger
 from ._interval import Interval
 from ._scan import Pending
 from ._typing import Any
+from ._writer import BeginToWrite
 
 # Whether nothing else (a thread, a signal handler, a finaliser) runs between an `if` that looks at an attribute or at
 # an entry of a dict, and the assignment that it leads to: CPython with its global lock lets them in at calls, at the

@@ -15,12 +15,9 @@ from collections.abc import Iterable, Iterator
 from operator import methodcaller
 from threading import get_ident
 
-from ._typing import TYPE_CHECKING, Any, Protocol
+from ._typing import Any, Protocol
 
-if TYPE_CHECKING:
-    RLock = threading.RLock  # a class to the type checker
-else:
-    RLock = type(threading.RLock())
+RLock: Any = type(threading.RLock())
 
 
 class Holder(Protocol):
@@ -38,7 +35,7 @@ acquire_at_once = methodcaller("acquire", False)
 _acquire_soon = methodcaller("acquire", True, _POLL)
 
 
-class FileLock(RLock):
+class FileLock(RLock):  # type: ignore[misc]  # the type checker knows it as a final class
     """The lock of the file at `path`: an RLock, and as fast."""
 
     __slots__ = ("path",)
@@ -51,7 +48,7 @@ class WatchedLock(FileLock):
 
     __slots__ = ()
 
-    def __enter__(self) -> bool:  # type: ignore[override]  # the type checker knows another signature
+    def __enter__(self) -> bool:
         taken: list[FileLock] = []
         try:
             take(self, taken)
@@ -105,8 +102,8 @@ def _refuse_to_wait(lock: FileLock, me: int, late: bool) -> None:
             continue
         if holder.owner == me:
             raise RuntimeError(
-                f"to wait for {lock.path} would be to wait for ever: the thread that has a transaction open there waits "
-                "for one of this thread's; take the stores in the same order everywhere, and run the outer one again"
+                f"to wait for {lock.path} would be to wait for ever: the thread that has a transaction open there "
+                "waits for one of this thread's; open them in the same order everywhere, and run this one again"
             )
         if holder.abandoned and late:
             raise RuntimeError(
@@ -136,7 +133,7 @@ def let_go(lock: FileLock, holder: Holder) -> None:
                 each.__class__ = FileLock
 
 
-def announce(locks: Iterable[FileLock]) -> None:
+def announce(locks: Iterable[Any]) -> None:
     """Say that this thread is about to wait for `locks`, without asking whether that will end; none: it does not."""
     if waited_for := tuple(locks):
         _waiting[get_ident()] = waited_for

@@ -90,9 +90,7 @@ def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | Non
         return environment.repeat(lambda begin: list(map(begin().get, keys)))
 
 
-def find_many(
-    environment: Environment, pending: Pending, keys: Iterable[bytes]
-) -> dict[bytes, bytes]:
+def find_many(environment: Environment, pending: Pending, keys: Iterable[bytes]) -> dict[bytes, bytes]:
     """Those of `keys` that are there, with their values, in the order asked for: pending, else in one transaction."""
     rows = {key: pending.get(key, MISSING) for key in keys}
     unknown = [key for key, data in rows.items() if data is MISSING]

@@ -8,11 +8,11 @@ from operator import methodcaller
 
 import lmdb
 
-from ._block import BeginToWrite
 from ._codec import weight
 from ._environment import Environment
 from ._interval import WHOLE, Interval
 from ._typing import TYPE_CHECKING
+from ._writer import BeginToWrite
 
 if TYPE_CHECKING:
     from lmdb import Cursor

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import partial
 from threading import get_ident
 
-from ._block import Block, Level
+from ._block import Block, Statement
 from ._buffer import BufferMixin
 from ._codec import dumps
 from ._environment import MISSING, Detached
 from ._errors import KeyNotFoundError
 from ._interval import Interval
 from ._locks import holders_here
-from ._typing import TYPE_CHECKING, Any, TypeVar, overload
+from ._typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,7 +45,7 @@ class TransactionMixin(BufferMixin, MutableMapping[K, V]):
     def _pages(self, interval: Interval, *, reverse: bool, values: bool) -> Iterator[Iterable[bytes]]:
         """Every page of `interval` in order."""
 
-    def transaction(self) -> Transaction:
+    def transaction(self) -> Transaction[None]:
         """A `with` block whose operations on this store, in this thread, are one atomic, isolated, durable step.
 
         What is pending is flushed as it begins. From there to its end no other thread or process writes to the file,
@@ -61,12 +61,12 @@ class TransactionMixin(BufferMixin, MutableMapping[K, V]):
         return Transaction(self)
 
     @overload
-    def edit(self, key: K) -> Edit[V]: ...
+    def edit(self, key: K) -> Transaction[V]: ...
     @overload
-    def edit(self, key: K, default: Callable[[], D]) -> Edit[V | D]: ...
+    def edit(self, key: K, default: Callable[[], D]) -> Transaction[V | D]: ...
     @overload
-    def edit(self, key: K, default: D) -> Edit[V | D]: ...
-    def edit(self, key: K, default: Any = MISSING) -> Edit[Any]:
+    def edit(self, key: K, default: D) -> Transaction[V | D]: ...
+    def edit(self, key: K, default: Any = MISSING) -> Transaction[Any]:
         """A `with` block that gives the value of `key`, to be changed in place, and stores it at its end if its pickle
         is another one then. A transaction, with its errors.
 
@@ -83,33 +83,34 @@ class _Exit:
     function's arguments; the transaction is none of them. So it dies as the statement is left, and ends the block.
     """
 
-    def __get__(self, transaction: Transaction | None, _: type | None = None) -> Callable[..., None]:
+    def __get__(self, transaction: Transaction[Any] | None, _: type | None = None) -> Callable[..., None]:
         if transaction is None:  # as contextlib.ExitStack asks for it
             return _leave_by_hand
-        leave = partial(_leave, transaction._level)
+        leave = partial(_leave, transaction._statement)
         leave.transaction = transaction  # type: ignore[attr-defined]
         return leave
 
 
-class Transaction:
+class Transaction(Generic[V]):
     """What `LmdbObjectStore.transaction` gives: for one `with` statement."""
 
     def __init__(self, store: TransactionMixin[Any, Any]) -> None:
         self._store = store
-        self._level = Level()
+        self._statement = Statement()
 
-    def __enter__(self) -> Any:
-        if self._level.block is not None:
+    def __enter__(self) -> V:
+        if self._statement.block is not None:
             raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
         try:
-            _enter(self._store, self._level, weakref.ref(self))
+            _enter(self._store, self._statement, weakref.ref(self))
             return self._begin()
         except BaseException:
-            self._level.drop()
+            self._statement.drop()
             raise
 
-    def _begin(self) -> Any:
+    def _begin(self) -> V:
         """What the `with` statement binds."""
+        return None  # type: ignore[return-value]
 
     if TYPE_CHECKING:
 
@@ -120,10 +121,10 @@ class Transaction:
         __exit__ = _Exit()
 
     def __del__(self) -> None:
-        self._level.drop()
+        self._statement.drop()
 
 
-class Edit(Transaction):
+class Edit(Transaction[V]):
     """What `LmdbObjectStore.edit` gives: for one `with` statement."""
 
     def __init__(self, store: TransactionMixin[Any, Any], key: Any, stored: bytes, default: Any) -> None:
@@ -145,48 +146,48 @@ class Edit(Transaction):
             if changed != data:
                 store._stage(stored, changed)
 
-        self._level.finish = finish
+        self._statement.finish = finish
         return value
 
 
-def _enter(store: TransactionMixin[Any, Any], level: Level, guard: weakref.ref[object]) -> None:
+def _enter(store: TransactionMixin[Any, Any], statement: Statement, guard: weakref.ref[object]) -> None:
     store._check_writable()
     block = store._block()
     if block is not None:
-        level.block, level.undo = block, {}
-        block.levels.append(level)
+        statement.block, statement.undo = block, {}
+        block.levels.append(statement)
         return
     environment = store._environment
     if isinstance(environment, Detached):  # a pickled store that nobody has used yet
         environment = environment.attach()  # type: ignore[assignment]
     _thread.watch  # noqa: B018  # made at the first use in each thread
-    level.block = Block(store, environment, guard)
-    level.block.begin(level)
+    statement.block = Block(store, environment, guard)
+    statement.block.begin(statement)
 
 
-def _leave(level: Level, kind: type[BaseException] | None = None, *_: object) -> None:
-    block = level.block
+def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: object) -> None:
+    block = statement.block
     if block is None:
         raise RuntimeError("this transaction was not entered: use it in a `with` statement")
     if get_ident() != block.owner:
-        block.abandon(level)
+        block.abandon(statement)
         raise RuntimeError(
             f"a transaction on {block.store.db_path} was ended in another thread than it was opened in: it is undone "
             "when that one uses the store again, or ends"
         )
     failed = True
     try:
-        if kind is None and level.finish is not None:
-            level.finish()
+        if kind is None and statement.finish is not None:
+            statement.finish()
         failed = kind is not None
     finally:
-        block.leave(level, failed)
-    if level.undo is None:
+        block.leave(statement, failed)
+    if statement.undo is None:
         block.environment.close_orphans_unless_locked()
 
 
-def _leave_by_hand(transaction: Transaction, *error: Any) -> None:
-    _leave(transaction._level, *error)
+def _leave_by_hand(transaction: Transaction[Any], *error: Any) -> None:
+    _leave(transaction._statement, *error)
 
 
 class _End:

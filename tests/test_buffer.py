@@ -78,7 +78,9 @@ class Host(BufferMixin):
     def _is_empty(self, interval: Interval) -> bool:
         return not any(map(interval.contains, self.file))
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+    def _commit(
+        self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: object = None
+    ) -> None:
         assert self.world.busy
         assert not self.committing, "a commit within a commit"
         self.committing = True

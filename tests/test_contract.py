@@ -107,8 +107,9 @@ def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
 
 
 def test_the_public_names() -> None:
-    """The package exports the store and the two errors that a caller would catch apart."""
-    assert set(lmdb_object_store.__all__) == {"LmdbObjectStore", "FlushError", "StoreClosedError"}
+    """The package exports the store and the errors that a caller would catch apart."""
+    names = {"LmdbObjectStore", "ConflictError", "FlushError", "StoreClosedError"}
+    assert set(lmdb_object_store.__all__) == names
 
 
 def test_the_shape() -> None:

@@ -96,9 +96,9 @@ def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     begun: list[int] = []
     write = _resize._write
 
-    def counted(environment: Any, handle: Any, changes: Any, emptied: Any) -> None:
+    def counted(environment: Any, handle: Any, changes: Any, emptied: Any, begin: Any) -> None:
         begun.append(len(changes))
-        write(environment, handle, changes, emptied)
+        write(environment, handle, changes, emptied, begin)
 
     monkeypatch.setattr(_resize, "_write", counted)
     return begun

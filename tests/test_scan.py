@@ -61,7 +61,7 @@ class File:
 
 def scanned(
     file: File,
-    pending: Mapping[bytes, bytes | None],
+    pending: dict[bytes, bytes | None],
     sizes: tuple[int, int],
     bounds: tuple[bytes, bytes | None] = (b"", None),
 ) -> Iterator[tuple[bytes, bytes]]:
