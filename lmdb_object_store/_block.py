@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from threading import get_ident
 
 from ._environment import MISSING, Environment
@@ -47,12 +47,14 @@ class Block(Overlay):
     before it has begun and once it ends. All but what says otherwise is for its own thread.
     """
 
-    def __init__(self, store: Host, environment: Environment, guard: weakref.ref[object]) -> None:
+    def __init__(self, store: Host, environment: Environment) -> None:
         super().__init__()
-        self.store = store
+        # Weakly, and no statement either, as this is known to all threads: a store is collected with its generators.
+        self._store = weakref.ref(store)
+        self._buffer = store.write_buffer
         self.environment = environment
         self.owner = get_ident()
-        self.guard = guard  # dies with the outermost `with` statement
+        self._guard: Any = None  # what the outermost `with` statement keeps alive
         self.committing = False
         self.ended = False
         self.abandoned = False
@@ -62,9 +64,13 @@ class Block(Overlay):
         self._held = iter(self._taken)  # gives what comes to be in there
         self._writer = Writer(environment)
 
-    def begin(self, level: Level) -> None:
-        """Wait for the locks, commit what is pending, and keep all others from writing. Where it raises, `end` it."""
-        store, environment = self.store, self.environment
+    def begin(self, outermost: Level, guard: weakref.ref[object]) -> None:
+        """Wait for the locks, commit what is pending, and keep all others from writing. Where it raises, `end` it.
+
+        `guard` dies with the statement.
+        """
+        store, environment = self._host(), self.environment
+        self._guard = guard
         take(self._lock, self._taken)
         if store._environment is not environment:  # by another thread, just before
             raise closed(store.db_path)
@@ -78,7 +84,7 @@ class Block(Overlay):
             environment.busy = True
             self._writer.lock()
             if not store.write_buffer:
-                self.levels = [level]  # in one step with the condition
+                self.levels = [outermost]  # in one step with the condition
                 return
             self._writer.unlock()  # a signal handler has written just before
             self._writer = Writer(environment)
@@ -94,7 +100,7 @@ class Block(Overlay):
         if level.undo is None:
             try:
                 if unordered:
-                    self._raise(_UNORDERED)
+                    self._raise(self._broken or _UNORDERED)
                 if not failed:
                     self._commit()
             finally:
@@ -112,26 +118,29 @@ class Block(Overlay):
         if self.changes or self.emptied:
             self.committing = True  # from here on, what a signal handler writes comes after this transaction
             begin = self._writer.begin_to_write
-            self.store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=begin)
+            store = self._host()
+            store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=begin)
             self._refuse_if_broken()  # in a child that a handler has forked
             self._writer.forget()
-            self.store._commits += 1
+            store._commits += 1
 
     def end(self) -> None:
         """Drop what is not committed, and let the others write. A second call finishes what interrupted the first."""
-        store, environment = self.store, self.environment
+        store, environment = self._store(), self.environment
         self.levels = []
         self._writer.unlock()
-        if store._accept is self:
-            store._accept = store.write_buffer
-        if store._pending is self:
-            store._pending = store.write_buffer
+        if store is not None:  # else it is being collected
+            if store._accept is self:
+                store._accept = self._buffer
+            if store._pending is self:
+                store._pending = self._buffer
         if environment.block is self:
             environment.busy = False
             environment.block = None
         let_go(self._lock, self)
         give(self._held)
         self.ended = True
+        self._guard = None
 
     # -- what goes wrong
 
@@ -166,14 +175,19 @@ class Block(Overlay):
             self._raise(self._broken)
 
     def _raise(self, why: str) -> None:
-        raise RuntimeError(why.format(path=self.store.db_path))
+        raise RuntimeError(why.format(path=self.environment.path))
 
     def _check(self) -> None:
         self._refuse_if_broken()
-        if self.abandoned or self.guard() is None:
+        if self.abandoned or self._guard() is None:
             self.end()
         elif not self.committing:
             self._writer.lock()  # a fork has closed the file
+
+    def _host(self) -> Host:
+        store = self._store()
+        assert store is not None, "the caller has it"
+        return store
 
     # -- what stands in for the buffer, in any thread
 
@@ -181,26 +195,25 @@ class Block(Overlay):
         """Whether this is its thread, and it is open. RuntimeError or ConflictError where it cannot go on."""
         if get_ident() != self.owner or not self.levels:
             return False
-        if self._writer.sleeps != self.environment.sleeps or self.guard() is None:
+        if self._writer.sleeps != self.environment.sleeps or self._guard() is None:
             self._check()
         return bool(self.levels)
 
     def __setitem__(self, key: bytes, data: bytes | None) -> None:
-        store = self.store
         if not self.own():
-            with self._lock:  # in another thread, until the end
+            with self.environment.lock:  # in another thread, until the end
                 self._pass_on(key, data)
         elif self.committing:
-            store.write_buffer[key] = data
+            self._buffer[key] = data
         else:
             if self.levels[-1].undo is not None:
                 self._remember((key,))
             self.changes[key] = data
             # What puts it here counts it, but it is not in the buffer.
-            store._pending_bytes -= len(key) + (0 if data is None else len(data))
+            self._host()._pending_bytes -= len(key) + (0 if data is None else len(data))
 
     def _pass_on(self, key: bytes, data: bytes | None) -> None:
-        store, buffer = self.store, self.store.write_buffer
+        store, buffer = self._host(), self._buffer
         accept = buffer if store._accept is self else store._accept  # itself while it begins, and in a fork
         if key in buffer:
             store._pending_bytes -= len(key) + len(buffer[key] or b"")
@@ -223,12 +236,12 @@ class Block(Overlay):
         if interval is WHOLE:
             self.empty()
         else:
-            pages = self.store._pages(interval, reverse=False, values=False)
+            pages = self._host()._pages(interval, reverse=False, values=False)
             self.stage_many({key: None for page in pages for key in page})
 
     def get(self, key: bytes, default: Any = None) -> Any:
         """The change of `key`; None, a deletion, if the file is emptied; else `default`."""
-        buffer = self.store.write_buffer
+        buffer = self._buffer
         if not self.own():
             return buffer.get(key, default)
         if self.committing and key in buffer:
@@ -240,28 +253,11 @@ class Block(Overlay):
 
     def copy(self) -> Changes:
         """All changes, in a dict of their own."""
-        buffer = self.store.write_buffer.copy()
+        buffer = self._buffer.copy()
         return {**self.changes, **buffer} if self.own() else buffer
 
     def __len__(self) -> int:
         return len(self.copy())
 
     def __bool__(self) -> bool:
-        return (self.own() and (bool(self.changes) or self.emptied)) or bool(self.store.write_buffer)
-
-
-class Statement(Level):
-    """One `with` statement."""
-
-    __slots__ = ("block", "finish")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.block: Block | None = None
-        # Called at the end of its body, unless that raised.
-        self.finish: Callable[[], None] | None = None
-
-    def drop(self) -> None:
-        """Undo it if it is still open."""
-        if self.block is not None:
-            self.block.drop(self)
+        return (self.own() and (bool(self.changes) or self.emptied)) or bool(self._buffer)

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import partial
 from threading import get_ident
 
-from ._block import Block, Statement
+from ._block import Block
 from ._buffer import BufferMixin
 from ._codec import dumps
 from ._environment import MISSING, Detached
 from ._errors import KeyNotFoundError
 from ._interval import Interval
 from ._locks import holders_here
-from ._typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from ._overlay import Level
+from ._typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 K = TypeVar("K")
 V = TypeVar("V")
-D = TypeVar("D")
 
 
 class TransactionMixin(BufferMixin, MutableMapping[K, V]):
@@ -60,13 +60,7 @@ class TransactionMixin(BufferMixin, MutableMapping[K, V]):
         """
         return Transaction(self)
 
-    @overload
-    def edit(self, key: K) -> Transaction[V]: ...
-    @overload
-    def edit(self, key: K, default: Callable[[], D]) -> Transaction[V | D]: ...
-    @overload
-    def edit(self, key: K, default: D) -> Transaction[V | D]: ...
-    def edit(self, key: K, default: Any = MISSING) -> Transaction[Any]:
+    def edit(self, key: K, default: V | Callable[[], V] = MISSING) -> Transaction[V]:
         """A `with` block that gives the value of `key`, to be changed in place, and stores it at its end if its pickle
         is another one then. A transaction, with its errors.
 
@@ -74,6 +68,48 @@ class TransactionMixin(BufferMixin, MutableMapping[K, V]):
         be unpickled. An exception in the block stores nothing.
         """
         return Edit(self, key, self._codec.encode_to_store(key), default)
+
+
+class Statement:
+    """One `with` statement. It, and what it holds, may keep a store alive; so no block holds it."""
+
+    __slots__ = ("block", "finish", "guard", "level")
+
+    def __init__(self) -> None:
+        self.block: Block | None = None
+        self.level = Level()
+        # Dies when the `with` statement is no more, and then undoes what is open still.
+        self.guard: weakref.ref[object] | None = None
+        # Called at the end of its body, unless that raised.
+        self.finish: Callable[[], None] | None = None
+
+    def enter(self, store: TransactionMixin[Any, Any], transaction: object) -> None:
+        """Begin a transaction on `store`, or a savepoint in the one that is open."""
+        store._check_writable()
+        block = store._block()
+        nested = block is not None
+        if block is None:
+            environment = store._environment
+            if isinstance(environment, Detached):  # a pickled store that nobody has used yet
+                environment = environment.attach()  # type: ignore[assignment]
+            _thread.watch  # noqa: B018  # made at the first use in each thread
+            block = Block(store, environment)
+        self.guard = weakref.ref(transaction, partial(_drop, block, self.level))
+        self.block = block
+        if nested:
+            self.level.undo = {}
+            block.levels.append(self.level)
+        else:
+            block.begin(self.level, self.guard)
+
+    def drop(self) -> None:
+        """Undo it if it is open."""
+        if self.block is not None:
+            self.block.drop(self.level)
+
+
+def _drop(block: Block, level: Level, _: object) -> None:
+    block.drop(level)
 
 
 class _Exit:
@@ -102,7 +138,7 @@ class Transaction(Generic[V]):
         if self._statement.block is not None:
             raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
         try:
-            _enter(self._store, self._statement, weakref.ref(self))
+            self._statement.enter(self._store, self)
             return self._begin()
         except BaseException:
             self._statement.drop()
@@ -119,9 +155,6 @@ class Transaction(Generic[V]):
         ) -> None: ...
     else:
         __exit__ = _Exit()
-
-    def __del__(self) -> None:
-        self._statement.drop()
 
 
 class Edit(Transaction[V]):
@@ -150,30 +183,15 @@ class Edit(Transaction[V]):
         return value
 
 
-def _enter(store: TransactionMixin[Any, Any], statement: Statement, guard: weakref.ref[object]) -> None:
-    store._check_writable()
-    block = store._block()
-    if block is not None:
-        statement.block, statement.undo = block, {}
-        block.levels.append(statement)
-        return
-    environment = store._environment
-    if isinstance(environment, Detached):  # a pickled store that nobody has used yet
-        environment = environment.attach()  # type: ignore[assignment]
-    _thread.watch  # noqa: B018  # made at the first use in each thread
-    statement.block = Block(store, environment, guard)
-    statement.block.begin(statement)
-
-
 def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: object) -> None:
-    block = statement.block
+    block, level = statement.block, statement.level
     if block is None:
         raise RuntimeError("this transaction was not entered: use it in a `with` statement")
     if get_ident() != block.owner:
-        block.abandon(statement)
+        block.abandon(level)
         raise RuntimeError(
-            f"a transaction on {block.store.db_path} was ended in another thread than it was opened in: it is undone "
-            "when that one uses the store again, or ends"
+            f"a transaction on {block.environment.path} was ended in another thread than it was opened in: it is "
+            "undone when that one uses the store again, or ends"
         )
     failed = True
     try:
@@ -181,8 +199,9 @@ def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: ob
             statement.finish()
         failed = kind is not None
     finally:
-        block.leave(statement, failed)
-    if statement.undo is None:
+        block.leave(level, failed)
+    statement.guard = None
+    if level.undo is None:
         block.environment.close_orphans_unless_locked()
 
 
@@ -193,9 +212,13 @@ def _leave_by_hand(transaction: Transaction[Any], *error: Any) -> None:
 class _End:
     """Ends what its thread has left open, in that thread, where alone it can be ended."""
 
+    def __init__(self) -> None:
+        self.thread = get_ident()
+
     def __del__(self) -> None:
-        for block in holders_here():
-            block.end()
+        if get_ident() == self.thread:  # not in a fork, which drops those of all other threads
+            for block in holders_here():
+                block.end()
 
 
 class _Thread(threading.local):
