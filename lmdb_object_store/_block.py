@@ -79,7 +79,8 @@ class Block(Overlay):
         environment.block = self
         store._accept = store._pending = self
         while True:
-            store._flush()
+            if self._buffer or environment.orphans:
+                store._flush()
             self._refuse_if_broken()
             environment.busy = True
             self._writer.lock()

@@ -149,7 +149,7 @@ class BufferMixin(ABC):
         `pending` is the change that was pending before (MISSING: none, and the file was read), `commits` what
         `_commits` was before that. Whether it was staged. Needs the lock, which a `put` passes by.
         """
-        block = self._block()
+        block = None if self._pending is self.write_buffer else self._block()
         if block is not None:
             return block.stage_if_unchanged(key, pending, data)
         buffer = self.write_buffer

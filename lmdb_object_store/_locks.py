@@ -58,7 +58,7 @@ class WatchedLock(FileLock):
             raise
 
 
-_locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_locks: set[weakref.ref[FileLock]] = set()
 _holders: dict[FileLock, Holder] = {}
 _waiting: dict[int, tuple[FileLock, ...]] = {}  # by thread
 _graph = threading.RLock()  # held for moments only, round what looks at these three or changes them
@@ -69,7 +69,7 @@ def new_lock(path: str) -> FileLock:
     with _graph:
         lock = WatchedLock() if _holders else FileLock()
         lock.path = path
-        _locks.add(lock)
+        _locks.add(weakref.ref(lock, _locks.discard))
     return lock
 
 
@@ -118,9 +118,9 @@ def _refuse_to_wait(lock: FileLock, me: int, late: bool) -> None:
 def hold(lock: FileLock, holder: Holder) -> None:
     """Note that `holder` is open, under `lock`, which its thread has."""
     with _graph:
+        if not _holders:
+            _make_all(WatchedLock)
         _holders[lock] = holder
-        for each in _locks:
-            each.__class__ = WatchedLock
 
 
 def let_go(lock: FileLock, holder: Holder) -> None:
@@ -129,8 +129,14 @@ def let_go(lock: FileLock, holder: Holder) -> None:
         if _holders.get(lock) is holder:
             del _holders[lock]
         if not _holders:
-            for each in _locks:
-                each.__class__ = FileLock
+            _make_all(FileLock)
+
+
+def _make_all(kind: type[FileLock]) -> None:
+    for reference in tuple(_locks):
+        lock = reference()
+        if lock is not None:
+            lock.__class__ = kind
 
 
 def announce(locks: Iterable[Any]) -> None:

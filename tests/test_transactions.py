@@ -843,27 +843,36 @@ def test_isolated_though_it_forks(store: Store, path: str) -> None:
     assert store["n"] == 6
 
 
-def test_a_fork_in_another_thread(store: Store, tmp_path: Path) -> None:
+def test_a_fork_in_another_thread(path: str) -> None:
     """It waits for the block's end, also where the block goes on to another file; the child is in order."""
-    with LmdbObjectStore[str, Any](tmp_path / "b", key_encoding="utf-8") as second:
-        forked = threading.Event()
+    run_script(
+        """
+        store, second = opened(), LmdbObjectStore(path + " second", key_encoding="utf-8")
+        forking, statuses = threading.Event(), []
 
-        def fork() -> None:
-            forked.set()
-            in_child(lambda: store.flush() if store.copy() == {"a": 1} else os._exit(3))
+        def fork():
+            forking.set()
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0 if store.copy() == {"a": 1} and not store.flush() else 1)
+            statuses.append(os.waitpid(pid, 0)[1])
 
-        thread = threading.Thread(target=fork, daemon=True)
+        thread = threading.Thread(target=fork)
         with store.transaction():
             store["a"] = 1
             thread.start()
-            assert forked.wait(LIMIT)
+            forking.wait()
             thread.join(0.1)
             with second.transaction():
                 second["b"] = 1
             assert thread.is_alive()
-        thread.join(LIMIT)
-        assert not thread.is_alive()
+        thread.join()
+        assert statuses == [0]
         assert second.copy() == {"b": 1}
+        """,
+        path,
+        python=("-Wignore",),  # of forks beside threads
+    )
 
 
 # -- interrupts, handlers
