@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
@@ -990,6 +991,99 @@ def test_a_handler_anywhere(tmp_path: Path) -> None:
             usable(store)
             number += 1
     assert number > 30
+
+
+@pytest.mark.parametrize("nested", ["", "with store.transaction(): "])
+def test_a_storm_of_interrupts(path: str, nested: str) -> None:
+    """After thousands of real interrupts no block was in part, nothing is locked, and no reader slot is taken."""
+    source = f"""
+        from itertools import count
+        numbers = count(1)
+        store = opened(sync=False, map_size=1 << 20, batch_size=5)
+        store["a"] = store["b"] = 0
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        interrupts = partial = 0
+        while interrupts < 3000:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                while True:
+                    number = next(numbers)
+                    with store.transaction():
+                        store["a"] = number
+                        {nested}store["c"] = number
+                        store["b"] = number
+            except KeyboardInterrupt:
+                interrupts += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                partial += store["a"] != store["b"] or store.write_buffer != {{}} or store._environment.busy
+        assert partial == 0, partial
+        assert store["a"] > 100
+        store["after"] = 1
+        store.flush()
+        thread = threading.Thread(target=lambda: store.put_many({{"large": bytes(80 << 20)}}), daemon=True)
+        thread.start()
+        thread.join(15)
+        assert not thread.is_alive()
+        assert "no active" in store.env.readers(), store.env.readers()
+        store.close(strict=True)
+    """
+    run_script(source, path)
+
+
+# -- kill -9
+
+
+@pytest.mark.parametrize("stage", ["before", "inside", "nested", "commit", "growth", "grown"])
+def test_killed_in_every_stage(path: str, stage: str) -> None:
+    """Nothing of the block is in the file; another process writes on at once, though the killed one had the lock."""
+    with LmdbObjectStore[str, Any](path, key_encoding="utf-8", map_size=1 << 20) as store:
+        store["a"] = 0
+    told, tell = os.pipe()
+
+    def here(now: str) -> None:
+        if now == stage:
+            os.write(tell, b".")
+            signal.pause()
+
+    def write() -> None:
+        store = LmdbObjectStore[str, Any](path, key_encoding="utf-8", map_size=1 << 20)
+        store["pending"] = 1
+        resize = type(store._environment).resize
+
+        def watched(environment: Any, size: int) -> None:
+            here("growth")
+            resize(environment, size)
+            here("grown")
+
+        type(store._environment).resize = watched  # type: ignore[assignment,method-assign]
+        transaction = store.transaction()
+        in_each_commit(lambda: here("before"), transaction.__enter__)
+        store["a"] = 1
+        store["large"] = bytes(2 << 20 if stage.startswith("grow") else 100)
+        here("inside")
+        with store.transaction():
+            store["a"] = 2
+            here("nested")
+        in_each_commit(lambda: here("commit"), lambda: transaction.__exit__(None, None, None))
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            write()
+        finally:
+            os._exit(1)
+    assert select.select([told], [], [], LIMIT)[0], "the child has not come so far"
+    with LmdbObjectStore[str, Any](path, key_encoding="utf-8") as store:
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        with store.transaction():
+            assert store["a"] == 0
+            assert ("pending" in store) is (stage != "before")
+            assert "large" not in store
+            store["a"] = 3
+    os.close(told)
+    os.close(tell)
+    assert contents(path)["a"] == 3
 
 
 # -- the end of the process
