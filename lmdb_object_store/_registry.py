@@ -1,7 +1,8 @@
 """The environments of this process, one for each file that is open, and what a fork does to them.
 
-Order of locks: an environment's `lock` first, the registry's after it, nothing after that. Only
-`_before_fork` holds several environments' locks, and takes them in the registry's order.
+Order of locks: an environment's `lock` first, the registry's after it, nothing after that. A thread with transactions
+on several files holds several environments' locks (see _locks), and so does `_before_fork`, which waits for none of
+them while it holds another.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def test_every_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None
     assert ended.returncode == 0, ended.stderr
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     rows = results["samples"]["50"]
-    assert len(rows.keys() - NEEDS_MORE) == 26
+    assert len(rows.keys() - NEEDS_MORE) == 31
     assert all({"store", "tuned"} <= systems.keys() for systems in rows.values())
     table = (tmp_path / "results" / "results.md").read_text()
     assert "| `store[k]` | raw |" in table
