@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from threading import get_ident
 
+from ._codec import weight
 from ._environment import MISSING, Environment
 from ._errors import closed
 from ._interval import WHOLE, Interval
@@ -131,6 +132,8 @@ class Block(Overlay):
         self.levels = []
         self._writer.unlock()
         if store is not None:  # else it is being collected
+            # Whoever puts something here counts it as if it were in the buffer. Before others put something there.
+            store._pending_bytes = sum(weight(key, data) for key, data in self._buffer.copy().items())
             if store._accept is self:
                 store._accept = self._buffer
             if store._pending is self:
@@ -210,8 +213,6 @@ class Block(Overlay):
             and self._guard() is not None
         ):
             self.changes[key] = data
-            # What puts it here counts it, but it is not in the buffer.
-            self._store()._pending_bytes -= len(key) + len(data or b"")  # type: ignore[union-attr]  # the caller has it
         else:
             self._put(key, data)
 
@@ -224,7 +225,6 @@ class Block(Overlay):
         else:
             self._remember((key,))
             self.changes[key] = data
-            self._host()._pending_bytes -= len(key) + len(data or b"")
 
     def _pass_on(self, key: bytes, data: bytes | None) -> None:
         store, buffer = self._host(), self._buffer

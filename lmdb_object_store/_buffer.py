@@ -195,6 +195,8 @@ class BufferMixin(ABC):
                 self._environment.close_orphans()  # what they hold was accepted before
                 if self.write_buffer:
                     self._commit_pending()
+            elif self._block() is not None:
+                self._pending_bytes = 0  # what was put into a transaction was counted, but does not wait for a flush
 
     def _commit_pending(self) -> None:
         """Commit what is pending, and drop it from the buffer."""
