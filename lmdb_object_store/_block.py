@@ -77,20 +77,21 @@ class Block(Overlay):
             raise closed(store.db_path)
         store._refuse_in_commit()
         hold(self._lock, self)
-        environment.block = self
-        store._accept = store._pending = self
+        store._pending = store._accept = self
         while True:
             if self._buffer or environment.orphans:
                 store._flush()
+            if environment.lock is not self._lock:  # a handler has forked amid that, and this is the child
+                self.after_fork()
             self._refuse_if_broken()
-            environment.busy = True
+            environment.busy, environment.block = True, self
             self._writer.lock()
             if not store.write_buffer:
                 self.levels = [outermost]  # in one step with the condition
                 return
             self._writer.unlock()  # a signal handler has written just before
             self._writer = Writer(environment)
-            environment.busy = False
+            environment.busy, environment.block = False, None
 
     def leave(self, level: Level, failed: bool) -> None:
         """End `level`: undo it if it `failed`, else leave it to the one that it is in, or commit the outermost one."""
@@ -131,13 +132,12 @@ class Block(Overlay):
         store, environment = self._store(), self.environment
         self.levels = []
         self._writer.unlock()
-        if store is not None:  # else it is being collected
+        if store is not None and store._pending is self:  # None: it is being collected
             # Whoever puts something here counts it as if it were in the buffer. Before others put something there.
             store._pending_bytes = sum(weight(key, data) for key, data in self._buffer.copy().items())
             if store._accept is self:
                 store._accept = self._buffer
-            if store._pending is self:
-                store._pending = self._buffer
+            store._pending = self._buffer
         if environment.block is self:
             environment.busy = False
             environment.block = None

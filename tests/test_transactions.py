@@ -713,6 +713,24 @@ def test_a_store_that_is_dropped_with_its_block(path: str) -> None:
         assert contents(path) == {}
 
 
+def test_what_a_collected_store_had_pending(path: str, open_store: OpenStore) -> None:
+    """It is committed as a block begins; if the store is collected inside of one, after its end."""
+    store = open_store()
+    held: list[Store] = [LmdbObjectStore(path, key_encoding="utf-8")]
+    held[0]["before"] = 1
+    with pytest.warns(ResourceWarning, match="unclosed"), store._environment.lock:
+        in_thread(held.clear)  # which cannot close it, as this thread has the lock
+    with store.transaction():
+        assert store.copy() == {"before": 1}
+        held.append(LmdbObjectStore(path, key_encoding="utf-8"))
+        held[0]["inside"] = 1
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            held.clear()
+        assert store.copy() == {"before": 1}
+    assert store.copy() == {"before": 1, "inside": 1}
+    usable(store)
+
+
 # -- several files
 
 
