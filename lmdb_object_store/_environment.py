@@ -54,8 +54,8 @@ class Tenant(Protocol):
         """Drop what is pending: this process is a fork, and it belongs to the parent."""
 
 
-class Block(Protocol):
-    """A transaction that is open."""
+class OpenTransaction(Protocol):
+    """A transaction of a store."""
 
     def after_fork(self) -> None:
         """Leave it to the parent: this process is a fork."""
@@ -81,7 +81,7 @@ class Environment:
         self.shut()
         self.busy = False
         # The transaction that is open, if any: its thread has `lock`, and is `busy` until it ends.
-        self.block: Block | None = None
+        self.block: OpenTransaction | None = None
         # How often the file was closed: transactions of LMDB's from before are gone.
         self.sleeps = 0
         self.closed = False

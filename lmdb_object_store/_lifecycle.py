@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 import warnings
 from functools import partial
 
@@ -116,11 +117,7 @@ def close_all() -> None:
     for block in holders_here():
         block.end()
     for environment in all_environments():
-        waiting = any(store.write_buffer for store in environment.living())
-        patience = PATIENCE if waiting or environment.block is None else 0
-        if not environment.lock.acquire(timeout=patience):
-            if waiting:
-                logger().error("a transaction is open at exit: what waits for it is not stored in %s", environment.path)
+        if not _acquire(environment):
             continue
         try:
             for store in environment.living():
@@ -131,6 +128,19 @@ def close_all() -> None:
             environment.close_orphans()
         finally:
             environment.lock.release()
+
+
+def _acquire(environment: Environment) -> bool:
+    """Take the lock; False where a transaction has it, and goes on while something waits to be written, or nothing
+    does."""
+    deadline = time.monotonic() + PATIENCE
+    while not environment.lock.acquire(timeout=0.1):
+        waiting = any(store.write_buffer for store in environment.living())
+        if environment.block is not None and (not waiting or time.monotonic() > deadline):
+            if waiting:
+                logger().error("a transaction is open at exit: what waits for it is not stored in %s", environment.path)
+            return False
+    return True
 
 
 atexit.register(close_all)

@@ -113,7 +113,6 @@ def _before_fork() -> None:
         except BaseException as error:
             interrupt = error
         _release(iter(taken))
-    announce(())
     if interrupt is not None:
         raise interrupt  # to be printed, at least
 
@@ -123,6 +122,7 @@ def _release(locks: Iterator[Any]) -> None:
 
 
 def _after_fork_in_parent() -> None:
+    announce(())
     _release(_fork.held)
 
 

@@ -106,7 +106,7 @@ MUTANTS = [
     Mutant("overlay before the page", "_scan", "if low <= key and (high", "if (high"),
     Mutant("overlay unsorted", "_scan", "in sorted(merged, reverse=reverse)", "in merged"),
     Mutant("pending copied after the file is read", "_scan",
-           "        changes = pending()\n", "        changes = pending  # type: ignore[assignment]\n"),
+           "        changes = pending()\n        rows, ended = read_page(low, high, limit)\n", "        rows, ended = read_page(low, high, limit)\n        changes = pending()\n"),
     Mutant("pages shorter than what is pending", "_scan", "max(LATER_PAGE, len(changes))", "LATER_PAGE"),
     Mutant("first page alone", "_scan", "        limit = max(LATER", "        ended = True\n        limit = max(LATER"),
     # -- reads

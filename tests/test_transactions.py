@@ -526,6 +526,8 @@ def test_what_a_block_refuses(store: Store, open_store: OpenStore) -> None:
         ):
             with pytest.raises(RuntimeError, match="transaction open"):
                 refused()
+        with pytest.raises(lmdb.Error, match="set_mapsize"):
+            open_store(map_size=1 << 30)
         assert store["a"] == 1
     assert in_file(store) == {"a": 1}
     other.flush()
@@ -1033,6 +1035,7 @@ def test_a_storm_of_interrupts(path: str, nested: str) -> None:
         numbers = count(1)
         store = opened(sync=False, map_size=1 << 20, batch_size=5)
         store["a"] = store["b"] = 0
+        store.flush()
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         interrupts = partial = 0
         while interrupts < 3000:
