@@ -252,6 +252,8 @@ class BufferMixin(ABC):
         until there is something new to write."""
         if not self.autoflush_on_read or not self.write_buffer or self._failure_told is not None:
             return
+        if self._environment.block is not None:
+            return  # readers do not wait for a transaction
         try:
             self._flush()
         except StoreClosedError:

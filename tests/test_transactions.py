@@ -293,6 +293,44 @@ def test_readers_go_on(store: Store) -> None:
             pass
 
 
+def test_an_undone_block_does_not_wait_for_readers(tmp_path: Path) -> None:
+    """Nor do they for it, however many they are and however little they do in between."""
+    with LmdbObjectStore[bytes, int](tmp_path / "db") as store:
+        store.put_many({b"key": 1})
+
+        def read() -> None:
+            for _ in range(1000):
+                store[b"key"]
+
+        def undo() -> None:
+            for _ in range(5):
+                with pytest.raises(Undo), store.transaction():
+                    store[b"key"] = 2
+                    raise Undo
+
+        with looping(read, read, read):
+            in_thread(undo, limit=10)
+        assert store[b"key"] == 1
+
+
+def test_a_read_does_not_wait_to_flush(store: Store, open_store: OpenStore) -> None:
+    """What another store of the file has pending is read as ever, and flushed by a read after the block."""
+    other = open_store()
+    other["pending"] = 1
+    with store.transaction():
+        store["a"] = 1
+
+        def read() -> None:
+            assert other.get("a", "none") == "none"
+            assert other.copy() == {"pending": 1} == other
+            assert (len(other), other.exists("a")) == (1, False)
+
+        in_thread(read, limit=5)
+        assert other.write_buffer
+    assert other.get("a") == 1
+    assert not other.write_buffer
+
+
 # -- savepoints
 
 
