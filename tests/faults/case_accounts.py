@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import threading
-import time
+import signal
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from harness import Child, Figures, budget
 from journal import Store, Verdict
-from support import frequent_switches, looping
+from support import frequent_switches, in_each_commit, looping
 
 from lmdb_object_store import ConflictError, LmdbObjectStore
 
@@ -32,8 +32,8 @@ def open_store(path: str, source: random.Random) -> Store:
     return LmdbObjectStore(path, key_encoding="utf-8", map_size=1 << 20, sync=False, autoflush_on_read=flush)
 
 
-def move(store: Store, name: str, source: random.Random) -> None:
-    """Move an amount from one account to another, some of it in an inner block, and count it as a move of `name`."""
+def move(store: Store, name: str, source: random.Random, half_way: Callable[[], None] = lambda: None) -> None:
+    """Move an amount from one account to another, and count it as a move of `name`; an inner block is undone."""
     amount = source.randrange(1, 40)
     one, other = source.sample(ACCOUNTS, 2)
     with store.transaction():
@@ -45,19 +45,32 @@ def move(store: Store, name: str, source: random.Random) -> None:
             raise Refused
         with store.edit(other) as value:
             store[other] = value + amount
+        half_way()
         if store[one] < 0:
             raise Refused
         store[f"moves {name}"] = store.get(f"moves {name}", 0) + 1
 
 
-def move_for_ever(path: str, name: str, seed: float, file: int) -> None:
-    """Do so until killed, and note in `file` how many moves were acknowledged."""
+def move_until_killed(path: str, name: str, seed: float, file: int) -> None:
+    """Do so, and note in `file` how many moves were acknowledged; then be killed in a block, or amid its commit.
+
+    Not while it waits for LMDB's lock: one that is killed as it is woken there may leave others asleep.
+    """
     source = random.Random(seed)
     store = open_store(path, source)
-    done = 0
+    last, done = source.randrange(100), 0
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     while True:
         with suppress(Refused, ConflictError):
-            move(store, name, source)
+            if done < last:
+                move(store, name, source)
+            elif source.random() < 0.5:
+                move(store, name, source, kill)
+            else:
+                in_each_commit(kill, partial(move, store, name, source))
             done += 1
             os.pwrite(file, done.to_bytes(8, "big"), 0)
 
@@ -84,7 +97,9 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
         with open_store(path, source) as store:
             store.update(dict.fromkeys(ACCOUNTS, AMOUNT))
         files = {name: os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC) for name in ("p", "q")}
-        children = [Child(partial(move_for_ever, path, name, source.random(), file)) for name, file in files.items()]
+        children = [
+            Child(partial(move_until_killed, path, name, source.random(), file)) for name, file in files.items()
+        ]
         checker = Child(partial(check_for, path, source.random(), 0.5))
         acknowledged = dict.fromkeys(("s", "t"), 0)
         wrong: list[int] = []
@@ -100,10 +115,8 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
                     wrong.append(1)
 
             with frequent_switches(), looping(*(partial(act, name) for name in acknowledged), look, look):
-                threading.Event().wait(0.5)
                 for child in children:
-                    time.sleep(source.uniform(0, 0.05))  # the moment of the kill is to be a random one
-                    child.kill()
+                    assert child.wait() == -signal.SIGKILL
             checker.join()
             for name, file in files.items():
                 acknowledged[name] = int.from_bytes(os.pread(file, 8, 0), "big")
