@@ -1,6 +1,6 @@
 """A dict that stays on disk: `LmdbObjectStore`, a MutableMapping of Python objects in an LMDB file."""
 
-from ._errors import FlushError, StoreClosedError
+from ._errors import ConflictError, FlushError, StoreClosedError
 from ._store import LmdbObjectStore
 from ._typing import TYPE_CHECKING
 
@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from ._stats import StoreStats
 
 # Without `open`: what imports all names shall not have Python's own function replaced.
-__all__ = ["FlushError", "KeyEncoding", "LmdbObjectStore", "OrderedKeys", "StoreClosedError", "StoreStats", "StoredKey"]
+__all__ = [
+    "ConflictError",
+    "FlushError",
+    "KeyEncoding",
+    "LmdbObjectStore",
+    "OrderedKeys",
+    "StoreClosedError",
+    "StoreStats",
+    "StoredKey",
+]
 __version__ = "1.0.0"
 
 # The modules of names that most programs have no use for: imported when the name is asked for.

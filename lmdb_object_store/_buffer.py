@@ -10,11 +10,14 @@ from pickle import dumps as pickled
 
 import lmdb
 
+from ._block import Block
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import HAS_GIL, MISSING, Environment
 from ._errors import StoreClosedError, check_limit, logger
 from ._interval import Interval
+from ._scan import Pending
 from ._typing import Any
+from ._writer import BeginToWrite
 
 # Whether nothing else (a thread, a signal handler, a finaliser) runs between an `if` that looks at an attribute or at
 # an entry of a dict, and the assignment that it leads to: CPython with its global lock lets them in at calls, at the
@@ -39,6 +42,7 @@ class BufferMixin(ABC):
     `write_buffer` is the dict of pending changes, always the same object: stored key to pickled value,
     None for a deletion. A change leaves it only once it is committed.
     `_accept` is what a change is put into: that dict, or a `Shut` while the store takes none.
+    `_pending` is what a read looks into before the file: that dict. While a transaction is open, both are its `Block`.
     Changes are staged under the environment's lock, but for a new key's `put`: see `ONE_STEP`.
     `_dumps` makes bytes of a key, to be named in errors, and a value; pickle alone does where the store is `_direct`.
     """
@@ -52,7 +56,9 @@ class BufferMixin(ABC):
     _dumps: Callable[[object, Any], bytes]
 
     @abstractmethod
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+    def _commit(
+        self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: BeginToWrite = ...
+    ) -> None:
         """Write `changes` in one transaction, all or none, once every row of `emptied` is deleted in it.
 
         Called with the environment's lock held, and `busy`.
@@ -73,7 +79,8 @@ class BufferMixin(ABC):
         self.batch_size = batch_size
         self.batch_bytes = batch_bytes
         self.write_buffer: dict[bytes, bytes | None] = {}
-        self._accept: dict[bytes, bytes | None] | Shut = self.write_buffer
+        self._accept: dict[bytes, bytes | None] | Shut | Block = self.write_buffer
+        self._pending: Pending = self.write_buffer
         self._pending_bytes = 0
         # How many commits the changes of this store have had.
         self._commits = 0
@@ -152,6 +159,9 @@ class BufferMixin(ABC):
         `pending` is the change that was pending before (MISSING: none, and the file was read), `commits` what
         `_commits` was before that. Whether it was staged. Needs the lock, which a `put` passes by.
         """
+        block = None if self._pending is self.write_buffer else self._block()
+        if block is not None:
+            return block.stage_if_unchanged(key, pending, data)
         buffer = self.write_buffer
         more = weight(key, data) - (0 if pending is MISSING else weight(key, pending))
         if pending is MISSING:
@@ -181,8 +191,17 @@ class BufferMixin(ABC):
 
     def _refuse_in_commit(self) -> None:
         """RuntimeError in a signal handler, or a finaliser, amid this very thread's commit. Needs the lock."""
+        if self._environment.block is not None:
+            raise RuntimeError(
+                f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"
+            )
         if self._environment.busy:
             raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")
+
+    def _block(self) -> Block | None:
+        """The transaction that this thread has open on this store, unless it is committing."""
+        pending = self._pending
+        return pending if isinstance(pending, Block) and pending.own() and not pending.committing else None
 
     def _flush(self) -> None:
         """Commit what is pending, unless a commit of this very thread is under way."""
@@ -191,6 +210,8 @@ class BufferMixin(ABC):
                 self._environment.close_orphans()  # what they hold was accepted before
                 if self.write_buffer:
                     self._commit_pending()
+            elif self._block() is not None:
+                self._pending_bytes = 0  # what was put into a transaction was counted, but does not wait for a flush
 
     def _commit_pending(self) -> None:
         """Commit what is pending, and drop it from the buffer."""
@@ -249,6 +270,8 @@ class BufferMixin(ABC):
         until there is something new to write."""
         if not self.autoflush_on_read or not self.write_buffer or self._failure_told is not None:
             return
+        if self._environment.block is not None:
+            return  # readers do not wait for a transaction
         try:
             self._flush()
         except StoreClosedError:
@@ -256,6 +279,12 @@ class BufferMixin(ABC):
         except (lmdb.Error, OSError) as error:
             self._failure_told = False
             logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)
+
+    # A store that keeps values lets go of those of keys whose changes within a transaction were undone, and of those
+    # that a transaction has cleared.
+
+    def _undone(self, keys: Iterable[bytes]) -> None: ...  # noqa: B027
+    def _cleared(self, interval: Interval) -> None: ...  # noqa: B027
 
     def _forget_pending(self) -> None:
         """Drop what is pending: this process is a fork, and it belongs to the parent."""

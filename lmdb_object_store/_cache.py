@@ -140,7 +140,7 @@ class CacheMixin(KeyedMixin[K, V]):
         with self._environment.lock:
             # Else it has been replaced or deleted, or written by another thread. A signal handler may come between.
             while self._cache.get(stored) is entry and entry.row is row:
-                if self._stage_if_unchanged(stored, self.write_buffer.get(stored, MISSING), self._commits, data):
+                if self._stage_if_unchanged(stored, self._pending.get(stored, MISSING), self._commits, data):
                     entry.row = data
 
     def _hand_over(self, stored: bytes, entry: _Cached) -> None:

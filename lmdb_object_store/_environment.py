@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import weakref
 from collections import deque
@@ -13,6 +12,7 @@ import lmdb
 
 from ._datafile import check_begun, check_length, check_place, data_file, identity, lmdb_path
 from ._errors import closed, gone
+from ._locks import FileLock, new_lock
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -45,11 +45,20 @@ _OPTIONS = _SHARED_OPTIONS.keys() | {"map_size", "max_readers", "mode", "create"
 class Tenant(Protocol):
     """A store that lives on an environment."""
 
+    write_buffer: dict[bytes, bytes | None]
+
     def close(self) -> None:
         """Flush, then leave the environment."""
 
     def _forget_pending(self) -> None:
         """Drop what is pending: this process is a fork, and it belongs to the parent."""
+
+
+class OpenTransaction(Protocol):
+    """A transaction of a store."""
+
+    def after_fork(self) -> None:
+        """Leave it to the parent: this process is a fork."""
 
 
 class Environment:
@@ -63,14 +72,18 @@ class Environment:
 
     begin: Begin
     stat: Callable[[], Any]
-    lock: threading.RLock
+    lock: FileLock
 
     def __init__(self, path: str, options: Options) -> None:
         self.path = path
         self.options = {"max_readers": MAX_READERS, **options}
-        self.lock = threading.RLock()
+        self.lock = new_lock(path)
         self.shut()
         self.busy = False
+        # The transaction that is open, if any: its thread has `lock`, and is `busy` until it ends.
+        self.block: OpenTransaction | None = None
+        # How often the file was closed: transactions of LMDB's from before are gone.
+        self.sleeps = 0
         self.closed = False
         # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
         self.tenants: dict[int, weakref.ref[Tenant]] = {}
@@ -178,6 +191,7 @@ class Environment:
     def sleep(self) -> None:
         """Close the file; the next use opens it again."""
         self.shut()
+        self.sleeps += 1
         handle, self._handle = self._handle, None
         if handle is not None:
             try:  # noqa: SIM105  # contextlib takes a tenth of this package's import

@@ -61,6 +61,15 @@ class StoreClosedError(lmdb.Error, ValueError):
     __module__ = __package__
 
 
+class ConflictError(lmdb.Error):
+    """Another process may have written between what a transaction read and what it would write: run it again.
+
+    It can come only where the map had to grow, or this process forked, within the transaction. Nothing of it is there.
+    """
+
+    __module__ = __package__
+
+
 def gone(path: str) -> lmdb.Error:
     """The error for a file that is not the one that was opened."""
     return lmdb.Error(f"{path} was deleted or replaced while it was open: close this store and open another")

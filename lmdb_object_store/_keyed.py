@@ -46,18 +46,18 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _find(self, stored: bytes) -> bytes | None:
         # Pending first, file second: a flush drops a change only after its commit, so none is missed.
-        data = self.write_buffer.get(stored, MISSING)
+        data = self._pending.get(stored, MISSING)
         return _reads.lookup(self._environment, stored) if data is MISSING else data
 
     def _fetch(self, stored: bytes) -> bytes | None:
-        data = self.write_buffer.get(stored, MISSING)
+        data = self._pending.get(stored, MISSING)
         if data is MISSING:
             self._flush_before_read()
             data = _reads.lookup(self._environment, stored)
         return data  # type: ignore[no-any-return]
 
     def _value(self, stored: bytes, default: Any) -> Any:
-        data = self.write_buffer.get(stored, MISSING)
+        data = self._pending.get(stored, MISSING)
         if data is MISSING:
             self._flush_before_read()
             if self._large:
@@ -87,6 +87,9 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
             raise self._unreadable(stored, data, error) from error
         return value
 
+    def _load_copy(self, stored: bytes, data: bytes) -> V:
+        return KeyedMixin._load(self, stored, data)
+
     def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[V]:
         """The values of `rows`, each when it is asked for."""
         loads = self._loads
@@ -105,7 +108,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
         how = "unpickle" if self._loads is loads else "deserialize"
-        where = "buffered" if self.write_buffer.get(stored) is data else "DB"
+        where = "buffered" if self._pending.get(stored) is data else "DB"
         return RuntimeError(f"Failed to {how} {where} key {self._codec.shown(stored)}: {error}")
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
@@ -115,7 +118,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         if (
             type(key) is not bytes
             or len(key) > self._short  # type: ignore[arg-type]
-            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+            or (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
             value = self._value(self._codec.encode(key), MISSING)
         else:
@@ -145,7 +148,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         if (
             type(key) is not bytes
             or len(key) > self._short
-            or (self.write_buffer and (self.autoflush_on_read or key in self.write_buffer))
+            or (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
             return self._value(self._codec.encode(key), default)
         try:
@@ -162,7 +165,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
             raise self._unreadable(key, data, error) from error
 
     def __contains__(self, key: Any) -> bool:
-        if type(key) is bytes and len(key) <= self._plain and key not in self.write_buffer:
+        if type(key) is bytes and len(key) <= self._plain and key not in self._pending:
             try:
                 return self._environment.begin().get(key) is not None
             except lmdb.Error:
@@ -238,7 +241,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _change(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
         commits = self._commits
-        pending = self.write_buffer.get(stored, MISSING)
+        pending = self._pending.get(stored, MISSING)
         found = _reads.lookup(self._environment, stored) if pending is MISSING else pending
         return found == old and self._stage_if_unchanged(stored, pending, commits, new)
 

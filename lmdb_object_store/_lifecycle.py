@@ -6,14 +6,18 @@ import atexit
 import os
 import pickle
 import sys
+import time
 import warnings
 from functools import partial
 
+from ._block import Block
 from ._buffer import Shut
 from ._codec import KeyCodec
-from ._environment import Detached, Environment
+from ._environment import PATIENCE, Detached, Environment
 from ._errors import FlushError, closed, logger, shown
+from ._locks import holders_here
 from ._registry import all_environments, release
+from ._scan import Pending
 from ._typing import Protocol
 
 
@@ -22,7 +26,8 @@ class Handle(Protocol):
 
     db_path: str
     write_buffer: dict[bytes, bytes | None]
-    _accept: dict[bytes, bytes | None] | Shut
+    _accept: dict[bytes, bytes | None] | Shut | Block
+    _pending: Pending
     _environment: Environment
     _codec: KeyCodec
     _is_closed: bool
@@ -77,6 +82,7 @@ def mark_closed(store: Handle) -> None:
     """Make every further use of `store` a StoreClosedError."""
     refuse = partial(_refuse, store.db_path)
     store._accept = Shut(refuse)
+    store._pending = store.write_buffer
     store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
@@ -105,15 +111,37 @@ def collect(store: Handle) -> None:
 
 
 def close_all() -> None:
-    """Close every open store of this process: nothing that it accepted is to go down with it."""
+    """Close every open store of this process: nothing that it accepted is to go down with it.
+
+    But what a transaction has changed that is open still. One of another thread keeps its file from being closed.
+    """
+    for block in holders_here():
+        block.end()
     for environment in all_environments():
-        for store in environment.living():
-            try:
-                store.close()
-            except Exception:  # the others must be closed all the same
-                logger().exception("a store could not be closed at exit")
-        with environment.lock:
+        if not _acquire(environment):
+            continue
+        try:
+            for store in environment.living():
+                try:
+                    store.close()
+                except Exception:  # the others must be closed all the same
+                    logger().exception("a store could not be closed at exit")
             environment.close_orphans()
+        finally:
+            environment.lock.release()
+
+
+def _acquire(environment: Environment) -> bool:
+    """Take the lock; False where a transaction has it, and goes on while something waits to be written, or nothing
+    does."""
+    deadline = time.monotonic() + PATIENCE
+    while not environment.lock.acquire(timeout=0.1):
+        waiting = any(store.write_buffer for store in environment.living())
+        if environment.block is not None and (not waiting or time.monotonic() > deadline):
+            if waiting:
+                logger().error("a transaction is open at exit: what waits for it is not stored in %s", environment.path)
+            return False
+    return True
 
 
 atexit.register(close_all)

@@ -9,13 +9,14 @@ from ._environment import Environment
 from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._scan import Pending
     from ._stats import StoreStats
 
 
 class MaintenanceMixin(ABC):
     """Provides `backup` and `stats`. Needs the attributes and the method below."""
 
-    write_buffer: dict[bytes, bytes | None]
+    _pending: Pending
     _environment: Environment
     _readonly: bool
 
@@ -52,4 +53,4 @@ class MaintenanceMixin(ABC):
         from ._stats import measured
 
         with self._environment.lock:
-            return measured(self._environment, len(self.write_buffer))
+            return measured(self._environment, len(self._pending))

@@ -47,8 +47,8 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         encode, plain = self._codec.encode, self._plain
         stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
         rows: dict[bytes, Any]
-        if self.write_buffer:
-            if any(stored not in self.write_buffer for stored in stored_keys):
+        if self._pending:
+            if any(stored not in self._pending for stored in stored_keys):
                 self._flush_before_read()
             rows = self._find_many(stored_keys)
         else:
@@ -65,13 +65,13 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         return found, missing
 
     def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        return _reads.find_many(self._environment, self.write_buffer, stored_keys)
+        return _reads.find_many(self._environment, self._pending, stored_keys)
 
     def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
         """Store all of `items` in one transaction, at once: all, or none where this raises.
 
         Pending changes are flushed before, in a transaction of their own. All items are held pickled
-        in memory meanwhile. The last of several values for one key counts.
+        in memory meanwhile. The last of several values for one key counts. Within a transaction they are part of it.
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
@@ -79,6 +79,10 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
 
     def _commit_many(self, changes: dict[bytes, bytes | None]) -> None:
         with self._environment.lock:
+            block = self._block()
+            if block is not None:
+                block.stage_many(changes)
+                return
             self._refuse_in_commit()
             self._flush()
             self._environment.busy = True

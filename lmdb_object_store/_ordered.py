@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 
 from . import _scan
+from ._block import Block
 from ._codec import KeyCodec
 from ._environment import Environment
 from ._interval import Interval
@@ -31,6 +32,7 @@ class Source(Protocol):
     ) -> Iterator[_scan.Rows]: ...
     def _flush_before_read(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
+    def _block(self) -> Block | None: ...
     def _commit_emptied(self, interval: Interval) -> None: ...
     def _check_writable(self) -> None: ...
     def _find(self, stored: bytes) -> bytes | None: ...
@@ -203,10 +205,17 @@ class OrderedMapping(MutableMapping[K, V]):
         return [(key, None if stored is None else rows.get(stored)) for key, stored in encoded]
 
     def clear(self) -> None:
-        """Delete everything, pending changes included, in one transaction. What is pending outside stays so."""
+        """Delete everything, pending changes included, in one transaction. What is pending outside stays so.
+
+        Within a transaction it is part of that, and holds the keys of a part of the store in memory.
+        """
         store = self._source()
         store._check_writable()
         with store._environment.lock:
+            block = store._block()
+            if block is not None:
+                block.clear(self._interval)
+                return
             store._refuse_in_commit()
             store._environment.close_orphans()
             store._commit_emptied(self._interval)

@@ -9,7 +9,7 @@ referenced keeps its reader slot.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, takewhile
 from operator import getitem
 
@@ -19,7 +19,7 @@ from . import _large
 from ._environment import HAS_GIL, MISSING, Begin, Environment, T, fresh
 from ._errors import StoreClosedError
 from ._large import LARGE
-from ._scan import Page
+from ._scan import Page, Pending
 from ._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | Non
         return environment.repeat(lambda begin: list(map(begin().get, keys)))
 
 
-def find_many(
-    environment: Environment, pending: Mapping[bytes, bytes | None], keys: Iterable[bytes]
-) -> dict[bytes, bytes]:
+def find_many(environment: Environment, pending: Pending, keys: Iterable[bytes]) -> dict[bytes, bytes]:
     """Those of `keys` that are there, with their values, in the order asked for: pending, else in one transaction."""
     rows = {key: pending.get(key, MISSING) for key in keys}
     unknown = [key for key, data in rows.items() if data is MISSING]
@@ -101,9 +99,9 @@ def find_many(
     return {key: data for key, data in rows.items() if data is not None}
 
 
-def count(environment: Environment, pending: Mapping[bytes, bytes | None]) -> int:
+def count(environment: Environment, pending: Pending) -> int:
     """How many keys the file will have once `pending` is flushed. One look-up for each pending change."""
-    changes = dict(pending)  # before the file is read: see _scan.scan
+    changes = pending.copy()  # before the file is read: see _scan.scan
 
     def read(begin: Begin) -> int:
         txn = begin()

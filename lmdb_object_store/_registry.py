@@ -1,7 +1,8 @@
 """The environments of this process, one for each file that is open, and what a fork does to them.
 
-Order of locks: an environment's `lock` first, the registry's after it, nothing after that. Only
-`_before_fork` holds several environments' locks, and takes them in the registry's order.
+Order of locks: an environment's `lock` first, the registry's after it, nothing after that. A thread with transactions
+on several files holds several environments' locks (see _locks), and so does `_before_fork`, which waits for none of
+them while it holds another.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import chain
 
 from ._datafile import identity
 from ._environment import Environment, Options, Tenant, check_options, values_of
+from ._locks import acquire_at_once, announce, forget, new_lock
 from ._typing import Any
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
@@ -93,12 +95,17 @@ def _before_fork() -> None:
     if _fork.held.__length_hint__():  # type: ignore[attr-defined]  # iterators of lists have it
         return
     interrupt: BaseException | None = None
+    awaited: list[Any] = []  # a lock that was not free, and that is waited for with no other one held
     while True:
         taken: list[Any] = []
         try:
             environments = all_environments()
-            taken.extend(filter(_RLock.acquire, [*(e.lock for e in environments), _registry_lock]))
-            if environments == all_environments():
+            locks = [*(e.lock for e in environments), _registry_lock]
+            announce(locks)
+            taken.extend(filter(_RLock.acquire, awaited))
+            taken.extend(filter(acquire_at_once, [lock for lock in locks if lock not in awaited]))
+            awaited = [lock for lock in locks if lock not in taken][:1]
+            if not awaited and environments == all_environments():
                 for environment in environments:
                     environment.sleep()
                 _fork.held = iter(taken)
@@ -115,6 +122,7 @@ def _release(locks: Iterator[Any]) -> None:
 
 
 def _after_fork_in_parent() -> None:
+    announce(())
     _release(_fork.held)
 
 
@@ -124,9 +132,13 @@ def _after_fork_in_child() -> None:
     if not _fork.held.__length_hint__():  # type: ignore[attr-defined]  # done already
         return
     _registry_lock = threading.RLock()
+    forget()
     for environment in all_environments():
-        environment.lock = threading.RLock()
+        environment.lock = new_lock(environment.path)
         environment.busy = False
+        block, environment.block = environment.block, None
+        if block is not None:
+            block.after_fork()
         for tenant in chain(environment.living(), environment.orphans):
             tenant._forget_pending()
     _fork.held = iter(())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable, Mapping
+from operator import methodcaller
 
 import lmdb
 
@@ -11,9 +12,12 @@ from ._codec import weight
 from ._environment import Environment
 from ._interval import WHOLE, Interval
 from ._typing import TYPE_CHECKING
+from ._writer import BeginToWrite
 
 if TYPE_CHECKING:
     from lmdb import Cursor, Transaction
+
+_begin: BeginToWrite = methodcaller("begin", write=True)
 
 MIN_GROWTH = 64 * 1024 * 1024
 
@@ -57,9 +61,12 @@ class ResizeMixin(ABC):
     max_map_size: int | None
     _environment: Environment
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
+    def _commit(
+        self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: BeginToWrite = _begin
+    ) -> None:
         """Write `changes` (None deletes) in one transaction, all or none, once every row of `emptied` is deleted in it.
 
+        `begin` begins it, and may be called several times, as it is begun anew after the map has grown.
         MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
         Needs the environment's lock, and it to be `busy`.
         """
@@ -70,7 +77,8 @@ class ResizeMixin(ABC):
                 return  # this is a child that a signal handler has forked: the changes are the parent's to write
             try:
                 try:
-                    return _write(environment, handle, changes, emptied, self._pages_kept(environment, handle, changes))
+                    kept = self._pages_kept(environment, handle, changes)
+                    return _write(environment, handle, changes, emptied, kept, begin)
                 except lmdb.MapFullError as error:
                     self._make_room(environment, handle, changes, error)
                 except lmdb.MapResizedError:
@@ -129,8 +137,9 @@ def _write(
     changes: Mapping[bytes, bytes | None],
     emptied: Interval | None,
     kept: int,
+    begin: BeginToWrite,
 ) -> None:
-    txn = handle.begin(write=True)
+    txn = begin(handle)
     try:
         if emptied is WHOLE:
             txn.drop(handle.open_db(txn=txn), delete=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from ._typing import Any, Protocol
+
 # Rows of the first page of a scan and of a later one. A short first page makes
 # `next(iter(store))` cheap; pages of 1,024 cost 1.06 times one long transaction.
 FIRST_PAGE = 32
@@ -13,6 +15,17 @@ LATER_PAGE = 1024
 Rows = dict[bytes, bytes] | list[bytes]
 # A page, and whether the file has none beyond it.
 Page = tuple[Rows, bool]
+
+
+class Pending(Protocol):
+    """What waits to be written: a dict, or what stands in for it. None is a deletion."""
+
+    def get(self, key: bytes, default: Any = None, /) -> Any: ...
+    def copy(self) -> dict[bytes, bytes | None]: ...
+    def __contains__(self, key: Any, /) -> bool: ...
+    def __len__(self) -> int: ...
+
+
 ReadPage = Callable[[bytes, bytes | None, int], Page]
 
 
@@ -30,14 +43,14 @@ def lay_over(
 
 def scan(
     read_page: ReadPage,
-    pending: Mapping[bytes, bytes | None],
+    pending: Callable[[], Mapping[bytes, bytes | None]],
     low: bytes = b"",
     high: bytes | None = None,
     *,
     reverse: bool = False,
     first: int = FIRST_PAGE,
 ) -> Iterator[Rows]:
-    """Every page from `low` to `high` in order, `pending` as it is when the page is read laid over it.
+    """Every page from `low` to `high` in order, `pending()` as it is when the page is read laid over it.
 
     `read_page(low, high, limit)` is asked for the first `limit` rows of what remains, at most. Keys rise strictly
     (fall, where `reverse`) over all pages; nothing is held between them.
@@ -46,7 +59,7 @@ def scan(
     ended = False
     while not ended:
         # Pending first, file second: what a flush moves in between is then in both, never in neither.
-        changes = dict(pending)
+        changes = pending()
         rows, ended = read_page(low, high, limit)
         begin, end = low, high  # of what this page covers
         if rows and not ended:

@@ -10,6 +10,7 @@ from functools import partial
 import lmdb
 
 from . import _lifecycle, _reads, _scan, _serializer
+from ._block import Block
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
@@ -23,6 +24,7 @@ from ._range import StoreRange
 from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._serializer import Serializer
+from ._transaction import TransactionMixin
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -47,7 +49,14 @@ _CARRIED = (
 _WAITS_FOR_THE_DISK = {"sync": True, "metasync": True, "map_async": False}
 
 
-class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V], MaintenanceMixin):
+class LmdbObjectStore(
+    ResizeMixin,
+    KeyedMixin[K, V],
+    ManyMixin[K, V],
+    TransactionMixin[K, V],
+    OrderedMapping[K, V],
+    MaintenanceMixin,
+):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
     Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until
@@ -212,10 +221,20 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
             raise closed(self.db_path)
 
         def read_page(low: bytes, high: bytes | None, limit: int) -> _scan.Page:
+            if self._hides_file():
+                return {} if values else [], True
             return _reads.page(self._environment, low, high, limit, reverse=reverse, values=values)
 
-        pages = _scan.scan(read_page, self.write_buffer, interval.low, interval.stop, reverse=reverse, first=first)
+        pages = _scan.scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
         return map(interval.sifted, pages) if interval.astray else pages
+
+    def _changes(self) -> dict[bytes, bytes | None]:
+        return self._pending.copy()
+
+    def _hides_file(self) -> bool:
+        """Whether the transaction that this thread has open has emptied the store."""
+        pending = self._pending
+        return isinstance(pending, Block) and pending.own() and pending.emptied
 
     def _is_empty(self, interval: Interval) -> bool:
         # So many that a row is among them which is not of NULs alone.
@@ -225,14 +244,16 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
 
     def __len__(self) -> int:
         # Inherited, it would count row by row.
-        if not self.write_buffer:
+        if not self._pending:
             try:
                 entries: int = self._environment.stat()["entries"]
                 return entries
             except lmdb.Error:
                 pass
         self._flush_before_read()
-        return _reads.count(self._environment, self.write_buffer)
+        if self._hides_file():
+            return sum(data is not None for data in self._changes().values())
+        return _reads.count(self._environment, self._pending)
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} {self.db_path!r}"
@@ -242,7 +263,7 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
             stored = _reads.count(self._environment, {})
         except lmdb.Error as error:
             return f"<{name}: {error}>"
-        return f"<{name}: {stored} stored, {len(self.write_buffer)} pending>"
+        return f"<{name}: {stored} stored, {len(self._pending)} pending>"
 
     # -- the end
 

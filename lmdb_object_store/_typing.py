@@ -3,12 +3,20 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any as Any
+    from typing import Generic as Generic
     from typing import Protocol as Protocol
     from typing import TypeVar as TypeVar
     from typing import overload as overload
 else:
     Any = object
     Protocol = object
+
+    class Generic:
+        """The base of a generic class."""
+
+        def __class_getitem__(cls, parameters):
+            """Leave the class as it is."""
+            return cls
 
     def TypeVar(name, **options):
         """Stand in for a parameter of a generic class."""

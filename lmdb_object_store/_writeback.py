@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ._cache import CacheMixin
+from ._environment import MISSING
 from ._errors import FlushError, check_limit, logger
 from ._interval import Interval
 from ._store import LmdbObjectStore
+from ._transaction import Transaction
 from ._typing import Any, TypeVar
 
 K = TypeVar("K")
@@ -135,6 +137,25 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
             if self._is_empty(interval):  # interrupted after the commit: what has changed would come back
                 self._drop_cached(interval)
             raise
+        self._drop_cached(interval)
+
+    # -- transactions
+
+    def edit(self, key: K, default: V | Callable[[], V] = MISSING) -> Transaction[V]:
+        """As the base class's. It gives a copy: the value that was kept is written, if it has changed, and dropped."""
+        stored = self._codec.encode_to_store(key)
+        entry = self._cache.get(stored)
+        if entry is not None:
+            self._write(stored, entry)
+            self._undone((stored,))
+        return super().edit(key, default)
+
+    def _undone(self, keys: Iterable[bytes]) -> None:
+        with self._environment.lock:
+            for key in keys:
+                self._cache.pop(key, None)
+
+    def _cleared(self, interval: Interval) -> None:
         self._drop_cached(interval)
 
     # -- writing back. Values are serialized with nothing held, as everywhere.

@@ -36,7 +36,7 @@ def test_every_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None
     assert ended.returncode == 0, ended.stderr
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     rows = results["samples"]["50"]
-    assert len(rows.keys() - NEEDS_MORE) == 30
+    assert len(rows.keys() - NEEDS_MORE) == 35
     assert all({"store", "tuned"} <= measured.keys() for measured in rows.values())
     table = (tmp_path / "results" / "results.md").read_text()
     assert "| `store[k]` | raw |" in table

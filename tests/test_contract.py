@@ -110,6 +110,7 @@ def test_the_public_names() -> None:
     """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
     names = {
         "LmdbObjectStore",
+        "ConflictError",
         "FlushError",
         "StoreClosedError",
         "KeyEncoding",

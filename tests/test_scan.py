@@ -61,13 +61,13 @@ class File:
 
 def scanned(
     file: File,
-    pending: Mapping[bytes, bytes | None],
+    pending: dict[bytes, bytes | None],
     sizes: tuple[int, int],
     bounds: tuple[bytes, bytes | None] = (b"", None),
 ) -> Iterator[tuple[bytes, bytes]]:
     """The rows of a scan by pages of `sizes`, the first one and later ones."""
     with patch.object(_scan, "LATER_PAGE", sizes[1]):
-        for page in scan(file.read_page, pending, *bounds, reverse=file.reverse, first=sizes[0]):
+        for page in scan(file.read_page, pending.copy, *bounds, reverse=file.reverse, first=sizes[0]):
             assert isinstance(page, dict)
             yield from page.items()
 
@@ -180,7 +180,7 @@ def test_a_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
         pending.clear()
         return file.read_page(low, high, limit)
 
-    assert sorted(chain.from_iterable(scan(read_page, pending, reverse=reverse))) == [b"a", b"b"]
+    assert sorted(chain.from_iterable(scan(read_page, pending.copy, reverse=reverse))) == [b"a", b"b"]
 
 
 # -- what is read
@@ -189,7 +189,7 @@ def test_a_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
 def test_the_first_page_is_short_and_later_ones_longer() -> None:
     """`next(iter(store))` reads little; a long scan reads by larger pages, each resuming after the last row."""
     file = File({i.to_bytes(2, "big"): b"" for i in range(3000)}, False)
-    found = list(chain.from_iterable(scan(file.read_page, {})))
+    found = list(chain.from_iterable(scan(file.read_page, dict)))
     assert found == list(file.rows)
     limits = [limit for _, _, limit in file.asked]
     assert limits[0] == _scan.FIRST_PAGE < _scan.LATER_PAGE == limits[1] == limits[2]
@@ -202,14 +202,14 @@ def test_pages_are_no_shorter_than_what_is_pending() -> None:
     """The cost of laying many changes over many pages stays linear: pages grow with the changes."""
     file = File({i.to_bytes(2, "big"): b"" for i in range(10_000)}, False)
     changes: Changes = {i.to_bytes(2, "big"): None for i in range(5_000)}
-    assert len(list(chain.from_iterable(scan(file.read_page, changes, first=1)))) == 5_000
+    assert len(list(chain.from_iterable(scan(file.read_page, changes.copy, first=1)))) == 5_000
     assert [limit for _, _, limit in file.asked] == [1, 5_000, 5_000]
 
 
 def test_nothing_is_read_before_it_is_asked_for() -> None:
     """A scan that nobody advances reads nothing, and one that is abandoned reads no further page."""
     file = File({bytes([i]): b"" for i in range(100)}, False)
-    pages = scan(file.read_page, {}, first=2)
+    pages = scan(file.read_page, dict, first=2)
     assert file.asked == []
     assert list(next(pages)) == [b"\0", b"\1"]
     assert len(file.asked) == 1
@@ -223,7 +223,7 @@ def test_an_error_of_the_reader_reaches_the_caller() -> None:
 
     read_page: Callable[[bytes, bytes | None, int], Page] = fail
     with pytest.raises(OSError, match="unreadable"):
-        list(scan(read_page, {}))
+        list(scan(read_page, dict))
 
 
 @directions
@@ -238,6 +238,6 @@ def test_a_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
         pending.clear()
         return page
 
-    pages = cast("Iterator[Rows]", scan(read_and_flush, pending, reverse=reverse))
+    pages = cast("Iterator[Rows]", scan(read_and_flush, pending.copy, reverse=reverse))
     found = chain.from_iterable(page.items() for page in pages)
     assert list(found) == ordered({b"a": b"old", b"b": b"new", b"c": b"old"}, reverse)

@@ -34,6 +34,26 @@ class Unpicklable:
         raise ValueError("not to be pickled")
 
 
+class Undo(Exception):
+    """What a transaction is left by, to be undone."""
+
+
+class Box:
+    """A value that can be changed in place."""
+
+    def __init__(self, *contents: Any) -> None:
+        self.contents = [*contents]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Box) and self.contents == other.contents
+
+    def __hash__(self) -> int:  # sets of items are among the things compared
+        return 0
+
+    def __repr__(self) -> str:
+        return f"Box{self.contents}"
+
+
 def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
     """What `call` returns, or the class of what it raises."""
     try:
@@ -52,8 +72,8 @@ class WatchedStore(LmdbObjectStore[Any, Any]):
 
     promised: dict[Any, Any]
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
-        super()._commit(changes, emptied=emptied)
+    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, **more: Any) -> None:
+        super()._commit(changes, emptied=emptied, **more)
         if emptied:
             self.promised.clear()
         for key, data in changes.items():
@@ -63,7 +83,10 @@ class WatchedStore(LmdbObjectStore[Any, Any]):
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """`model` is what the store holds; `durable` is what its last flush promised to keep."""
+    """`model` is what the store holds; `durable` is what its last flush promised to keep.
+
+    `stack` has the transactions that are open, from the outermost to the innermost, with the model as each began.
+    """
 
     @initialize(
         batch_size=st.sampled_from([1, 2, 3, 1000]),
@@ -110,6 +133,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[Any, Any] = {}
         self.durable: dict[Any, Any] = {}
         self.iterator: Iterator[Any] | None = None
+        self.stack: list[tuple[Any, dict[Any, Any]]] = []
         self.store = self.open()
 
     def open(self, **options: Any) -> WatchedStore:
@@ -119,6 +143,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
+            while self.stack:
+                self.roll_back()
             self.store.close()
             for one in self.pages:
                 one.stop()
@@ -277,7 +303,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        if self.flushed(self.store.flush):
+        if self.stack:
+            for refused in (self.store.flush, self.store.close, lambda: pickle.dumps(self.store)):
+                with pytest.raises(RuntimeError, match="transaction"):
+                    refused()
+        elif self.flushed(self.store.flush):
             assert not self.store.write_buffer
             assert self.durable == self.model
 
@@ -287,7 +317,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.flushed(lambda: self.store.put_many(iter(pairs.items()))):
             assert not self.store.write_buffer
             self.model.update(pairs)
-            assert self.durable == self.model
+            assert self.stack or self.durable == self.model
 
     @rule(index=INDEX, bad_key=st.booleans())
     def put_many_of_which_one_fails(self, index: int, bad_key: bool) -> None:
@@ -302,6 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
         with pytest.raises(ValueError, match="at most 511"):
             self.store.put(b"k" * 1979, 1)
 
+    @precondition(lambda self: not self.stack)
     @rule(index=INDEX)
     def full_disk(self, index: int) -> None:
         before = dict(self.store.write_buffer)
@@ -326,8 +357,77 @@ class StoreMachine(RuleBasedStateMachine):
                 return  # the item is still there
         self.model.pop(key, None)
 
+    # -- transactions
+
+    @precondition(lambda self: len(self.stack) < 4)
+    @rule()
+    def begin(self) -> None:
+        transaction = self.store.transaction()
+        if self.flushed(transaction.__enter__):
+            self.stack.append((transaction, dict(self.model)))
+
+    @precondition(lambda self: self.stack)
+    @rule()
+    def commit(self) -> None:
+        transaction, before = self.stack.pop()
+        if not self.flushed(lambda: transaction.__exit__(None, None, None)):
+            assert not self.stack
+            self.model = before
+
+    @precondition(lambda self: self.stack)
+    @rule()
+    def roll_back(self) -> None:
+        transaction, self.model = self.stack.pop()
+        transaction.__exit__(Undo, Undo(), None)
+
+    @precondition(lambda self: len(self.stack) == 1)
+    @rule()
+    def commit_on_a_full_disk(self) -> None:
+        transaction, before = self.stack.pop()
+        with patch.object(_resize, "_write", full_disk):
+            if self.model == before and not self.store._pending:
+                transaction.__exit__(None, None, None)
+                return
+            with pytest.raises(lmdb.DiskError):
+                transaction.__exit__(None, None, None)
+        self.model = before
+
+    @rule(index=INDEX, value=VALUES, fails=st.booleans())
+    def edit(self, index: int, value: Any, fails: bool) -> None:
+        key = self.keys[index]
+
+        def change() -> None:
+            with self.store.edit(key, default=Box) as box:
+                assert box == self.model.get(key, Box())
+                if isinstance(box, Box):
+                    box.contents.append(value)
+                if fails:
+                    raise Undo
+
+        try:
+            done = self.flushed(change)
+        except Undo:
+            return
+        if done:
+            before = self.model.setdefault(key, Box())
+            if isinstance(before, Box):
+                self.model[key] = Box(*before.contents, value)
+            assert self.stack or self.durable == self.model
+
+    @rule(index=INDEX)
+    def edit_without_a_default(self, index: int) -> None:
+        def edited(mapping: Any) -> Any:
+            if mapping is self.model:
+                return mapping[self.keys[index]]
+            with mapping.edit(self.keys[index]) as value:
+                return value
+
+        if not self.capped:
+            self.same(edited)
+
     # -- the store closed, opened again, opened twice, sent elsewhere
 
+    @precondition(lambda self: not self.stack)
     @rule(strict=st.booleans())
     def close_and_reopen(self, strict: bool) -> None:
         self.iterator = None
@@ -341,6 +441,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = self.open()
         assert dict(self.store.items()) == self.model == self.durable
 
+    @precondition(lambda self: not self.stack)
     @rule()
     def crash(self) -> None:
         """Lose what is in memory, as a kill does."""
@@ -351,6 +452,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = dict(self.durable)
         assert dict(self.store.items()) == self.durable
 
+    @precondition(lambda self: not self.stack)
     @rule()
     def reopen_read_only(self) -> None:
         if not self.flushed(self.store.flush):
@@ -365,6 +467,7 @@ class StoreMachine(RuleBasedStateMachine):
                 reader.flush()
         self.store = self.open()
 
+    @precondition(lambda self: not self.stack)
     @rule()
     def pickle_the_handle(self) -> None:
         if not self.flushed(self.store.flush):
@@ -373,7 +476,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert type(copy) is WatchedStore
             assert dict(copy) == self.model == self.durable
 
-    @precondition(lambda self: not self.capped)
+    @precondition(lambda self: not self.capped and not self.stack)
     @rule(index=INDEX, value=VALUES)
     def write_through_a_second_store(self, index: int, value: Any) -> None:
         key = self.keys[index]
@@ -390,7 +493,10 @@ class StoreMachine(RuleBasedStateMachine):
     def agree(self) -> None:
         if not hasattr(self, "store"):
             return
-        if not self.store.write_buffer:
+        if self.stack:
+            assert not self.store.write_buffer
+            assert self.durable == self.stack[0][1]
+        elif not self.store.write_buffer:
             assert self.durable == self.model
         if self.iterator is not None:
             self.always &= set(self.model)

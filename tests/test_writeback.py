@@ -33,7 +33,6 @@ from support import (
 )
 
 from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
-from lmdb_object_store._interval import Interval
 from lmdb_object_store._writeback import WritebackStore
 
 Store = WritebackStore[Any, Any]
@@ -45,8 +44,8 @@ class WatchedStore(Store):
 
     written: list[bytes]
 
-    def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
-        super()._commit(changes, emptied=emptied)
+    def _commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> None:
+        super()._commit(changes, **options)
         self.written = [*getattr(self, "written", []), *changes]
 
 
@@ -292,6 +291,78 @@ def test_what_has_changed_is_committed_at_once(open_store: OpenStore) -> None:
     store.batch_bytes = 1000
     assert in_each_commit(lambda: None, store.flush) == 1
     assert len(store.written) == 10
+
+
+# -- transactions
+
+
+def test_an_undone_transaction(open_cached: Open) -> None:
+    """What was stored within is not kept: it does not come back by being written back."""
+    store = open_cached()
+    store.update(kept=[1], replaced=[1])
+    store.sync()
+    kept, new = store["kept"], [1]
+    with pytest.raises(ZeroDivisionError), store.transaction():  # noqa: PT012
+        store["new"] = new
+        store["replaced"] = [2]
+        store.put_many({"many": new})
+        store.setdefault("default", new)
+        with pytest.raises(KeyError), store.transaction():  # noqa: PT012
+            store["inner"] = new
+            raise KeyError
+        assert "inner" not in store
+        kept.append(2)
+        raise ZeroDivisionError
+    new.append(2)
+    store.sync()
+    assert dict(store) == {"kept": [1, 2], "replaced": [1]}
+    assert store["kept"] is kept
+
+
+def test_a_transaction_that_succeeds(open_cached: Open) -> None:
+    """What was stored within is kept, and written back as any other."""
+    store = open_cached()
+    new = [1]
+    with store.transaction():
+        store["new"] = new
+        store["deleted"] = [1]
+        del store["deleted"]
+    assert store["new"] is new
+    new.append(2)
+    store.sync()
+    store.close()
+    assert contents(store.db_path) == {"new": [1, 2]}
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_clear_in_a_transaction(open_cached: Open, part: bool) -> None:
+    """What it deletes is not kept."""
+    store = open_cached()
+    store.update(a=[1], b=[1])
+    store.sync()
+    values = list(store.values())
+    with store.transaction():
+        (store.prefix("a") if part else store).clear()
+    for value in values:
+        value.append(2)
+    store.sync()
+    assert dict(store) == ({"b": [1, 2]} if part else {})
+
+
+def test_edit(open_cached: Open) -> None:
+    """It begins with what the kept object has become, and undoes itself: the object is a copy."""
+    store = open_cached()
+    store["a"] = [1]
+    store["a"].append(2)
+    with pytest.raises(ZeroDivisionError), store.edit("a") as value:  # noqa: PT012
+        value.append(3)
+        raise ZeroDivisionError
+    assert store["a"] == [1, 2]
+    with store.edit("a") as value:
+        value.append(4)
+    assert store["a"] == [1, 2, 4]
+    store.close()
+    assert contents(store.db_path) == {"a": [1, 2, 4]}
 
 
 # -- replaced and deleted

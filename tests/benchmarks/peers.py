@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raw import Raw, Raw1k
-from systems import ORDERED, PROTOCOL, Dict, Ordered, Original, Pair, Pickled, Store, System, Tuned
+from systems import NOT_EVERYWHERE, PROTOCOL, Dict, Ordered, Original, Pair, Pickled, Store, System, Tuned
 
 dumps = partial(pickle.dumps, protocol=PROTOCOL)
 
@@ -68,7 +68,7 @@ class RocksDict(System):
     on_disk = "all, synced at close()"
     distribution = "rocksdict"
     modules = ("rocksdict",)
-    lacks = ORDERED | {"len", "update", "pop", "setdefault"}
+    lacks = NOT_EVERYWHERE | {"len", "update", "pop", "setdefault"}
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
         from rocksdict import Rdict

@@ -150,7 +150,21 @@ class Raw(System):
                 for key, value in batch:
                     put(key, dumps(value, protocol))
 
-    put_many = update = put
+    put_many = update = transact = put
+
+    def commit_each(self, store: Any, pairs: Iterable[Pair]) -> None:
+        for key, value in pairs:
+            with store.begin(write=True) as txn:
+                txn.put(key, pickle.dumps(value, PROTOCOL))
+
+    transact_each = commit_each
+
+    def edit_each(self, store: Any, keys: Iterable[Any]) -> None:
+        for key in keys:
+            with store.begin(write=True) as txn:
+                value = pickle.loads(txn.get(key))
+                value["score"] += 1
+                txn.put(key, pickle.dumps(value, PROTOCOL))
 
     def put_growing(self, store: Any, pairs: Iterable[Pair]) -> None:
         import lmdb

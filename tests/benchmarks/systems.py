@@ -16,7 +16,10 @@ from typing import Any, ClassVar
 Pair = tuple[Any, Any]
 
 PROTOCOL = pickle.HIGHEST_PROTOCOL
-ORDERED = frozenset({"prefix", "span", "count"})  # workloads that read a part of the keys in order
+# Workloads that read a part of the keys in order; that commit each write, or many as one step.
+NOT_EVERYWHERE = frozenset(
+    {"prefix", "span", "count", "commit_each", "transact_each", "edit_each", "many_10k", "transact_10k"}
+)
 COMMIT_EVERY = 1000  # writes a commit, where a workload is compared to raw1k
 
 
@@ -30,7 +33,7 @@ class System:
     # The distribution whose version is reported, the modules whose import is timed.
     distribution: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
-    lacks: ClassVar[frozenset[str]] = ORDERED  # workloads that it has no method for
+    lacks: ClassVar[frozenset[str]] = NOT_EVERYWHERE  # workloads that it has no method for
     threads: ClassVar[bool] = True  # whether its documentation allows several at once
 
     def __init__(self, map_size: int) -> None:
@@ -119,6 +122,22 @@ class System:
 
     # -- writes
 
+    def commit_each(self, store: Any, pairs: Iterable[Pair]) -> None:
+        """As `put`, each write committed by itself."""
+        raise NotImplementedError
+
+    def transact_each(self, store: Any, pairs: Iterable[Pair]) -> None:
+        """The same, each in a transaction by itself."""
+        raise NotImplementedError
+
+    def edit_each(self, store: Any, keys: Iterable[Any]) -> None:
+        """Change the value of each key in place, and commit."""
+        raise NotImplementedError
+
+    def transact(self, store: Any, pairs: Iterable[Pair]) -> None:
+        """As `put`, all in one transaction."""
+        raise NotImplementedError
+
     def put(self, store: Any, pairs: Iterable[Pair]) -> None:
         for key, value in pairs:
             store[key] = value
@@ -198,6 +217,26 @@ class Store(System):
     def put_many(self, store: Any, pairs: Iterable[Pair]) -> None:
         store.put_many(pairs)
 
+    def commit_each(self, store: Any, pairs: Iterable[Pair]) -> None:
+        for key, value in pairs:
+            store[key] = value
+            store.flush()
+
+    def transact_each(self, store: Any, pairs: Iterable[Pair]) -> None:
+        for key, value in pairs:
+            with store.transaction():
+                store[key] = value
+
+    def edit_each(self, store: Any, keys: Iterable[Any]) -> None:
+        for key in keys:
+            with store.edit(key) as value:
+                value["score"] += 1
+
+    def transact(self, store: Any, pairs: Iterable[Pair]) -> None:
+        with store.transaction():
+            for key, value in pairs:
+                store[key] = value
+
 
 class Tuned(Store):
     """This package with no flush before a read, and as many writes a commit as the raw loop that it is compared to."""
@@ -216,7 +255,7 @@ class Ordered(Store):
 
     name = "ordered"
     label = "this store, tuple keys"
-    lacks = ORDERED | {"import", "memory"}
+    lacks = NOT_EVERYWHERE | {"import", "memory"}
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
         from lmdb_object_store import LmdbObjectStore, OrderedKeys
@@ -233,7 +272,7 @@ class Original(Store):
     name = "original"
     label = "lmdb-object-store 0.1.0"
     distribution = "lmdb-object-store"
-    lacks = ORDERED | {"items", "keys", "len", "update", "pop", "setdefault"}
+    lacks = NOT_EVERYWHERE | {"items", "keys", "len", "update", "pop", "setdefault"}
 
 
 class Pickled(MutableMapping[Any, Any]):
@@ -267,7 +306,7 @@ class Dict(System):
     name = "dict"
     label = "dict and pickle"
     on_disk = "nothing: it is in memory"
-    lacks = ORDERED | {"open", "import"}
+    lacks = NOT_EVERYWHERE | {"open", "import"}
 
     def __init__(self, map_size: int) -> None:
         super().__init__(map_size)

@@ -24,7 +24,7 @@ from reads import (
 )
 from session import Run
 from systems import COMMIT_EVERY
-from writes import delete, filling, growth, mix, pop, setdefault
+from writes import commits, delete, filling, growth, mix, pop, setdefault
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ def _one(name: str, run: Run, label: str, baseline: str | None, **options: Any) 
     return Workload(name, run, (Row(name, label),), baseline, **options)
 
 
+def _ten_thousand(number: int) -> int:
+    return min(number, 10_000)
+
+
 def _repeated(number: int) -> int:
     return min(number, 500)
 
@@ -78,6 +82,11 @@ _WORKLOADS = (
     _one("put_as_one", filling("put_as_one", None), "`store[k] = v` and close, one commit", "raw"),
     _one("put_many", filling("put_many", None), "`put_many` and close", "raw"),
     _one("update", filling("update", None), "`update` and close", "raw"),
+    _one("many_10k", filling("put_many", None), "`put_many` of 10,000 and close", "raw", most=_ten_thousand),
+    _one("transact_10k", filling("transact", None), "a `transaction` of 10,000, and close", "raw", most=_ten_thousand),
+    _one("commit_each", commits("commit_each"), "`store[k] = v` and `flush()`", "raw", most=_ten_thousand),
+    _one("transact_each", commits("transact_each"), "a `transaction` of `store[k] = v`", "raw", most=_ten_thousand),
+    _one("edit_each", commits("edit_each"), "`edit(k)`", "raw", most=_ten_thousand),
     _one("growth", growth, "1 kB `bytes` put, the map grown from 1 MiB", "raw1k"),
     _one("setdefault", setdefault, "`setdefault`, absent", "raw1k"),
     _one("mix", mix, "`store[k]` and `store[k] = v` in turn", "raw1k"),

@@ -33,6 +33,27 @@ def filling(method: str, batch: int | None) -> Run:
     return run
 
 
+def commits(method: str) -> Run:
+    """Write over items, each in a commit of its own, by `method` of the system."""
+
+    def run(session: Session, count: int) -> list[Sample]:
+        system, pairs = session.system, session.pairs(count)
+        write = getattr(system, method)
+        with session.opened(COMMIT_EVERY) as store:
+            system.put_many(store, pairs)
+            system.flush(store)
+            if method == "edit_each":
+                numbers = range(count)
+                seconds, _ = session.clock(lambda: write(store, session.keys(numbers)), writes=True)
+                pairs = [(key, {**value, "score": value["score"] + 1}) for key, value in pairs]
+            else:
+                seconds, _ = session.clock(lambda: write(store, pairs), writes=True)
+            session.check(store, pairs)
+        return [(seconds, count)]
+
+    return run
+
+
 def growth(session: Session, count: int) -> list[Sample]:
     system, data = session.system, bytes(range(250)) * 4
     pairs = [(key, data) for key, _ in session.pairs(count)]

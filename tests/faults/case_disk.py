@@ -33,7 +33,7 @@ from journal import (
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 
-KINDS = ["flush", "put_many", "grow", "close"]
+KINDS = ["flush", "put_many", "transaction", "grow", "close"]
 
 
 class Disk(Protocol):
@@ -167,6 +167,9 @@ def _fail(store: Store, kind: str, large: Operation, journal: Journal, state: St
     with pytest.raises((lmdb.Error, FlushError)) as caught:  # noqa: PT012
         if kind in ("put_many", "grow"):
             store.put_many(values)
+        if kind == "transaction":
+            with store.transaction():
+                store.update(values)
         store.update(values)
         store.flush() if kind == "flush" else store.close(strict=True)
     if isinstance(caught.value, FlushError):

@@ -57,7 +57,9 @@ class Checked:
             name = self.source.choice(READS)
             run(lambda: read(self.store, name))
             return Verdict()
-        operation = random_operation(self.source, "k", often=self.source.choice(["put_many", "flush", "close", ""]))
+        operation = random_operation(
+            self.source, "k", often=self.source.choice(["put_many", "transaction", "transaction", "flush", "close", ""])
+        )
         self.number += 1
         model = Model(1, self.state)
         model.replay([(self.number, operation, True)])

@@ -41,8 +41,12 @@ class Writers:
         """Write a key of the thread of that name, by one of the ways there are."""
         key, size = f"{name} {source.randrange(5)}", source.choice([0, 100, 3000])
         number, done = next(self.numbers), self.clears_done
-        if source.random() < 0.1:
+        chance = source.random()
+        if chance < 0.1:
             self.store.put_many({key: value_of((number, size))})
+        elif chance < 0.2:
+            with self.store.transaction():
+                self.store[key] = value_of((number, size))
         else:
             self.store[key] = value_of((number, size))
         self.last[key] = (number, size, self.clears_begun, done)

@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import lmdb
 from support import contents
 
-from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store import ConflictError, LmdbObjectStore
 
 Store = LmdbObjectStore[Any, Any]
 # A value is told apart by the number of the operation that wrote it, and by its size.
@@ -131,12 +132,35 @@ def perform(store: Store, operation: Operation, number: int) -> None:
             store.delete(key)
     elif name in ("put_many", "grow"):
         store.put_many((key, value_of((number, size or 0))) for key, size in sizes.items())
+    elif name == "transaction":
+        _in_transaction(store, sizes, number)
     elif name == "clear":
         store.clear()
     elif name == "flush":
         store.flush()
     else:
         store.close(strict=True)
+
+
+class _Undo(Exception):
+    """What a savepoint is left by."""
+
+
+def _in_transaction(store: Store, sizes: dict[str, int | None], number: int) -> None:
+    while True:
+        try:
+            with store.transaction():
+                for key, size in sizes.items():
+                    if size is None:
+                        store.delete(key)
+                    else:
+                        store[key] = value_of((number, size))
+                with suppress(_Undo), store.transaction():
+                    store.update(dict.fromkeys(sizes, "undone"))
+                    raise _Undo
+            return
+        except ConflictError:  # another process wrote while room was made
+            pass
 
 
 class Model:
@@ -187,7 +211,7 @@ def compare(acknowledged: int, allowed: list[State], found: State) -> Verdict:
     return verdict
 
 
-OPERATIONS = {"put": 70, "delete": 8, "flush": 8, "put_many": 8, "grow": 2, "clear": 1, "close": 3}
+OPERATIONS = {"put": 70, "delete": 8, "flush": 8, "put_many": 8, "transaction": 8, "grow": 2, "clear": 1, "close": 3}
 
 
 def random_operation(source: random.Random, prefix: str, often: str = "", without: str = "") -> Operation:
@@ -196,11 +220,17 @@ def random_operation(source: random.Random, prefix: str, often: str = "", withou
     name = source.choices(names, [OPERATIONS[name] for name in names])[0]
     if often and source.random() < 0.5:
         name = often
-    count = {"put": 1, "delete": 1, "put_many": source.randint(1, 60), "grow": 1}.get(name, 0)
+    some = source.randint(1, 60)
+    count = {"put": 1, "delete": 1, "put_many": some, "transaction": some, "grow": 1}.get(name, 0)
     keys = (f"{prefix}{source.randrange(300)}" for _ in range(count))
     sizes = {key: source.choice([0, 10, 200, 200, 5000]) for key in keys}
     if name == "delete":
         return name, dict.fromkeys(sizes)
+    if name == "transaction":
+        changes = {key: None if source.random() < 0.2 else size for key, size in sizes.items()}
+        if source.random() < 0.1:
+            changes[f"{prefix}large"] = source.randint(1, 4) << 20
+        return name, changes
     if name == "grow":
         return name, {f"{prefix}large": source.randint(1, 4) << 20}
     return name, dict(sizes)

@@ -38,6 +38,7 @@ CASES = {
     "hundredfold": ("case_processes", "run_hundredfold"),
     "forks": ("case_forks", "run"),
     "threads": ("case_threads", "run"),
+    "accounts": ("case_accounts", "run"),
     "unpickling": ("case_threads", "run_unpickling"),
     "interrupts": ("case_interrupts", "run"),
     "async_exceptions": ("case_interrupts", "run_from_another_thread"),
