@@ -73,7 +73,7 @@ def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
         from dbm import whichdb  # slow to import
 
         if shelf := whichdb(path):
-            hint = f"a shelf of {shelf}: copy its items into a store at another path, for it stays as it is"
+            hint = f"a shelf of {shelf}: `lmdb-object-store import-shelve` copies its items into a store at another path"
             raise FileExistsError(errno.EEXIST, hint, path)
     if flag in ("r", "w"):
         raise FileNotFoundError(errno.ENOENT, "no store to open; flag 'c' makes one", path)
