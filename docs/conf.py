@@ -11,7 +11,7 @@ from typing import Any
 # The package does without `typing` as it is imported; its annotations are shown as type checkers read them.
 sys.modules["lmdb_object_store._typing"] = typing
 
-import lmdb_object_store
+import lmdb_object_store  # noqa: E402
 
 # All public names: those that the package imports only when they are asked for, and those that `import *` leaves out.
 _OURS = lmdb_object_store.__name__
@@ -56,12 +56,12 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
 autodoc_docstring_signature = False
-_SPECIAL = "getitem setitem delitem contains iter reversed len bool eq or ior enter exit".split()
 autodoc_default_options = {
     "members": True,
     "undoc-members": True,
     "inherited-members": True,
-    "special-members": ", ".join(f"__{name}__" for name in _SPECIAL),
+    "special-members": "__getitem__, __setitem__, __delitem__, __contains__, __len__, __bool__, __iter__, "
+    "__reversed__, __eq__, __or__, __ior__, __enter__, __exit__",
     "show-inheritance": True,
 }
 

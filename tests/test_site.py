@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -16,9 +18,12 @@ import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
 
 ROOT = Path(__file__).parent.parent
-# Of what a mapping has without a name: what a reader would look for.
 MISSING = object()
-SPECIAL = {f"__{name}__" for name in "getitem setitem delitem contains iter reversed len eq or ior enter exit".split()}
+# Of what has no name to call it by: what a reader would look for.
+SPECIAL = {
+    *("__getitem__", "__setitem__", "__delitem__", "__contains__", "__iter__", "__reversed__", "__len__"),
+    *("__eq__", "__or__", "__ior__", "__enter__", "__exit__"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("furo")
     pytest.importorskip("myst_parser")
     if built := os.environ.get("SITE"):
-        return Path(built)
+        return Path(built).resolve()
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", str(ROOT / "docs"), str(folder)]
     done = subprocess.run(command, text=True, encoding="utf-8", capture_output=True, timeout=110)
@@ -40,7 +45,8 @@ def documented(site: Path) -> set[str]:
     """The names that the site's inventory has, without the package's."""
     from sphinx.util.inventory import InventoryFile
 
-    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    with open(site / "objects.inv", "rb") as stream:
+        inventory = InventoryFile.load(stream, "", posixpath.join)
     names = [name for kind, entries in inventory.items() if kind.startswith("py:") for name in entries]
     return {name.removeprefix("lmdb_object_store.") for name in names}
 
@@ -64,8 +70,12 @@ def is_own(value: object) -> bool:
 
 def test_the_whole_interface_of_a_store_is_in_the_reference(documented: set[str], path: str) -> None:
     """Each method, property and attribute of a store, and of its parts and views."""
-    with LmdbObjectStore(path) as store:
-        shown = {"": [store], "_range.": [store.range()], "_views.": [store.keys(), store.values(), store.items()]}
+    with LmdbObjectStore[bytes, Any](path) as store:
+        shown: dict[str, list[object]] = {
+            "": [store],
+            "_range.": [store.range()],
+            "_views.": [store.keys(), store.values(), store.items()],
+        }
         missing = [
             name
             for module, objects in shown.items()
@@ -110,7 +120,8 @@ def test_charts_follow_the_theme(site: Path) -> None:
 
 def test_links_of_the_site_lead_somewhere(site: Path) -> None:
     """Each link within the site leads to a page of it, or a file, and to a place that is there."""
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if "_static" not in path.parts}
+    paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
     assert pages
     for path, page in pages.items():
         for link in page.links:
