@@ -86,7 +86,7 @@ def test_pictures_are_there(path: Path) -> None:
         assert dark == light.replace("-light.svg", "-dark.svg") != light
         assert (path.parent / dark).is_file()
         assert (path.parent / light).is_file()
-    assert len(PICTURE.findall(text)) == text.count("<picture>") == text.count("<img ")
+    assert len(PICTURE.findall(text)) == text.count("<picture>\n") == text.count("<img ")
 
 
 def test_figures_of_the_comparison_are_those_of_the_results() -> None:
