@@ -34,6 +34,7 @@ html_title = f"lmdbobjectstore {release}"
 html_show_copyright = False
 html_copy_source = False
 add_module_names = False
+highlight_options = {"python": {"stripnl": True}}  # the empty line that ends a session
 
 # Links to headings are those of GitHub.
 myst_heading_anchors = 3
