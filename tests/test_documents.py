@@ -18,7 +18,11 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WITHOUT_EXAMPLES = {"changelog.md", "cli.md", "design.md"}
+WITHOUT_EXAMPLES = {"changelog.md", "cli.md", "comparison.md", "design.md", "reference.md"}
+PICTURE = re.compile(
+    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*<img alt="[^"]+" src="([^"]+)">'
+    r"\s*</picture>"
+)
 SCRIPTS = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
 
@@ -93,6 +97,32 @@ def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r'\]\(([^)\s"]+)\)', path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_pictures_are_there(path: Path) -> None:
+    """Each picture has a file for a light and one for a dark page, the same chart."""
+    for dark, light in PICTURE.findall(text := path.read_text(encoding="utf-8")):
+        assert dark == light.replace("-light.svg", "-dark.svg") != light
+        assert (path.parent / dark).is_file()
+        assert (path.parent / light).is_file()
+    assert len(PICTURE.findall(text)) == text.count("<picture>\n") == text.count("<img ")
+
+
+def test_figures_of_the_comparison_are_those_of_the_results() -> None:
+    """Each row of the comparison by speed is in the benchmark's first table, with the same figures."""
+    compared = rows_of_a_table(ROOT / "docs" / "comparison.md", "| workload |")
+    measured = rows_of_a_table(ROOT / "docs" / "benchmarks" / "results.md", "| workload |")
+    assert len(compared) > 5
+    for label, figures in compared.items():
+        assert figures == {system: measured[label][system] for system in figures}, label
+
+
+def rows_of_a_table(path: Path, start: str) -> dict[str, dict[str, str]]:
+    """The rows of the first table that begins with `start`, by their first cell."""
+    lines = path.read_text(encoding="utf-8").partition(start)[2].partition("\n\n")[0].splitlines()
+    heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: dict(zip(heads, row[1:])) for row in rows}
 
 
 @pytest.mark.timeout(600)

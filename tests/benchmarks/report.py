@@ -40,7 +40,7 @@ def rows(results: Results, keys: int) -> Iterator[tuple[Workload, Row]]:
 
 def markdown(results: Results) -> str:
     """All tables."""
-    parts = [_conditions(results)]
+    parts = ["# Benchmark results", _conditions(results)]
     if len(results.samples) > 1:
         parts.append(_growth(results))
     else:
