@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._datafile import check_begun, check_length, data_file, identity
+from ._datafile import check_begun, check_length, check_mode, creation_mode, data_file, identity
 from ._errors import closed
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -146,10 +146,11 @@ class Environment:
             raise lmdb.Error(
                 f"{self.path} was deleted or replaced while it was open: close this store and open another"
             )
+        mode = creation_mode(self.path, self.options)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = lmdb.open(self.path, **{**self.options, "create": create})
+                handle = lmdb.open(self.path, **{**self.options, "mode": mode, "create": create})
                 break
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
@@ -253,10 +254,12 @@ class Detached:
 
 
 def check_options(options: Options) -> None:
-    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is."""
+    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is. Check `mode`."""
     unknown = options.keys() - _OPTIONS
     if unknown:
         raise TypeError(f"neither the store nor lmdb.open has an option {', '.join(sorted(unknown))}")
+    if "mode" in options:
+        check_mode(options["mode"])
 
 
 def values_of(mapping: dict[int, T]) -> list[T]:

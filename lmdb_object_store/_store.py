@@ -49,8 +49,9 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
     stored keys' bytes.
 
     `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
-    fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given. Stores of one process on one file share
-    one LMDB environment: ValueError where their options contradict each other.
+    fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given, and `mode`, the permissions of new files,
+    0o600 (a new folder lets in whoever may read them). Stores of one process on one file share one LMDB environment:
+    ValueError where their options contradict each other.
 
     Values are unpickled: never open a file from a source that you do not trust.
     """
