@@ -7,6 +7,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,10 +124,12 @@ def test_a_mode_that_is_none_is_refused(mode: Any, path: str) -> None:
 
 # As another user: a program of its own, since a process that has changed its user is of no more use as a test.
 _AS_NOBODY = f"""
-import os, sys
+import os, sys, tempfile
 path, options = sys.argv[1], eval(sys.argv[2])
 import lmdb
 from lmdb_object_store import LmdbObjectStore
+with tempfile.TemporaryDirectory() as warm:  # all is imported now: that user may not be able to read the package
+    LmdbObjectStore(warm).close()
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
@@ -143,15 +146,15 @@ except (lmdb.Error, OSError) as error:
 
 
 @pytest.fixture
-def shared_path(tmp_path: Path) -> str:
-    """Where others may create a store: in a folder that, with all above it, anybody may enter."""
+def shared_path() -> Iterator[str]:
+    """Where others may create a store: in a folder that anybody may enter, which one of pytest's is not."""
     if not hasattr(os, "getuid") or os.getuid() != 0:
         pytest.skip("only root can become another user")
-    for parent in (tmp_path, *tmp_path.parents):
-        if bits(str(parent)) & 0o005 != 0o005:
-            os.chmod(parent, bits(str(parent)) | 0o005)
-    os.chmod(tmp_path, 0o777)
-    return str(tmp_path / "db")
+    with tempfile.TemporaryDirectory() as folder:
+        if not all(bits(str(parent)) & 0o001 for parent in Path(folder).parents):
+            pytest.skip("the folder for temporary files is private")
+        os.chmod(folder, 0o777)
+        yield os.path.join(folder, "db")
 
 
 def as_nobody(path: str, **options: Any) -> str:
