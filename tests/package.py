@@ -29,10 +29,10 @@ def run(*command: object, cwd: Path) -> None:
     subprocess.run([sys.executable, "-m", *map(str, command)], cwd=cwd, env=environment, check=True)
 
 
-def check_wheel(wheel: Path) -> None:
-    """Fail unless the wheel has the whole package and nothing else, and the version that the package names."""
-    files = (path for path in (ROOT / PACKAGE).rglob("*") if path.suffix in {".py", ".typed"})
-    modules = {path.relative_to(ROOT).as_posix() for path in files}
+def check_wheel(wheel: Path, package: Path) -> None:
+    """Fail unless `wheel` has the whole of `package` and nothing else, and the version that it names."""
+    files = (path for path in package.rglob("*") if path.suffix in {".py", ".typed"})
+    modules = {path.relative_to(package.parent).as_posix() for path in files}
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert names == modules, f"in one of wheel and package alone: {names ^ modules}"
@@ -65,7 +65,7 @@ def main() -> None:
         run("build", "--outdir", dist.resolve(), cwd=ROOT)  # the wheel is built from the sdist
         (wheel,), (sdist,) = dist.resolve().glob("*.whl"), dist.resolve().glob("*.tar.gz")
         run("twine", "check", "--strict", wheel, sdist, cwd=ROOT)
-        check_wheel(wheel)
+        check_wheel(wheel, ROOT / PACKAGE)
         check_sdist(sdist)
         with tarfile.open(sdist) as archive:
             archive.extractall(temporary, filter="data")

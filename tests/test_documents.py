@@ -17,8 +17,8 @@ from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WITHOUT_EXAMPLES = {"changelog.md", "design.md"}
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
+WITHOUT_EXAMPLES = {"changelog.md", "design.md", "SECURITY.md"}
 SCRIPTS = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
 
