@@ -22,8 +22,8 @@ from ._registry import acquire, release
 from ._resize import ResizeMixin
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
-K = TypeVar("K")
-V = TypeVar("V")
+K = TypeVar("K", default=Any)
+V = TypeVar("V", default=Any)
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
 # What a pickled store carries besides the limits of its buffer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from pathlib import Path
+from typing import Any
 
 import lmdb
 from typing_extensions import assert_type
@@ -28,6 +29,21 @@ def opened(ada: User) -> None:
     LmdbObjectStore[bytes, int](
         b"path", 500, autoflush_on_read=False, max_map_size=1 << 30, map_size=1 << 20, mode=0o660
     )
+
+
+def undeclared() -> None:
+    """Without a word of what is in it, a store may hold anything."""
+    with LmdbObjectStore("people", key_encoding="utf-8") as store:
+        store["ada"] = {"born": 1815}
+        assert_type(store, LmdbObjectStore[Any, Any])
+        assert_type(store["ada"], Any)
+    plain = LmdbObjectStore("people")
+    plain[b"ada"] = 1815
+    assert_type(LmdbObjectStore[str]("people"), LmdbObjectStore[str, Any])
+
+    def any_store(store: LmdbObjectStore) -> None: ...
+
+    any_store(plain)
 
 
 class Users(LmdbObjectStore[str, User]):

@@ -47,7 +47,6 @@ def options() -> None:
     LmdbObjectStore[str, User]("users", "many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     LmdbObjectStore[str, User]("users", 1000, 1 << 20)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     LmdbObjectStore[str, User]("users", key_encoding=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    LmdbObjectStore[str]("users")  # type: ignore[misc]  # pyright: ignore[reportInvalidTypeArguments]
 
 
 def wrong_store(store: LmdbObjectStore[str, User]) -> None:
