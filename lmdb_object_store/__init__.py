@@ -2,6 +2,35 @@
 
 from ._errors import FlushError, StoreClosedError
 from ._store import LmdbObjectStore
+from ._typing import TYPE_CHECKING
 
-__all__ = ["FlushError", "LmdbObjectStore", "StoreClosedError"]
+if TYPE_CHECKING:
+    from ._encoding import KeyEncoding, StoredKey
+    from ._open import open as open
+    from ._ordered_keys import OrderedKeys
+    from ._stats import StoreStats
+
+# Without `open`: what imports all names shall not have Python's own function replaced.
+__all__ = ["FlushError", "KeyEncoding", "LmdbObjectStore", "OrderedKeys", "StoreClosedError", "StoreStats", "StoredKey"]
 __version__ = "1.0.0"
+
+# The modules of names that most programs have no use for: imported when the name is asked for.
+_LATE = {
+    "KeyEncoding": "_encoding",
+    "OrderedKeys": "_ordered_keys",
+    "StoreStats": "_stats",
+    "StoredKey": "_encoding",
+    "open": "_open",
+}
+
+if not TYPE_CHECKING:  # to a type checker they are all there, and no others
+
+    def __getattr__(name):
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f".{_LATE[name]}", __name__), name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__, *_LATE})

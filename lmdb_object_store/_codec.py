@@ -71,8 +71,6 @@ class KeyCodec:
     def check(encoding: str | None, errors: str, normalize: Any) -> None:
         """Raise for an unknown encoding (LookupError), error handler (LookupError) or normal form (ValueError)."""
         if encoding is not None:
-            if not isinstance(encoding, str):
-                raise TypeError(f"key_encoding must be the name of an encoding or None, not {shown(encoding)}")
             "".encode(encoding)
         codecs.lookup_error(errors)
         if normalize:
@@ -91,8 +89,10 @@ class KeyCodec:
         else:
             kinds = "bytes-like" if self.encoding is None else "bytes-like or str"
             raise TypeError(f"Key must be {kinds}; got {type(key).__name__}")
-        if 0 < len(data) < len(EMPTY):
-            return data
+        return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
+
+    def replaced(self, data: bytes) -> bytes:
+        """The stored key for a key of the bytes `data`: the stand-in for the empty one, or what stands for that."""
         if not data:
             return EMPTY
         return self.unstorable if data == EMPTY else data
@@ -113,6 +113,10 @@ class KeyCodec:
         data = self.encode(bound)
         return b"" if data is EMPTY else EMPTY if data is self.unstorable else data
 
+    def prefix_bounds(self, prefix: Any) -> tuple[bytes, bytes | None] | None:
+        """Between which bytes the keys are that begin with `prefix`; None: those that begin with its bytes."""
+        return None
+
     def encode_to_store(self, key: Any) -> bytes:
         """As `encode`, for a write: ValueError for a key that LMDB cannot hold."""
         data = self.encode(key)
@@ -125,14 +129,19 @@ class KeyCodec:
             "shorten it, or store under a digest of it"
         )
 
-    def pickled(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
-        """The changes that store `pairs`; raises what `encode_to_store` and `dumps` do."""
+    def pickled(
+        self, pairs: Iterable[tuple[Any, Any]], serialized: Callable[[object, Any], bytes] | None = None
+    ) -> dict[bytes, bytes | None]:
+        """The changes that store `pairs`, their values pickled, or made into bytes by `serialized(key, value)`.
+
+        Raises what that or `dumps` does, and `encode_to_store`.
+        """
         encode, plain = self.encode_to_store, self.plain
         pickled, protocol = pickle.dumps, pickle.HIGHEST_PROTOCOL
         changes: dict[bytes, bytes | None] = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, protocol)
+            data = pickled(value, protocol) if serialized is None else serialized(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             changes[stored] = data
@@ -142,7 +151,7 @@ class KeyCodec:
         """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""
         try:
             stored = self.encode(key)
-        except (TypeError, UnicodeError):
+        except (TypeError, ValueError):
             return None
         own = self.decode(stored)
         return stored if type(own) is type(key) and own == key else None
@@ -150,6 +159,10 @@ class KeyCodec:
     def to_bytes(self, stored: bytes) -> bytes:
         """The key as bytes that `stored` stands for."""
         return b"" if stored == EMPTY else stored
+
+    def shown(self, stored: bytes) -> str:
+        """The key that `stored` stands for, as a message quotes it."""
+        return shown(self.to_bytes(stored))
 
     def decode(self, stored: bytes) -> Any:
         """The key to give back for `stored`: str where `encoding` is set and the text leads back here, else bytes."""

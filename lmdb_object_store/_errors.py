@@ -28,7 +28,13 @@ def shown(key: object) -> str:
         key = text
     if isinstance(key, str) and len(key) > _SHOWN:
         return f"{key[:_SHOWN]!r}… ({len(key)} characters)"
-    return repr(key) if isinstance(key, str) else repr(key)[:_SHOWN]
+    if isinstance(key, str):
+        return repr(key)
+    try:
+        text = repr(key)
+    except Exception:  # an int of too many digits, a tuple nested too deep
+        return f"<{type(key).__name__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def check_limit(name: str, limit: object) -> None:
@@ -53,6 +59,11 @@ class StoreClosedError(lmdb.Error, ValueError):
     """
 
     __module__ = __package__
+
+
+def gone(path: str) -> lmdb.Error:
+    """The error for a file that is not the one that was opened."""
+    return lmdb.Error(f"{path} was deleted or replaced while it was open: close this store and open another")
 
 
 def closed(path: str) -> StoreClosedError:

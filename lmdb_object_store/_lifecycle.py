@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import pickle
 import sys
 import warnings
 from functools import partial
@@ -11,7 +12,7 @@ from functools import partial
 from ._buffer import Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
-from ._errors import FlushError, closed, logger
+from ._errors import FlushError, closed, logger, shown
 from ._registry import all_environments, release
 from ._typing import Protocol
 
@@ -88,7 +89,7 @@ def _refuse(path: str) -> Environment:
 
 def leave(store: Handle, failed: bool) -> None:
     """End a `with` block: an error of its last flush is raised, unless the caller knows it or has another to see to."""
-    close(store, strict=not failed and store._failure_told is not True)
+    store.close(strict=not failed and store._failure_told is not True)
 
 
 def collect(store: Handle) -> None:
@@ -145,3 +146,13 @@ def watch_multiprocessing() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=watch_multiprocessing)
+
+
+def check_carried(key_encoding: object) -> None:
+    """Raise TypeError if `key_encoding` cannot go with a pickled store."""
+    try:
+        pickle.dumps(key_encoding)
+    except Exception as error:
+        raise TypeError(
+            f"a store is pickled with its key_encoding, and {shown(key_encoding)} cannot be: {error}"
+        ) from error

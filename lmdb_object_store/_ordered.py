@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 
 from . import _scan
-from ._codec import KeyCodec, loads
+from ._codec import KeyCodec
 from ._environment import Environment
 from ._interval import Interval
 from ._typing import Any, Protocol, TypeVar
@@ -36,7 +36,7 @@ class Source(Protocol):
     def _find(self, stored: bytes) -> bytes | None: ...
     def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]: ...
     def _load(self, stored: bytes, data: bytes) -> Any: ...
-    def _unreadable(self, stored: bytes, data: bytes, error: Exception) -> RuntimeError: ...
+    def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[Any]: ...
     def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool: ...
 
 
@@ -64,7 +64,9 @@ class OrderedMapping(MutableMapping[K, V]):
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         store = self._source()
         store._flush_before_read()
-        return _load_pages(store, store._pages(self._interval, reverse=reverse, values=True))
+        pages: Iterator[Any] = store._pages(self._interval, reverse=reverse, values=True)
+        decode_page, loaded = store._codec.decode_page, store._loaded
+        return chain.from_iterable(zip(decode_page(page), loaded(page.items())) for page in pages)
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()
@@ -144,9 +146,13 @@ class OrderedMapping(MutableMapping[K, V]):
     def prefix(self, prefix: Any) -> OrderedMapping[K, V]:
         """A live mapping of the items whose keys, once encoded, begin with `prefix`, encoded as a key is.
 
-        TypeError for what can be no key. Reads nothing itself.
+        Under a `KeyEncoding` with a `prefix_range` that says which keys begin so: with OrderedKeys, all tuples that
+        begin with the elements of a tuple, and all text that begins with a text. TypeError for what can be no key.
+        Reads nothing itself.
         """
-        return self._within(self._part(Interval.of_prefix(self._source()._codec.encode_bound(prefix))))
+        codec = self._source()._codec
+        bounds = codec.prefix_bounds(prefix)
+        return self._within(self._part(Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))))
 
     def _between(self, minimum: Any, maximum: Any, inclusive: tuple[bool, bool]) -> Interval:
         encode = self._source()._codec.encode_bound
@@ -204,16 +210,6 @@ class OrderedMapping(MutableMapping[K, V]):
             store._refuse_in_commit()
             store._environment.close_orphans()
             store._commit_emptied(self._interval)
-
-
-def _load_pages(store: Source, pages: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-    for page in pages:
-        for key, (stored, data) in zip(store._codec.decode_page(page), page.items()):
-            try:
-                value = loads(data)
-            except Exception as error:
-                raise store._unreadable(stored, data, error) from error
-            yield key, value
 
 
 def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -113,8 +113,9 @@ class StoreRange(OrderedMapping[K, V]):
             )
 
     def _bounds(self) -> str:
-        low, high = self._interval.low, self._interval.high
-        return f"from {shown(low)}" + ("" if high is None else f" to below {shown(high)}")
+        codec, low, high = self._codec, self._interval.low, self._interval.high
+        lowest = f"from {codec.shown(low)}" if low else "from the first key"
+        return lowest + ("" if high is None else f" to below {codec.shown(codec.replaced(high))}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._bounds()} of {self._store!r}>"

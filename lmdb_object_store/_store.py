@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator
 from functools import partial
 
 import lmdb
 
-from . import _lifecycle, _reads, _scan
+from . import _lifecycle, _reads, _scan, _serializer
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
 from ._errors import check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
+from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
 from ._ordered import OrderedMapping
 from ._range import StoreRange
 from ._registry import acquire, release
 from ._resize import ResizeMixin
+from ._serializer import Serializer
 from ._typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ._encoding import KeyEncoding
 
 K = TypeVar("K", default=Any)
 V = TypeVar("V", default=Any)
@@ -37,23 +43,30 @@ _CARRIED = (
     "_lmdb_kwargs",
 )
 
+# The options of LMDB with which a commit is on the disk when it returns.
+_WAITS_FOR_THE_DISK = {"sync": True, "metasync": True, "map_async": False}
 
-class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V]):
+
+class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V], MaintenanceMixin):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
     Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until
     `flush`, `close`, the end of the `with` block, the collection of the store or the exit of the interpreter commits
     them, all in one transaction. With `autoflush_on_read` a read that must look into the file flushes first; every
     read sees what is pending in any case. Keys are bytes-like, and str where `key_encoding` names an encoding (then
-    `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`). Order is that of the
-    stored keys' bytes.
+    `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`); or whatever `key_encoding`
+    takes, where it is a `KeyEncoding` such as `OrderedKeys()`. Order is that of the stored keys' bytes.
+
+    `serializer` makes the bytes of a value and the value of bytes: `pickle` with its highest protocol, or anything
+    with `dumps(obj)`, which gives bytes or str, and `loads(data)`, which gets bytes: the module `json`, an object of
+    yours. Nothing in the file tells which one wrote it. A value that `loads` refuses is a RuntimeError.
 
     `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
     fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given, and `mode`, the permissions of new files,
     0o600 (a new folder lets in whoever may read them). Stores of one process on one file share one LMDB environment:
     ValueError where their options contradict each other.
 
-    Values are unpickled: never open a file from a source that you do not trust.
+    Values are unpickled, unless by another serializer: never open a file from a source that you do not trust.
     """
 
     def __init__(
@@ -63,22 +76,27 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         *,
         batch_bytes: int = 64 * 1024 * 1024,
         autoflush_on_read: bool = True,
-        key_encoding: str | None = None,
+        key_encoding: str | KeyEncoding | None = None,
         key_errors: str = "strict",
         str_normalize: str | None = None,
         max_map_size: int | None = None,
+        serializer: Serializer = pickle,
         **lmdb_kwargs: Any,
     ) -> None:
-        KeyCodec.check(key_encoding, key_errors, str_normalize)
+        _codec_class(key_encoding).check(key_encoding, key_errors, str_normalize)
         if max_map_size is not None:
             check_limit("max_map_size", max_map_size)
+        _serializer.check(serializer)
         self._start_buffer(batch_size, batch_bytes)
+        if not db_path:
+            raise ValueError("db_path is empty")
         self.db_path: str = os.path.abspath(os.fsdecode(db_path))
         self.autoflush_on_read = autoflush_on_read
         self.key_encoding = key_encoding
         self.key_errors = key_errors
         self.str_normalize = str_normalize
         self.max_map_size = max_map_size
+        self.serializer = serializer
         self._lmdb_kwargs = lmdb_kwargs
         self._start_reading()
         self._attach()
@@ -89,6 +107,10 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
         if self._readonly:
             self._accept = Shut(partial(_refuse_readonly, self.db_path))
+        # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
+        self._direct = self.serializer is pickle
+        self._dumps = _serializer.dumps_of(self.serializer)
+        self._loads = self.serializer.loads
         # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
         # Keys of up to this many bytes are read the short way: none where a large value is expected.
@@ -97,10 +119,12 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
     def _attach(self) -> Environment:
         environment = acquire(self.db_path, self._lmdb_kwargs, self)
         try:
-            self._codec = KeyCodec(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
+            codec_class = _codec_class(self.key_encoding)
+            self._codec = codec_class(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
             self._is_closed = False
             self._environment = environment
-            self._plain = self._short = self._codec.plain
+            self._plain = self._codec.plain
+            self._short = self._plain if self._direct else 0
         except BaseException:
             release(environment, self)
             raise
@@ -111,15 +135,18 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         """Flush; path and options alone are pickled."""
         if self._is_closed:
             raise closed(self.db_path)
+        _lifecycle.check_carried(self.key_encoding)
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
-        return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
+        state = {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
+        return {**state, "serializer": _serializer.carried(self.serializer)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A handle that opens its file when it is first used: in a worker, say, that it was sent to."""
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in _CARRIED:
             setattr(self, name, state[name])
+        self.serializer = _serializer.restored(state["serializer"])
         self._start_reading()
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
         self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]
@@ -153,6 +180,16 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
+
+    def sync(self) -> None:
+        """`flush`, and wait for the disk, also with `sync=False` and the like. Does nothing for a read-only store."""
+        if self._readonly and not self._is_closed:
+            return
+        self.flush()
+        weak = any(self._lmdb_kwargs.get(name, usual) != usual for name, usual in _WAITS_FOR_THE_DISK.items())
+        if weak:
+            with self._environment.lock:
+                self._environment.handle().sync(True)
 
     def _check_writable(self) -> None:
         if self._is_closed:
@@ -225,6 +262,14 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
 
     def __del__(self) -> None:
         _lifecycle.collect(self)
+
+
+def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is to be made of
+    if key_encoding is None or isinstance(key_encoding, str):
+        return KeyCodec
+    from ._encoding import EncodedKeys  # not before it is needed: most stores have no use for it
+
+    return EncodedKeys
 
 
 def _refuse_readonly(path: str) -> None:

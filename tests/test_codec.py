@@ -49,6 +49,13 @@ class Data(bytes):
     """A subclass of bytes."""
 
 
+class Nameless:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise ValueError("too long")
+
+
 # -- round trips
 
 
@@ -343,6 +350,9 @@ def test_a_value_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         ("k" * 49, f"'{'k' * 48}'… (49 characters)"),
         (b"k" * 49, f"'{'k' * 48}'… (49 characters)"),
         (17, "17"),
+        (("a", 1), "('a', 1)"),
+        (tuple(range(99)), "(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 1…"),
+        (Nameless(), "<Nameless>"),
     ],
 )
 def test_shown(key: object, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Workloads with large values; memory; import."""
+"""Workloads with large values; memory; import; the encoding of keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
 
 from session import Run, Sample, Session, is_same, random_keys, value_of
 from systems import COMMIT_EVERY, Pair
@@ -103,3 +105,25 @@ def memory(session: Session, _: int) -> list[Sample]:
 def _own_memory() -> int:
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def encode(session: Session, _: int) -> list[Sample]:
+    """Keys of each kind, encoded by OrderedKeys without a store; raw and the others have no such thing."""
+    if session.system.distribution != "lmdbobjectstore":
+        return []
+    from lmdb_object_store import OrderedKeys
+
+    ordered, start = OrderedKeys(), datetime(2024, 5, 1)
+    numbers = session.sample(session.number)
+    kinds: list[list[Any]] = [
+        [f"user:{n}" for n in numbers],
+        [1000 * n for n in numbers],
+        [("user", 1000 * n) for n in numbers],
+        [start + timedelta(seconds=n) for n in numbers],
+    ]
+    samples = []
+    for keys in kinds:
+        seconds, data = session.clock(lambda keys=keys: [ordered.encode(key) for key in keys])  # type: ignore[misc]
+        assert [ordered.decode(one) for one in data] == keys
+        samples.append((seconds, len(keys)))
+    return samples

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raw import Raw, Raw1k
-from systems import ORDERED, PROTOCOL, Dict, Original, Pair, Pickled, Store, System, Tuned
+from systems import ORDERED, PROTOCOL, Dict, Ordered, Original, Pair, Pickled, Store, System, Tuned
 
 dumps = partial(pickle.dumps, protocol=PROTOCOL)
 
@@ -185,6 +185,7 @@ SYSTEMS: dict[str, type[System]] = {
         Raw1k,
         Store,
         Tuned,
+        Ordered,
         Original,
         Lmdbm,
         Zict,

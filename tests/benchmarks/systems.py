@@ -211,6 +211,22 @@ class Tuned(Store):
         return LmdbObjectStore(str(path), batch, autoflush_on_read=False, map_size=map_size or self.map_size)
 
 
+class Ordered(Store):
+    """This package with tuples of a str and an int as keys."""
+
+    name = "ordered"
+    label = "this store, tuple keys"
+    lacks = ORDERED | {"import", "memory"}
+
+    def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
+        from lmdb_object_store import LmdbObjectStore, OrderedKeys
+
+        return LmdbObjectStore(str(path), key_encoding=OrderedKeys(), map_size=map_size or self.map_size)
+
+    def key(self, key: bytes) -> Any:
+        return "user", int.from_bytes(key[:8], "big")
+
+
 class Original(Store):
     """The first implementation, lmdb-object-store 0.1.0; its environment is made by original.py."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from others import array_count, get_arrays, import_time, large, memory, put_arrays
+from others import array_count, encode, get_arrays, import_time, large, memory, put_arrays
 from reads import (
     beside,
     contains,
@@ -98,6 +98,18 @@ _WORKLOADS = (
     _one("get_large", large("get"), "`store[k]`, 1 MB of `bytes` again and again", "raw", most=_repeated),
     _one("get_mapped", large("get_large"), "the same, raw without a copy", "raw", most=_repeated),
     _one("import", import_time, "import, beyond lmdb's and pickle's", None, most=None),
+    Workload(
+        "encode",
+        encode,
+        (
+            Row("encode_str", "a `str` encoded by `OrderedKeys`"),
+            Row("encode_int", "an `int`"),
+            Row("encode_tuple", "a tuple of a `str` and an `int`"),
+            Row("encode_datetime", "a `datetime`"),
+        ),
+        None,
+        most=None,
+    ),
     Workload("memory", memory, (Row("memory", "memory for each item put", "B"),), None, most=None, alone=True),
 )
 WORKLOADS = {workload.name: workload for workload in _WORKLOADS}
