@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import lmdb
 from typing_extensions import assert_type
 
-from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
+import lmdb_object_store
+from lmdb_object_store import FlushError, LmdbObjectStore, OrderedKeys, StoreClosedError, StoreStats
 
 
 class User:
@@ -29,6 +32,23 @@ def opened(ada: User) -> None:
     LmdbObjectStore[bytes, int](
         b"path", 500, autoflush_on_read=False, max_map_size=1 << 30, map_size=1 << 20, mode=0o660
     )
+
+
+def keys_and_values_of_other_kinds() -> None:
+    LmdbObjectStore[tuple[str, int], User]("users", key_encoding=OrderedKeys())
+    LmdbObjectStore[str, list[int]]("numbers", serializer=json)
+    LmdbObjectStore[str, list[int]]("numbers", serializer=pickle)
+
+
+def as_a_shelf() -> None:
+    with lmdb_object_store.open("shelf", "c", writeback=True) as shelf:
+        assert_type(shelf, LmdbObjectStore[str, Any])
+
+
+def looked_after(store: LmdbObjectStore[str, User]) -> None:
+    store.backup(Path("backup"), compact=False)
+    assert_type(store.stats(), StoreStats)
+    assert_type(store.stats().entries, int)
 
 
 def undeclared() -> None:

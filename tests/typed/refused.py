@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
 
 
@@ -47,6 +48,9 @@ def options() -> None:
     LmdbObjectStore[str, User]("users", "many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     LmdbObjectStore[str, User]("users", 1000, 1 << 20)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     LmdbObjectStore[str, User]("users", key_encoding=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LmdbObjectStore[str, User]("users", serializer=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lmdb_object_store.open("shelf", True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lmdb_object_store.open("shelf")[1] = 2  # type: ignore[index]  # pyright: ignore[reportArgumentType]
 
 
 def wrong_store(store: LmdbObjectStore[str, User]) -> None:
