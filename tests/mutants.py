@@ -284,6 +284,7 @@ MUTANTS = [
     Mutant("a folder that its owner cannot enter", "_datafile", "    return mode | (mode & 0o444) >> 2\n", "    return mode\n"),
     Mutant("a lost lock file is one user's", "_datafile", "            mode = os.stat(data_file(path, options)).st_mode & 0o666 | _PRIVATE\n", "            mode = _PRIVATE\n"),
     Mutant("a lost lock file cannot be opened again", "_datafile", ".st_mode & 0o666 | _PRIVATE\n", ".st_mode & 0o666\n"),
+    Mutant("another user's store is none", "_open", "    except PermissionError:\n        raise\n", ""),
     Mutant("mode is not heeded", "_datafile", "    mode: int | None = options.get(\"mode\")\n", "    mode: int | None = None\n"),
     Mutant("a mode that locks its owner out", "_datafile", "    if mode & ~0o177 != _PRIVATE:\n", "    if mode & ~0o777:\n"),
     Mutant("a mode that is decimal", "_datafile", "    if mode & ~0o177 != _PRIVATE:\n", "    if mode & _PRIVATE != _PRIVATE:\n"),

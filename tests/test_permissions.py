@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 from conftest import OpenStore
 from support import in_child
 
+import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there a folder's access list decides")
@@ -187,3 +189,18 @@ def test_an_owner_who_is_not_root_enters_the_folder(shared_path: str) -> None:
     assert as_nobody(f"{shared_path}-1") == "['by']"
     assert as_nobody(f"{shared_path}-2", mode=0o600) == "['by']"
     assert permissions(f"{shared_path}-1") == permissions(f"{shared_path}-2") == (0o700, 0o600, 0o600)
+
+
+def test_open_tells_of_another_users_store(shared_path: str) -> None:
+    """To look into its folder is not allowed: that is no sign that there is no store."""
+    lmdb_object_store.open(shared_path).close()
+
+    def child() -> None:
+        os.seteuid(NOBODY)
+        for flag in ("r", "w", "c", "n"):
+            with pytest.raises(PermissionError, match=r"data\.mdb"):
+                lmdb_object_store.open(shared_path, flag)
+        with pytest.raises((lmdb.Error, OSError), match=r"[Pp]ermission denied"):
+            LmdbObjectStore(shared_path)
+
+    in_child(child)
