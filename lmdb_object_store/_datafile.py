@@ -1,4 +1,4 @@
-"""The data file of an environment: which one it is, and whether it has all the pages that its meta page counts.
+"""The data file of an environment: which one it is, who may read it, and whether it has all its pages.
 
 The layout is that of LMDB's mdb.c, for which nothing in its interface stands in.
 """
@@ -28,6 +28,7 @@ _MAGIC = 0xBEEFC0DE
 # Bytes of a reader's entry in the lock file, and of what is there beside them, with a new file's first pages.
 _READER, _FIRST_PAGES = 64, 3 * 4096
 _NO_PAGE = 0xFFFFFFFFFFFFFFFF
+_PRIVATE = 0o600
 _BRANCH, _BIG = 0x01, 0x01  # flags of a page, and of a node whose data is on pages of its own
 
 
@@ -43,6 +44,30 @@ def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def check_mode(mode: object) -> None:
+    """Raise unless `mode` is permissions with which the owner can open the files again, after a fork, say."""
+    hint = "give permissions in octal that let the owner read and write: 0o600, say, or 0o660 for a group too"
+    if not isinstance(mode, int):
+        raise TypeError(f"mode must be an int, not {mode!r}: {hint}")
+    if mode & ~0o177 != _PRIVATE:
+        raise ValueError(f"mode is {mode:#o}: {hint}")
+
+
+def creation_mode(path: str, options: dict[str, Any]) -> int:
+    """The `mode` for lmdb.open, which the umask is taken off as from any.
+
+    A new folder gets it as it is, and so it lets all enter who may read. New files get the rest of it. Where `options`
+    have none, a lock file that was lost is made as open as the data file, which others may share.
+    """
+    mode: int | None = options.get("mode")
+    if mode is None:
+        try:
+            mode = os.stat(data_file(path, options)).st_mode & 0o666 | _PRIVATE
+        except OSError:
+            mode = _PRIVATE
+    return mode | (mode & 0o444) >> 2
 
 
 def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._datafile import check_begun, check_length, check_place, data_file, identity, lmdb_path
+from ._datafile import check_begun, check_length, check_mode, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone
 from ._locks import FileLock, new_lock
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -161,10 +161,11 @@ class Environment:
             raise gone(self.path)
         check_place(self.path, self.options)
         path: Any = lmdb_path(self.path, self.options)  # bytes too
+        mode = creation_mode(self.path, self.options)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = lmdb.open(path, **{**self.options, "create": create})
+                handle = lmdb.open(path, **{**self.options, "mode": mode, "create": create})
                 break
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
@@ -275,10 +276,12 @@ class Detached:
 
 
 def check_options(options: Options) -> None:
-    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is."""
+    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is. Check `mode`."""
     unknown = options.keys() - _OPTIONS
     if unknown:
         raise TypeError(f"neither the store nor lmdb.open has an option {', '.join(sorted(unknown))}")
+    if "mode" in options:
+        check_mode(options["mode"])
 
 
 def values_of(mapping: dict[int, T]) -> list[T]:

@@ -29,7 +29,8 @@ def open(
     All else goes to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` unless given.
 
     FileNotFoundError where "r" or "w" find no store; FileExistsError or NotADirectoryError, and nothing has changed,
-    where something else is in its place; PermissionError where "r" may not write to the lock file.
+    where something else is in its place; PermissionError where it is another user's, or "r" may not write to the lock
+    file.
     """
     path = os.path.abspath(os.fsdecode(filename))
     _check_place(path, flag, options)
@@ -62,7 +63,7 @@ def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
     if flag not in ("r", "w", "c", "n"):
         raise ValueError(f"flag must be 'r', 'w', 'c' or 'n', not {flag!r}")
     file = data_file(path, options)
-    if os.path.exists(file) and os.path.getsize(file):  # an empty one is what a killed process leaves that made it
+    if _size(file):  # an empty one is what a killed process leaves that made it
         if not is_store(file):
             raise FileExistsError(errno.EEXIST, "not a file of LMDB, and left as it is", file)
         return
@@ -79,3 +80,13 @@ def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
         raise FileNotFoundError(errno.ENOENT, "no store to open; flag 'c' makes one", path)
     if file != path and os.path.exists(path) and not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, "a file, where the store's folder would be", path)
+
+
+def _size(file: str) -> int:
+    # PermissionError goes on up: there may be a store, and it is another user's.
+    try:
+        return os.stat(file).st_size
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return 0

@@ -30,8 +30,8 @@ from ._typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from ._encoding import KeyEncoding
 
-K = TypeVar("K")
-V = TypeVar("V")
+K = TypeVar("K", default=Any)
+V = TypeVar("V", default=Any)
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
 # What a pickled store carries besides the limits of its buffer.
@@ -71,8 +71,9 @@ class LmdbObjectStore(
     yours. Nothing in the file tells which one wrote it. A value that `loads` refuses is a RuntimeError.
 
     `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
-    fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given. Stores of one process on one file share
-    one LMDB environment: ValueError where their options contradict each other.
+    fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given, and `mode`, the permissions of new files,
+    0o600 (a new folder lets in whoever may read them). Stores of one process on one file share one LMDB environment:
+    ValueError where their options contradict each other.
 
     Values are unpickled, unless by another serializer: never open a file from a source that you do not trust.
     """

@@ -5,8 +5,10 @@ if TYPE_CHECKING:
     from typing import Any as Any
     from typing import Generic as Generic
     from typing import Protocol as Protocol
-    from typing import TypeVar as TypeVar
     from typing import overload as overload
+
+    # With defaults in older Pythons too. Type checkers bring it along; nobody needs to install it.
+    from typing_extensions import TypeVar as TypeVar
 else:
     Any = object
     Protocol = object

@@ -10,6 +10,8 @@ from ._typing import Any, Protocol, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T", covariant=True)
+T2 = TypeVar("T2")
 
 _BATCH = 1024  # elements of another set that one read transaction looks up
 
@@ -24,7 +26,7 @@ class Scanned(Protocol):
     def _norm_key(self, key: Any) -> bytes: ...
 
 
-class _BatchedSet(Set[Any]):
+class _BatchedSet(Set[T]):
     """The operations for which `collections.abc.Set` would look up each element of the other set by itself."""
 
     @abstractmethod
@@ -40,17 +42,18 @@ class _BatchedSet(Set[Any]):
         while batch := list(islice(elements, _BATCH)):
             yield from self._among(batch)
 
-    def __and__(self, other: Iterable[Any]) -> set[Any]:
+    def __and__(self, other: Iterable[Any]) -> set[T]:
         return set(self._shared_with(other)) if isinstance(other, Iterable) else NotImplemented
 
-    __rand__ = __and__
+    def __rand__(self, other: Iterable[T2]) -> set[T2]:
+        return set(self._shared_with(other)) if isinstance(other, Iterable) else NotImplemented
 
-    def __sub__(self, other: Iterable[Any]) -> set[Any]:
+    def __sub__(self, other: Iterable[Any]) -> set[T]:
         if isinstance(other, _BatchedSet):
             return other.__rsub__(self)
         return NotImplemented if not isinstance(other, Iterable) else set(super().__sub__(set(other)))
 
-    def __rsub__(self, other: Iterable[Any]) -> set[Any]:
+    def __rsub__(self, other: Iterable[T2]) -> set[T2]:
         if not isinstance(other, Iterable):
             return NotImplemented
         elements = set(other)
@@ -74,7 +77,7 @@ class _BatchedSet(Set[Any]):
         return not any(True for _ in self._shared_with(other))
 
 
-class StoreKeys(_BatchedSet, KeysView[K]):
+class StoreKeys(_BatchedSet[K], KeysView[K]):
     """The keys, in order of the stored keys. Iterating unpickles nothing."""
 
     _mapping: Scanned
@@ -86,7 +89,7 @@ class StoreKeys(_BatchedSet, KeysView[K]):
         return (key for key, data in self._mapping._rows_of(elements) if data is not None)
 
 
-class StoreItems(_BatchedSet, ItemsView[K, V]):
+class StoreItems(_BatchedSet[tuple[K, V]], ItemsView[K, V]):
     """The pairs of key and value, in order of the stored keys. A value is unpickled as its pair is reached."""
 
     _mapping: Scanned

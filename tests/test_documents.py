@@ -17,8 +17,8 @@ from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WITHOUT_EXAMPLES = {"changelog.md", "cli.md", "comparison.md", "design.md", "reference.md"}
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
+WITHOUT_EXAMPLES = {"changelog.md", "cli.md", "comparison.md", "design.md", "reference.md", "SECURITY.md"}
 PICTURE = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*<img alt="[^"]+" src="([^"]+)">'
     r"\s*</picture>"

@@ -197,7 +197,7 @@ def test_the_flag_alone_says_whether_a_store_is_read_only(filled: str) -> None:
 def test_r_without_permission_to_write(tmp_path: Path) -> None:
     """LMDB needs its lock file; without it a store can be read where the caller vouches that nobody writes."""
     path = tmp_path / "db"
-    with lmdb_object_store.open(path) as store:
+    with lmdb_object_store.open(path, mode=0o644) as store:
         store["k"] = [1]
     for entry in (*path.iterdir(), path):
         entry.chmod(stat.S_IMODE(entry.stat().st_mode) & ~0o222)
