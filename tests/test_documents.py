@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import doctest
-import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -18,30 +13,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WITHOUT_EXAMPLES = {"changelog.md", "design.md"}
-SCRIPTS = sorted((ROOT / "docs" / "examples").glob("*.py"))
-
-
-def run(script: Path, *arguments: object, home: Path) -> str:
-    """What `script` prints, with a home directory of its own and warnings as errors."""
-    environment = {
-        **os.environ,
-        "HOME": str(home),
-        "USERPROFILE": str(home),
-        "XDG_CACHE_HOME": str(home),
-        "PYTHONUTF8": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), *map(str, arguments)],
-        env=environment,
-        cwd=home,
-        text=True,
-        encoding="utf-8",
-        capture_output=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+WITHOUT_EXAMPLES = {"changelog.md", "cookbook.md", "design.md"}  # the cookbook's are in test_examples.py
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -73,38 +45,3 @@ def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r'\]\(([^)\s"]+)\)', path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target.partition("#")[0]).exists(), target
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_run_twice(script: Path, tmp_path: Path) -> None:
-    """Each script works on a fresh machine, and again on what it left there."""
-    for _ in range(2):
-        assert run(script, home=tmp_path)
-
-
-def test_quickstart_reads_again_only_what_changed(tmp_path: Path) -> None:
-    """The index follows the files: new, changed, dropped, not valid Python, not a module."""
-    script, root, store = ROOT / "docs" / "examples" / "quickstart.py", tmp_path / "root", tmp_path / "store"
-    shutil.copytree(Path(sysconfig.get_path("stdlib")) / "json", root / "json", ignore=shutil.ignore_patterns("*.pyc"))
-    (root / "broken.py").write_text("class :\n")
-    (root / "site-packages").mkdir()
-    (root / "site-packages" / "other.py").write_text("class Other: pass\n")
-    count = len(list(root.glob("**/*.py"))) - 1
-
-    def answers(*arguments: str) -> str:
-        return run(script, store, "--root", root, *arguments, home=tmp_path)
-
-    first = answers("--class", "JSONDecoder")
-    assert f"{count} modules: {count} read, 0 unchanged, 0 dropped" in first
-    assert "class JSONDecoder is defined in: json.decoder" in first
-    assert "json has " in first
-
-    assert f"{count} modules: 0 read, {count} unchanged, 0 dropped" in answers()
-
-    (root / "json" / "tool.py").unlink()
-    (root / "broken.py").write_text("class Mended: pass\n")
-    third = answers("--class", "Mended")
-    assert f"{count - 1} modules: 1 read, {count - 2} unchanged, 1 dropped" in third
-    assert "class Mended is defined in: broken" in third
-    assert "class Other is defined in: no module" in answers("--class", "Other")

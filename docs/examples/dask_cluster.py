@@ -36,7 +36,7 @@ def build(numbers: Numbers, start: int, stop: int) -> tuple[str, str]:
     """Compute the values of a range of keys into a shard. Where it is: the worker's address, and the path there."""
     worker = get_worker()
     path = os.path.join(worker.local_directory, f"shard-{start}")
-    with Factors(path, key_encoding=OrderedKeys()) as shard:
+    with numbers, Factors(path, key_encoding=OrderedKeys()) as shard:  # both are this task's own: closed at its end
         part = numbers.range(start, stop, inclusive=(True, False))
         shard.update((key, factors(number)) for key, number in part.items())
     return worker.address, path

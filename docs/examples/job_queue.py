@@ -23,12 +23,12 @@ Crawl = LmdbObjectStore[tuple[str, Any], Any]
 
 
 def fetch(name: str) -> set[str]:
-    """The modules that the module `name` imports; none if it is not written in Python."""
+    """The modules that the module `name` imports at its top level; none if it is not written in Python."""
     base = LIBRARY.joinpath(*name.split("."))
     package = base / "__init__.py"
     file = package if package.is_file() else base.with_suffix(".py")
     links: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())) if file.is_file() else ():
+    for node in ast.parse(file.read_bytes()).body if file.is_file() else ():
         if isinstance(node, ast.Import):
             links.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,7 +55,7 @@ def crawl(store: Crawl, start: str) -> None:
         del todo[job]  # waits in memory for the next put_many
 
 
-def main(path: str = "crawl.db", start: str = "json") -> None:
+def main(path: str = "crawl.db", start: str = "asyncio") -> None:
     with Crawl(path, key_encoding=OrderedKeys(), autoflush_on_read=False) as store:
         crawl(store, start)
         pages = store.prefix(("page",))

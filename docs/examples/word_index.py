@@ -35,7 +35,7 @@ def modules(index: Index, word: str) -> Counter[str]:
 
 
 def completions(index: Index, beginning: str, most: int) -> list[str]:
-    """The first `most` words that begin so. From each word to the next is one look-up, however many modules it is in."""
+    """The first `most` words that begin so. Each costs one look-up, however many modules it is in."""
     words: list[str] = []
     word, _ = next(index.irange((beginning,)), ("", ""))
     while word.startswith(beginning) and len(words) < most:
