@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+import lmdb
 
 from lmdb_object_store import LmdbObjectStore
 
@@ -17,7 +20,10 @@ async def flush_each(store: Store, seconds: float) -> None:
     """Commit what is pending, again and again, in a thread: the event loop goes on meanwhile."""
     while True:
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(store.flush)
+        try:
+            await asyncio.to_thread(store.flush)
+        except lmdb.Error:  # a full disk, say: everything stays pending, for the next time
+            logging.exception("could not flush")
 
 
 @asynccontextmanager

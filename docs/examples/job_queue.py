@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 import sysconfig
+import time
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,15 @@ def fetch(name: str) -> set[str]:
     return links
 
 
-def crawl(store: Crawl, start: str) -> None:
-    """Fetch every page that can be reached from `start`, one after the other."""
+def crawl(store: Crawl, start: str, delay: float) -> None:
+    """Fetch every page that can be reached from `start`, each after a delay of so many seconds."""
     todo = store.prefix(("todo",))
     if ("page", start) not in store:
         store.put_many({("page", start): None, ("todo", 0): start})
     while todo:
         job, name = todo.peekitem(last=False)
         if store["page", name] is None:  # else it was fetched, and the program was killed before the `del` was stored
+            time.sleep(delay)
             links = sorted(fetch(name))
             new = [link for link in links if ("page", link) not in store]
             (_, last), _ = todo.peekitem()
@@ -55,9 +57,9 @@ def crawl(store: Crawl, start: str) -> None:
         del todo[job]  # waits in memory for the next put_many
 
 
-def main(path: str = "crawl.db", start: str = "asyncio") -> None:
+def main(path: str = "crawl.db", start: str = "asyncio", delay: str = "0") -> None:
     with Crawl(path, key_encoding=OrderedKeys(), autoflush_on_read=False) as store:
-        crawl(store, start)
+        crawl(store, start, float(delay))
         pages = store.prefix(("page",))
         print(f"{len(pages)} pages, {sum(map(len, pages.values()))} links")
 

@@ -9,33 +9,31 @@ import sys
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from lmdb_object_store import LmdbObjectStore, OrderedKeys
 
+P = ParamSpec("P")
 R = TypeVar("R")
 Cache = LmdbObjectStore[Any, Any]
 _MISSING: Any = object()  # not None, which a function may well return
 
 
-def memoised(cache: Cache) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Keep the results of a function in `cache`. Its arguments are numbers, text, dates or tuples of these.
+def memoised(function: Callable[P, R], cache: Cache) -> Callable[P, R]:
+    """`function`, with its results kept in `cache`. Its arguments are numbers, text, dates or tuples of these.
 
-    The key is the function's name and its arguments: rename the function, or clear the cache, if its results change.
+    The key is the function's name and its arguments: clear the cache when the function itself has changed.
     """
 
-    def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        @wraps(function)
-        def answer(*arguments: Any) -> R:
-            key = (function.__qualname__, *arguments)
-            result: R = cache.get(key, _MISSING)
-            if result is _MISSING:
-                result = cache[key] = function(*arguments)
-            return result
+    @wraps(function)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+        key = (function.__qualname__, args, tuple(sorted(kwargs.items())))
+        result: R = cache.get(key, _MISSING)
+        if result is _MISSING:
+            result = cache[key] = function(*args, **kwargs)
+        return result
 
-        return answer
-
-    return decorate
+    return answer
 
 
 def queens(size: int) -> int:
@@ -54,8 +52,8 @@ def main(path: str = "memoise.db") -> None:
     # Without `autoflush_on_read` a result that was just computed does not wait for the disk at the next look-up.
     with Cache(path, key_encoding=OrderedKeys(), autoflush_on_read=False) as cache:
         known, began = len(cache), time.perf_counter()
-        solutions = [memoised(cache)(queens)(size) for size in range(1, 10)]
-        print("solutions:", *solutions)
+        solutions = memoised(queens, cache)
+        print("solutions:", *(solutions(size) for size in range(1, 10)))
         print(f"{len(cache) - known} computed, {known} known before, {time.perf_counter() - began:.4f} s")
 
 
