@@ -52,7 +52,7 @@ def main(path: str = "words.db", folder: str = sysconfig.get_path("stdlib")) -> 
             print(f"indexed in {time.perf_counter() - began:.1f} s")
         print(f"{len(index)} entries")
         print("pickle:", *(f"{module} ({count})" for module, count in modules(index, "pickle").most_common(3)))
-        print("both words:", *sorted(modules(index, "lock") & modules(index, "barrier")))
+        print("lock and barrier:", *sorted(modules(index, "lock") & modules(index, "barrier")))
         print("unpick…:", *completions(index, "unpick", 5))
 
 
