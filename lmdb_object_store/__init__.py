@@ -6,13 +6,22 @@ from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._encoding import KeyEncoding, StoredKey
+    from ._open import open as open
     from ._ordered_keys import OrderedKeys
+    from ._stats import StoreStats
 
-__all__ = ["FlushError", "KeyEncoding", "LmdbObjectStore", "OrderedKeys", "StoreClosedError", "StoredKey"]
+# Without `open`: what imports all names shall not have Python's own function replaced.
+__all__ = ["FlushError", "KeyEncoding", "LmdbObjectStore", "OrderedKeys", "StoreClosedError", "StoreStats", "StoredKey"]
 __version__ = "1.0.0"
 
 # The modules of names that most programs have no use for: imported when the name is asked for.
-_LATE = {"KeyEncoding": "_encoding", "OrderedKeys": "_ordered_keys", "StoredKey": "_encoding"}
+_LATE = {
+    "KeyEncoding": "_encoding",
+    "OrderedKeys": "_ordered_keys",
+    "StoreStats": "_stats",
+    "StoredKey": "_encoding",
+    "open": "_open",
+}
 
 if not TYPE_CHECKING:  # to a type checker they are all there, and no others
 
@@ -24,4 +33,4 @@ if not TYPE_CHECKING:  # to a type checker they are all there, and no others
         return getattr(import_module(f".{_LATE[name]}", __name__), name)
 
     def __dir__():
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_LATE})

@@ -40,6 +40,7 @@ class BufferMixin(ABC):
     None for a deletion. A change leaves it only once it is committed.
     `_accept` is what a change is put into: that dict, or a `Shut` while the store takes none.
     Changes are staged under the environment's lock, but for a new key's `put`: see `ONE_STEP`.
+    `_dumps` makes bytes of a key, to be named in errors, and a value; pickle alone does where the store is `_direct`.
     """
 
     autoflush_on_read: bool
@@ -47,6 +48,8 @@ class BufferMixin(ABC):
     _environment: Environment
     _codec: KeyCodec
     _plain: int
+    _direct: bool
+    _dumps: Callable[[object, Any], bytes]
 
     @abstractmethod
     def _commit(self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None) -> None:
@@ -54,6 +57,10 @@ class BufferMixin(ABC):
 
         Called with the environment's lock held, and `busy`.
         """
+
+    @abstractmethod
+    def _deletions_at_once(self) -> int | None:
+        """How many deletions are flushed together at most; None for any number."""
 
     @abstractmethod
     def _is_empty(self, interval: Interval) -> bool:
@@ -84,7 +91,7 @@ class BufferMixin(ABC):
         # `update` has the same steps once more: a call for them would cost as much as they do.
         plain = type(key) is bytes and 0 < len(key) <= self._plain
         stored = key if plain else self._codec.encode_to_store(key)
-        data = pickled(obj, HIGHEST_PROTOCOL)
+        data = pickled(obj, HIGHEST_PROTOCOL) if self._direct else self._dumps(key, obj)
         if len(data) > MAX_VALUE_BYTES:
             raise too_large(key, data)
         buffer = self.write_buffer
@@ -105,9 +112,10 @@ class BufferMixin(ABC):
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """`put` each of `pairs`, but leave `batch_size` out of account."""
         encode, buffer, plain = self._codec.encode_to_store, self.write_buffer, self._plain
+        direct, dumps = self._direct, self._dumps
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, HIGHEST_PROTOCOL)
+            data = pickled(value, HIGHEST_PROTOCOL) if direct else dumps(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             if stored in buffer or not ONE_STEP:
@@ -129,12 +137,14 @@ class BufferMixin(ABC):
         with environment.lock:
             buffer = self.write_buffer
             more = weight(key, data) - (weight(key, buffer[key]) if key in buffer else 0)
+            takes_back = data is None and buffer.get(key) is not None  # perhaps what no flush could commit
             self._accept[key] = data
             if data is None and self._deleted is not None:
                 self._deleted.add(key)
             self._pending_bytes += more
             self._failure_told = None
-            self._flush_if_full(at_count)
+            if not takes_back:
+                self._flush_if_full(at_count)
 
     def _stage_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
         """Stage `data` for `key`, and flush nothing, unless its row has changed since the caller read it.
@@ -161,7 +171,12 @@ class BufferMixin(ABC):
         """Flush where the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
         with self._environment.lock:
             count = at_count or self.batch_size
-            if (count is not None and len(self.write_buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+            buffer, deletions = self.write_buffer, self._deletions_at_once()
+            if (
+                (count is not None and len(buffer) >= count)
+                or self._pending_bytes >= self.batch_bytes
+                or (deletions is not None and len(buffer) >= deletions and not any(buffer.values()))
+            ):
                 self._flush()
 
     def _refuse_in_commit(self) -> None:
@@ -216,7 +231,10 @@ class BufferMixin(ABC):
             environment.busy = False
 
     def _drop(self, changes: dict[bytes, bytes | None]) -> None:
-        """Take `changes` out of the buffer, and nothing that was put under the same keys since they were copied."""
+        """Take `changes` out of the buffer, and nothing that was put under the same keys since they were copied.
+
+        But for the very same bytes, which another serializer than pickle may give again: they are in the file then.
+        """
         buffer = self.write_buffer
         try:
             for key, data in changes.items():

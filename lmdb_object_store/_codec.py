@@ -129,14 +129,19 @@ class KeyCodec:
             "shorten it, or store under a digest of it"
         )
 
-    def pickled(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
-        """The changes that store `pairs`; raises what `encode_to_store` and `dumps` do."""
+    def pickled(
+        self, pairs: Iterable[tuple[Any, Any]], serialized: Callable[[object, Any], bytes] | None = None
+    ) -> dict[bytes, bytes | None]:
+        """The changes that store `pairs`, their values pickled, or made into bytes by `serialized(key, value)`.
+
+        Raises what that or `dumps` does, and `encode_to_store`.
+        """
         encode, plain = self.encode_to_store, self.plain
         pickled, protocol = pickle.dumps, pickle.HIGHEST_PROTOCOL
         changes: dict[bytes, bytes | None] = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, protocol)
+            data = pickled(value, protocol) if serialized is None else serialized(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             changes[stored] = data

@@ -5,7 +5,9 @@ The layout is that of LMDB's mdb.c, for which nothing in its interface stands in
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 import sys
 from collections.abc import Iterator
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 
 # By data version (1: LMDB 0.9, 3: LMDB 1.0): bytes of a page's header, and where offsets in a page begin.
 _LAYOUTS = {1: (16, 0), 3: (24, 24)}
-# From the magic number on; of the two databases in between, the root of the first, that of free pages.
-_META = struct.Struct("=II 16x 40x Q 48x QQ")
+# From the magic number on; of the two databases in between, the page size, which the first has, that of free pages, and
+# its root.
+_META = struct.Struct("=II 16x I 36x Q 48x QQ")
 _MAGIC = 0xBEEFC0DE
+# Bytes of a reader's entry in the lock file, and of what is there beside them, with a new file's first pages.
+_READER, _FIRST_PAGES = 64, 3 * 4096
 _NO_PAGE = 0xFFFFFFFFFFFFFFFF
 _BRANCH, _BIG = 0x01, 0x01  # flags of a page, and of a node whose data is on pages of its own
 
@@ -40,6 +45,52 @@ def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:
+    """The path by which LMDB is to open `path`.
+
+    Of a file by itself that a symbolic link leads to, the file's own: LMDB has its lock file beside the path that it
+    is given, and two processes that took two ways to one file would not know of each other.
+    """
+    if not options.get("subdir", True):
+        path = os.path.realpath(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # it came from bytes that are no text
+        return os.fsencode(path)
+    return path
+
+
+def check_place(path: str, options: dict[str, Any]) -> None:
+    """Raise for what LMDB would hang at, change or be killed by as it opens the file at `path`.
+
+    lmdb.InvalidError for a pipe or a device; lmdb.CorruptedError for a truncated file that a writable map would first
+    extend; OSError where the disk has no room for a lock file, which LMDB maps: to write to it would be a SIGBUS.
+    """
+    file = data_file(path, options)
+    try:
+        status = os.stat(file)
+    except OSError:
+        return _check_room(os.path.dirname(file), options)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise lmdb.InvalidError(f"{file} is neither a file nor a directory: it cannot hold a store")
+    if options.get("writemap") and not options.get("readonly") and status.st_size:
+        with open(file, "rb") as data:
+            if page_size := _page_size(data):  # else LMDB tells that it is none of its files
+                check_length(file, _newest_meta(data, page_size)[-1], page_size)
+    if not os.path.exists(os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{file}-lock"):
+        _check_room(os.path.dirname(file), options)
+
+
+def _check_room(folder: str, options: dict[str, Any]) -> None:
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    needed = _FIRST_PAGES + _READER * options["max_readers"] if options.get("lock", True) else 0
+    if needed and hasattr(os, "statvfs"):  # not on Windows
+        disk = os.statvfs(folder)
+        if disk.f_bavail * disk.f_frsize < needed:
+            raise OSError(errno.ENOSPC, f"no room for the {needed} bytes that LMDB writes as it opens a file", folder)
+
+
 def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
     """Raise lmdb.InvalidError where `error` came of opening an empty file to read: LMDB's words are no help then."""
     file = data_file(path, options)
@@ -47,6 +98,16 @@ def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
         raise lmdb.InvalidError(
             f"{file} is empty, so there is nothing to read: open it without readonly=True to make a store of it"
         ) from error
+
+
+def is_store(path: str) -> bool:
+    """Whether the file at `path` is LMDB's, by what it begins with."""
+    with open(path, "rb") as file:
+        try:
+            _newest_meta(file, 4096)  # of any size, pages have the same beginning
+        except ValueError:
+            return False
+    return True
 
 
 def check_length(path: str, last_page: int, page_size: int) -> None:
@@ -71,6 +132,15 @@ def check_length(path: str, last_page: int, page_size: int) -> None:
         )
 
 
+def _page_size(file: BinaryIO) -> int:
+    # 0 where this is none of LMDB's files.
+    data = file.read(4096)
+    for header, _ in _LAYOUTS.values():
+        if len(data) == 4096 and (meta := _META.unpack_from(data, header))[0] == _MAGIC:
+            return int(meta[2])
+    return 0
+
+
 def _newest_meta(file: BinaryIO, page_size: int) -> tuple[int, int, int, int]:
     # Transaction, data version, root of the free pages, last page; the headers are as long as the version says.
     found = []
@@ -78,7 +148,7 @@ def _newest_meta(file: BinaryIO, page_size: int) -> tuple[int, int, int, int]:
         file.seek(page * page_size)
         data = file.read(page_size).ljust(page_size, b"\0")  # LMDB opens a file that ends in the midst of the second
         for header, _ in _LAYOUTS.values():
-            magic, version, root, last, transaction = _META.unpack_from(data, header)
+            magic, version, _, root, last, transaction = _META.unpack_from(data, header)
             if magic == _MAGIC:
                 found.append((transaction, version, root, last))
                 break

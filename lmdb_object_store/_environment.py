@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._datafile import check_begun, check_length, data_file, identity
-from ._errors import closed
+from ._datafile import check_begun, check_length, check_place, data_file, identity, lmdb_path
+from ._errors import closed, gone
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Environment:
         self.orphans: deque[Tenant] = deque()
         self._closing_orphans = False
         self.identity: tuple[int, int] | None = None
+        # The last one when the file was closed: LMDB counts them up.
+        self.last_transaction = 0
         self.max_key_size = 0
         self._handle: lmdb.Environment | None = None
 
@@ -143,13 +145,13 @@ class Environment:
         The second time, lmdb.Error where it is another one, which LMDB would have made anew.
         """
         if self.identity not in (None, identity(self.path, self.options)):
-            raise lmdb.Error(
-                f"{self.path} was deleted or replaced while it was open: close this store and open another"
-            )
+            raise gone(self.path)
+        check_place(self.path, self.options)
+        path: Any = lmdb_path(self.path, self.options)  # bytes too
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = lmdb.open(self.path, **{**self.options, "create": create})
+                handle = lmdb.open(path, **{**self.options, "create": create})
                 break
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
@@ -160,6 +162,8 @@ class Environment:
         info = handle.info()
         try:
             check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
+            if info["last_txnid"] < self.last_transaction:  # another file, of the same number
+                raise gone(self.path)
         except BaseException:
             handle.close()
             raise
@@ -176,6 +180,10 @@ class Environment:
         self.shut()
         handle, self._handle = self._handle, None
         if handle is not None:
+            try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+                self.last_transaction = handle.info()["last_txnid"]
+            except lmdb.Error:  # closed from outside
+                pass
             handle.close()
 
     def resize(self, size: int) -> None:

@@ -61,6 +61,11 @@ class StoreClosedError(lmdb.Error, ValueError):
     __module__ = __package__
 
 
+def gone(path: str) -> lmdb.Error:
+    """The error for a file that is not the one that was opened."""
+    return lmdb.Error(f"{path} was deleted or replaced while it was open: close this store and open another")
+
+
 def closed(path: str) -> StoreClosedError:
     """The error of a use of the store at `path` after its close."""
     return StoreClosedError(f"the store at {path} is closed")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 
 import lmdb
 
 from . import _reads
 from ._buffer import BufferMixin
-from ._codec import dumps, loads
+from ._codec import loads
 from ._environment import MISSING
 from ._errors import KeyNotFoundError
 from ._large import LARGE
@@ -24,9 +24,12 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     """Provides `[]`, `get`, `in`, `del`, `pop`, `setdefault` and the like. Needs the attributes and methods below.
 
     `_plain`: keys of 1 to this many bytes are stored as they are, and need no codec; 0 until the file is open.
-    `_short`: keys of up to this many bytes are read the short way; none where `_large` expects a large value.
+    `_loads` makes a value of its bytes; `pickle.loads` alone does where the store is `_direct`.
+    `_short`: keys of up to this many bytes are read the short way; none where `_large` expects a large value, nor
+    where the store is not direct.
     """
 
+    _loads: Callable[..., Any]
     _short: int
     _large: bool
     _is_closed: bool
@@ -74,19 +77,36 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
 
     def _expect(self, size: int) -> None:
         # The next value is expected to be as large as this one, of `size` bytes.
-        self._large = _reads.is_large(size)
-        self._short = 0 if self._large else self._plain
+        self._large = self._direct and _reads.is_large(size)
+        self._short = self._plain if self._direct and not self._large else 0
 
     def _load(self, stored: bytes, data: bytes | bytearray, strings: Iterable[Any] = ()) -> V:
         try:
-            value: V = loads(data, buffers=strings)
+            value: V = self._loads(data, buffers=strings) if strings else self._loads(data)
         except Exception as error:
             raise self._unreadable(stored, data, error) from error
         return value
 
+    def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[V]:
+        """The values of `rows`, each when it is asked for."""
+        loads = self._loads
+        for stored, data in rows:
+            try:
+                value = loads(data)
+            except Exception as error:
+                raise self._unreadable(stored, data, error) from error
+            yield value
+
+    def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
+        try:
+            return dict(zip(rows, map(self._loads, rows.values())))
+        except Exception:
+            return dict(zip(rows, self._loaded(rows.items())))  # which tells whose value it is
+
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
+        how = "unpickle" if self._loads is loads else "deserialize"
         where = "buffered" if self.write_buffer.get(stored) is data else "DB"
-        return RuntimeError(f"Failed to unpickle {where} key {self._codec.shown(stored)}: {error}")
+        return RuntimeError(f"Failed to {how} {where} key {self._codec.shown(stored)}: {error}")
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
     # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.
@@ -232,7 +252,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         self._check_writable()
         new: bytes | None = None
         while (data := self._find(stored)) is None:
-            new = new or dumps(key, default)
+            new = new or self._dumps(key, default)
             with self._environment.lock:
                 if self._swap(stored, None, new):
                     return default

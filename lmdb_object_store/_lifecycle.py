@@ -89,7 +89,7 @@ def _refuse(path: str) -> Environment:
 
 def leave(store: Handle, failed: bool) -> None:
     """End a `with` block: an error of its last flush is raised, unless the caller knows it or has another to see to."""
-    close(store, strict=not failed and store._failure_told is not True)
+    store.close(strict=not failed and store._failure_told is not True)
 
 
 def collect(store: Handle) -> None:

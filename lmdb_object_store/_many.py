@@ -8,7 +8,7 @@ from itertools import chain
 
 from . import _reads
 from ._buffer import BufferMixin
-from ._codec import EMPTY, loads
+from ._codec import EMPTY
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         """Raise if the store is closed or read-only."""
 
     @abstractmethod
-    def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
-        """The error for a value that cannot be unpickled."""
+    def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
+        """`rows` with values in place of their bytes."""
 
     def get_many(
         self, keys: Iterable[Any], *, decode_keys: bool = False, decode_not_found: bool | None = None
@@ -46,23 +46,17 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         keys = list(keys)
         encode, plain = self._codec.encode, self._plain
         stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
-        rows: Iterable[bytes | None]
+        rows: dict[bytes, Any]
         if self.write_buffer:
             if any(stored not in self.write_buffer for stored in stored_keys):
                 self._flush_before_read()
-            rows = map(self._find_many(stored_keys).get, stored_keys)
+            rows = self._find_many(stored_keys)
         else:
-            rows = _reads.lookup_many(self._environment, stored_keys)
-        found: dict[Any, V] = {}
-        missing: list[Any] = []
-        try:
-            for key, stored, data in zip(keys, stored_keys, rows):
-                if data is None:
-                    missing.append(key)
-                elif stored not in found:  # asked for twice
-                    found[stored] = loads(data)
-        except Exception as error:
-            raise self._unreadable(stored, data or b"", error) from error
+            rows = dict(zip(stored_keys, _reads.lookup_many(self._environment, stored_keys)))
+            if None in rows.values():
+                rows = {stored: data for stored, data in rows.items() if data is not None}
+        found: dict[Any, V] = self._load_all(rows)
+        missing = [] if len(rows) == len(keys) else [key for key, k in zip(keys, stored_keys) if k not in rows]
         if decode_keys or EMPTY in found:
             given_back = self._codec.decode if decode_keys else self._codec.to_bytes
             found = {given_back(stored): value for stored, value in found.items()}
@@ -81,7 +75,9 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
-        changes = self._codec.pickled(pairs)
+        self._commit_many(self._codec.pickled(pairs, None if self._direct else self._dumps))
+
+    def _commit_many(self, changes: dict[bytes, bytes | None]) -> None:
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 
 from . import _scan
-from ._codec import KeyCodec, loads
+from ._codec import KeyCodec
 from ._environment import Environment
 from ._interval import Interval
 from ._typing import Any, Protocol, TypeVar
@@ -36,7 +36,7 @@ class Source(Protocol):
     def _find(self, stored: bytes) -> bytes | None: ...
     def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]: ...
     def _load(self, stored: bytes, data: bytes) -> Any: ...
-    def _unreadable(self, stored: bytes, data: bytes, error: Exception) -> RuntimeError: ...
+    def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[Any]: ...
     def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool: ...
 
 
@@ -64,7 +64,9 @@ class OrderedMapping(MutableMapping[K, V]):
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         store = self._source()
         store._flush_before_read()
-        return _load_pages(store, store._pages(self._interval, reverse=reverse, values=True))
+        pages: Iterator[Any] = store._pages(self._interval, reverse=reverse, values=True)
+        decode_page, loaded = store._codec.decode_page, store._loaded
+        return chain.from_iterable(zip(decode_page(page), loaded(page.items())) for page in pages)
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()
@@ -208,16 +210,6 @@ class OrderedMapping(MutableMapping[K, V]):
             store._refuse_in_commit()
             store._environment.close_orphans()
             store._commit_emptied(self._interval)
-
-
-def _load_pages(store: Source, pages: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-    for page in pages:
-        for key, (stored, data) in zip(store._codec.decode_page(page), page.items()):
-            try:
-                value = loads(data)
-            except Exception as error:
-                raise store._unreadable(stored, data, error) from error
-            yield key, value
 
 
 def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -39,16 +39,16 @@ def next_map_size(current: int, cap: int | None, needed: int, page: int) -> int 
 
 
 def pages_kept(current: int, cap: int | None, page: int) -> int:
-    """Pages of `page` bytes that what is stored leaves free in a map of `current` bytes: none below its cap.
+    """Pages of `page` bytes that what is stored must leave free in a map of `current` bytes, as it cannot grow by them.
 
     LMDB copies each page that it changes, and may not use the old one before the next commit but one: without free
-    pages nothing can be deleted. An eighth of the map, as deleting 1,000 keys at once may change as many pages, up to
-    8 MiB in pages of 4 KiB; of a tiny map as much as two deletions of one key take.
+    pages nothing can be deleted. An eighth of the map at its cap, up to 8 MiB in pages of 4 KiB; of a tiny map as much
+    as two deletions of one key take.
     """
-    if cap is None or current < cap // page * page:
+    if cap is None:
         return 0
-    pages = current // page
-    return min(max(pages // 8, 16), pages // 4, 2048)
+    pages, size = max(cap, current) // page, current // page
+    return max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))
 
 
 class ResizeMixin(ABC):
@@ -89,6 +89,15 @@ class ResizeMixin(ABC):
             return 0
         return pages_kept(environment.options["map_size"], self.max_map_size, handle.stat()["psize"])
 
+    def _deletions_at_once(self) -> int | None:
+        # Near the cap, so many as find free pages: each may change two and those above them, and so do the next ones.
+        if self.max_map_size is None:
+            return None
+        environment = self._environment
+        size, page = environment.options["map_size"], environment.handle().stat()["psize"]
+        kept = pages_kept(size, self.max_map_size, page)
+        return max(1, kept // 6) if kept else None
+
     def _make_room(
         self,
         environment: Environment,
@@ -108,8 +117,8 @@ class ResizeMixin(ABC):
             raise lmdb.MapFullError(
                 f"the map of {environment.path} is full: it has {current} bytes, max_map_size is {self.max_map_size}, "
                 f"and this write needs more than {needed} beside the {kept} that are kept to delete with; nothing was "
-                "lost: take back what does not fit, delete something, and flush (deletions: fewer at a time), or raise "
-                "max_map_size"
+                "lost: take back what does not fit, delete something, and flush (readers that are open keep its space "
+                "from being used), or raise max_map_size"
             ) from error
         environment.resize(size)
 

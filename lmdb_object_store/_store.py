@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator
 from functools import partial
 
 import lmdb
 
-from . import _lifecycle, _reads, _scan
+from . import _lifecycle, _reads, _scan, _serializer
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Detached, Environment
 from ._errors import check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
+from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
 from ._ordered import OrderedMapping
 from ._range import StoreRange
 from ._registry import acquire, release
 from ._resize import ResizeMixin
+from ._serializer import Serializer
 from ._typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -40,8 +43,11 @@ _CARRIED = (
     "_lmdb_kwargs",
 )
 
+# The options of LMDB with which a commit is on the disk when it returns.
+_WAITS_FOR_THE_DISK = {"sync": True, "metasync": True, "map_async": False}
 
-class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V]):
+
+class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMapping[K, V], MaintenanceMixin):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
     Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until
@@ -51,11 +57,15 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
     `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`); or whatever `key_encoding`
     takes, where it is a `KeyEncoding` such as `OrderedKeys()`. Order is that of the stored keys' bytes.
 
+    `serializer` makes the bytes of a value and the value of bytes: `pickle` with its highest protocol, or anything
+    with `dumps(obj)`, which gives bytes or str, and `loads(data)`, which gets bytes: the module `json`, an object of
+    yours. Nothing in the file tells which one wrote it. A value that `loads` refuses is a RuntimeError.
+
     `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
     fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given. Stores of one process on one file share
     one LMDB environment: ValueError where their options contradict each other.
 
-    Values are unpickled: never open a file from a source that you do not trust.
+    Values are unpickled, unless by another serializer: never open a file from a source that you do not trust.
     """
 
     def __init__(
@@ -69,18 +79,23 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         key_errors: str = "strict",
         str_normalize: str | None = None,
         max_map_size: int | None = None,
+        serializer: Serializer = pickle,
         **lmdb_kwargs: Any,
     ) -> None:
         _codec_class(key_encoding).check(key_encoding, key_errors, str_normalize)
         if max_map_size is not None:
             check_limit("max_map_size", max_map_size)
+        _serializer.check(serializer)
         self._start_buffer(batch_size, batch_bytes)
+        if not db_path:
+            raise ValueError("db_path is empty")
         self.db_path: str = os.path.abspath(os.fsdecode(db_path))
         self.autoflush_on_read = autoflush_on_read
         self.key_encoding = key_encoding
         self.key_errors = key_errors
         self.str_normalize = str_normalize
         self.max_map_size = max_map_size
+        self.serializer = serializer
         self._lmdb_kwargs = lmdb_kwargs
         self._start_reading()
         self._attach()
@@ -91,6 +106,10 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
         if self._readonly:
             self._accept = Shut(partial(_refuse_readonly, self.db_path))
+        # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
+        self._direct = self.serializer is pickle
+        self._dumps = _serializer.dumps_of(self.serializer)
+        self._loads = self.serializer.loads
         # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
         # Keys of up to this many bytes are read the short way: none where a large value is expected.
@@ -103,7 +122,8 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
             self._codec = codec_class(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
             self._is_closed = False
             self._environment = environment
-            self._plain = self._short = self._codec.plain
+            self._plain = self._codec.plain
+            self._short = self._plain if self._direct else 0
         except BaseException:
             release(environment, self)
             raise
@@ -117,13 +137,15 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         _lifecycle.check_carried(self.key_encoding)
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
-        return {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
+        state = {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
+        return {**state, "serializer": _serializer.carried(self.serializer)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A handle that opens its file when it is first used: in a worker, say, that it was sent to."""
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in _CARRIED:
             setattr(self, name, state[name])
+        self.serializer = _serializer.restored(state["serializer"])
         self._start_reading()
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
         self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]
@@ -157,6 +179,16 @@ class LmdbObjectStore(ResizeMixin, KeyedMixin[K, V], ManyMixin[K, V], OrderedMap
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
+
+    def sync(self) -> None:
+        """`flush`, and wait for the disk, also with `sync=False` and the like. Does nothing for a read-only store."""
+        if self._readonly and not self._is_closed:
+            return
+        self.flush()
+        weak = any(self._lmdb_kwargs.get(name, usual) != usual for name, usual in _WAITS_FOR_THE_DISK.items())
+        if weak:
+            with self._environment.lock:
+                self._environment.handle().sync(True)
 
     def _check_writable(self) -> None:
         if self._is_closed:

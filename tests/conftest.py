@@ -34,13 +34,12 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def open_store(path: str) -> Iterator[OpenStore]:
-    """Opens stores at `path` (str keys unless told otherwise), and closes them after the test."""
+    """Opens stores at `path` (str keys unless told otherwise, of the class `kind`), and closes them after the test."""
     stores: list[LmdbObjectStore[Any, Any]] = []
 
     def opened(*args: Any, **options: Any) -> LmdbObjectStore[Any, Any]:
-        store: LmdbObjectStore[Any, Any] = LmdbObjectStore(
-            options.pop("path", path), *args, **{"key_encoding": "utf-8", **options}
-        )
+        kind: type[LmdbObjectStore[Any, Any]] = options.pop("kind", LmdbObjectStore)
+        store = kind(options.pop("path", path), *args, **{"key_encoding": "utf-8", **options})
         stores.append(store)
         return store
 

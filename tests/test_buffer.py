@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lmdb_object_store._buffer import BufferMixin, Shut
+from lmdb_object_store._codec import dumps
 from lmdb_object_store._environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
 from lmdb_object_store._interval import WHOLE, Interval
@@ -68,12 +69,17 @@ class Host(BufferMixin):
         self._environment: Any = self.world
         self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
         self._plain = 510
+        self._direct = True
+        self._dumps = dumps
         self.file: Rows = {}
         self.committing = False
         self.commits = 0
         self.before: Step = nothing
         self.after: Step = nothing
         self._start_buffer(batch_size, batch_bytes)
+
+    def _deletions_at_once(self) -> None:
+        return None
 
     def _is_empty(self, interval: Interval) -> bool:
         return not any(map(interval.contains, self.file))
@@ -149,12 +155,14 @@ class BufferMachine(RuleBasedStateMachine):
         }
 
     def staged(self, call: Step, changes: Changes, full: Callable[[Changes], bool]) -> None:
-        """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer."""
+        """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer (none by taking back)."""
         pending, commits = {**self.buffer, **changes}, self.host.commits
+        takes_back = any(data is None and self.buffer.get(key) is not None for key, data in changes.items())
         error = self.outcome(call)
         self.content = apply(apply(self.content, changes), self.meanwhile)
-        assert self.host.commits == commits + full(pending)
-        if full(pending) and error is None:
+        flushes = full(pending) and not takes_back
+        assert self.host.commits == commits + flushes
+        if flushes and error is None:
             assert self.buffer == self.left_of(pending)
 
     def many(self, pending: Changes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import operator
 import pickle
 import string
@@ -25,6 +26,7 @@ import pytest
 from conftest import OpenStore
 
 from lmdb_object_store import OrderedKeys
+from lmdb_object_store._writeback import WritebackStore
 
 # Sorted, so that a dict's order of insertion is the store's order of keys.
 DATA = {"a": 1, "b": 2, "c": 3}
@@ -37,15 +39,24 @@ STORES: list[dict[str, Any]] = [
     for batch_size in (1, 1000)
 ]
 STORES.append({"autoflush_on_read": True, "batch_size": 1000, "key_encoding": OrderedKeys()})
+# Stores that keep their values, some or all, and one that does not pickle: as mappings they are the same.
+OTHER_STORES: list[dict[str, Any]] = [
+    {"kind": WritebackStore, **STORES[0], "max_cached": None},
+    {"kind": WritebackStore, **STORES[3], "max_cached": None},
+    {"kind": WritebackStore, **STORES[3], "max_cached": 1},
+    {"serializer": marshal, **STORES[3]},
+]
 SET_OPERATORS = [operator.and_, operator.or_, operator.sub, operator.xor]
 COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
 
 
 def _name(options: dict[str, Any] | None) -> str:
-    return "-".join(["store", *map(str, options.values())]) if options else "dict"
+    return (
+        "dict" if options is None else "-".join(getattr(option, "__name__", str(option)) for option in options.values())
+    )
 
 
-@pytest.fixture(params=[None, *STORES], ids=_name)
+@pytest.fixture(params=[None, *STORES, *OTHER_STORES], ids=_name)
 def make(request: pytest.FixtureRequest, open_store: OpenStore, path: str) -> Make:
     """Makes a mapping of given items: a dict, or a store with each set of options."""
     made = 0

@@ -107,8 +107,16 @@ def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
 
 
 def test_the_public_names() -> None:
-    """The package exports the store, the errors that a caller would catch apart, and what is for keys of any type."""
-    names = {"LmdbObjectStore", "FlushError", "StoreClosedError", "KeyEncoding", "OrderedKeys", "StoredKey"}
+    """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
+    names = {
+        "LmdbObjectStore",
+        "FlushError",
+        "StoreClosedError",
+        "KeyEncoding",
+        "OrderedKeys",
+        "StoreStats",
+        "StoredKey",
+    }
     assert set(lmdb_object_store.__all__) == names
 
 
@@ -135,6 +143,7 @@ def test_the_constructors_defaults() -> None:
         "key_errors": "strict",
         "str_normalize": None,
         "max_map_size": None,
+        "serializer": pickle,
     }
     assert [p.kind for p in parameters.values()][-1] is inspect.Parameter.VAR_KEYWORD
 

@@ -13,7 +13,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WITHOUT_EXAMPLES = {"changelog.md", "cookbook.md", "design.md"}  # the cookbook's are in test_examples.py
+# What they show is in other tests: the cookbook's in test_examples.py.
+WITHOUT_EXAMPLES = {"changelog.md", "cli.md", "cookbook.md", "design.md"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -30,6 +31,26 @@ def test_examples_of_a_document(path: Path, tmp_path: Path, monkeypatch: pytest.
             example.evaluate()
     finally:
         signal.signal(signal.SIGTERM, on_termination)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_a_document(path: Path, tmp_path: Path) -> None:
+    """The commands of one document, in order and in one directory, print what is shown; `…` stands for anything."""
+    blocks = path.read_text(encoding="utf-8").split("```console\n")[1:]
+    assert bool(blocks) == (path.name in {"README.md", "cli.md"})
+    program = tmp_path / "bin" / "lmdb-object-store"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lmdb_object_store "$@"\n')
+    program.chmod(0o755)
+    places = os.pathsep.join([str(program.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    examples = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", "".join(block.partition("```")[0] for block in blocks), re.M)
+    environment = {**os.environ, "PATH": places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for command, shown in examples:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, text=True, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert re.fullmatch(re.escape(shown).replace("…", ".*"), done.stdout), f"{command}: {done.stdout}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

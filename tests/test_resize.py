@@ -60,14 +60,14 @@ def test_cap_property(size: int, cap: int, needed: int, page: int) -> None:
     assert grown == (min(free, limit) if limit > size else None)
 
 
-@given(size=sizes, cap=caps, page=pages)
-def test_pages_kept_property(size: int, cap: int | None, page: int) -> None:
-    """Below the cap all pages may be used; at it at most a quarter stays free, and never more than 2,048 pages."""
-    kept = pages_kept(size, cap, page)
-    if next_map_size(size, cap, 0, page) is None:
-        assert kept == min(max(size // page // 8, 16), size // page // 4, 2048)
-    else:
-        assert kept == 0
+@given(size=sizes, cap=st.integers(1, 1 << 42), page=pages)
+def test_pages_kept_property(size: int, cap: int, page: int) -> None:
+    """At the cap between an eighth and a quarter, never more than 2,048 pages; below it, what growth cannot give."""
+    at_cap = pages_kept(max(size, cap), cap, page)
+    all_pages = max(size, cap) // page
+    assert at_cap == min(max(all_pages // 8, 16), all_pages // 4, 2048)
+    assert pages_kept(size, cap, page) == max(0, at_cap - (all_pages - size // page))
+    assert pages_kept(size, None, page) == 0
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,47 @@ def test_deletes_where_less_is_free_than_is_kept(open_store: OpenStore) -> None:
         del store[key]
     store.flush()
     store.put_many({"new": 1})
+
+
+@pytest.mark.parametrize("more", [4096, 3 * 4096, 20_000])
+@pytest.mark.parametrize("version", [0, 1])
+def test_deletes_where_the_last_step_was_short(open_store: OpenStore, more: int, version: int) -> None:
+    """What fills a map that can grow by a few pages alone leaves room to delete as well."""
+    store = open_store(None, map_size=MIB, max_map_size=MIB + more, sync=False, lib_version=version)
+    number = 0
+    with suppress(lmdb.MapFullError):
+        while True:
+            store.put_many((f"{number + i:08}", bytes(200)) for i in range(5))
+            number += 5
+    store.batch_size = 1
+    for key in list(store)[:300]:
+        del store[key]
+    store.clear()
+
+
+@pytest.mark.parametrize("batch", [1000, None])
+def test_many_deletes_in_a_map_at_its_cap(open_store: OpenStore, batch: int | None) -> None:
+    """Near its cap a store flushes deletions sooner, as many as find pages: they are never accepted and stuck."""
+    store = open_store(batch, map_size=16 * MIB, max_map_size=16 * MIB, sync=False)
+    source = random.Random(3)
+    waiting = []
+    store.batch_size = 1000
+    with pytest.raises(lmdb.MapFullError):  # noqa: PT012
+        while True:
+            waiting.append(f"{source.randrange(10**9):09}")
+            store[waiting[-1]] = bytes(1000)
+    for key in list(store.write_buffer):
+        store.delete(key)  # which sets off no flush that would fail
+    store.flush()
+    store.batch_size = batch
+    keys = list(store)
+    source.shuffle(keys)
+    for key in keys[:3000]:
+        del store[key]
+    for key in keys[3000:3500]:
+        store.pop(key)
+    assert len(store) == len(keys) - 3500
+    store.put_many({"new": bytes(1000)})
 
 
 @pytest.mark.parametrize("batch", [1, 10])

@@ -38,9 +38,10 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
         for _ in range(3):
             written = _fill(store, batch, state, size, source)
             deleted = source.sample(sorted(state), len(state) // 2)
-            store.batch_size = 1
+            store.batch_size = source.choice([1, 1000])
             for key in deleted:
                 del store[key], state[key]
+            store.flush()
             figures.add(compare(written + len(deleted), [state], in_file(store)))
         store.clear()
         store.close(strict=True)

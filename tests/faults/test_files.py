@@ -6,9 +6,10 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness import Child, mounted
 from support import run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
+from lmdb_object_store._datafile import identity
 
 FORMATS = [pytest.param(0, id="LMDB 0.9"), pytest.param(1, id="LMDB 1.0")]
 Store = LmdbObjectStore[Any, Any]
@@ -74,6 +76,19 @@ def test_a_truncated_file(path: str, version: int) -> None:
         Child(lambda size=size: cut(size)).join()  # type: ignore[misc]
     file.write_bytes(whole)
     opened(path, lib_version=version)
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_truncated_file_in_a_writable_map(path: str, version: int) -> None:
+    """It is refused before LMDB extends it, which would take away what tells that it is truncated."""
+    file = make(path, lib_version=version)
+    whole = file.read_bytes()
+    for part in (0.99, 0.7, 0.4, 0.1):
+        file.write_bytes(whole[: int(len(whole) * part)])
+        with unchanged(file.parent), pytest.raises(lmdb.CorruptedError, match="truncated"):
+            opened(path, lib_version=version, writemap=True)
+    file.write_bytes(whole)
+    opened(path, lib_version=version, writemap=True)
 
 
 def test_the_error_of_a_truncated_file(path: str) -> None:
@@ -155,6 +170,12 @@ def empty(path: Path) -> None:
     (path / "data.mdb").touch()
 
 
+def pipe(path: Path) -> None:
+    """Where LMDB would wait for ever, and all threads with it."""
+    path.mkdir()
+    os.mkfifo(path / "data.mdb")
+
+
 def text(path: Path) -> None:
     """Where a directory is expected."""
     path.write_text("not a store")
@@ -172,6 +193,8 @@ NO_STORES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "no LMDB file, read-only": (garbage, {"readonly": True}),
     "an empty file, read-only": (empty, {"readonly": True}),
     "an empty file, read-only without a lock": (empty, {"readonly": True, "lock": False}),
+    "a pipe": (pipe, {}),
+    "a pipe, read-only": (pipe, {"readonly": True, "lock": False}),
     "a file for the directory": (text, {}),
     "no LMDB file, without a directory": (text, {"subdir": False}),
     "a directory, without a directory": (directory, {"subdir": False}),
@@ -234,6 +257,62 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+def test_a_full_disk_at_the_opening(tmp_path: Path) -> None:
+    """No room for the lock file, which LMDB maps, is an error: it was a SIGBUS. With room again the store opens."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not mounted(disk):
+        pytest.skip("this user may not mount")
+    try:
+        make(str(disk / "db"))
+        (disk / "db" / "lock.mdb").unlink()
+        for left in (0, 1, 2, 10):
+            with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while True:
+                    filler.write(bytes(4096))
+            os.truncate(disk / "filler", (disk / "filler").stat().st_size - left * 4096)
+
+            def refused() -> None:
+                for place, readonly in (("db", False), ("db", True), ("new", False)):
+                    with pytest.raises(OSError, match="no room"):
+                        LmdbObjectStore(str(disk / place), readonly=readonly)
+
+            Child(refused).join()
+            (disk / "filler").unlink()
+        opened(str(disk / "db"))
+        opened(str(disk / "new"))
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_two_ways_to_one_file(tmp_path: Path) -> None:
+    """Processes that reach a file by its path and by a link to it have one lock file."""
+    file, link = tmp_path / "db", tmp_path / "link"
+    with LmdbObjectStore[Any, Any](file, subdir=False) as store:
+        store[b"a"] = 1
+    link.symlink_to(file)
+    with LmdbObjectStore[Any, Any](link, subdir=False) as store:
+        assert store[b"a"] == 1
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["db", "db-lock", "link"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_path_that_is_no_text(tmp_path: Path) -> None:
+    """Paths may be any bytes that the system takes."""
+    path = os.fsencode(tmp_path) + b"/\xff"
+    with LmdbObjectStore[Any, Any](path) as store:
+        store[b"a"] = 1
+    with LmdbObjectStore[Any, Any](path, readonly=True) as store:
+        assert store[b"a"] == 1
+    assert os.path.exists(path + b"/data.mdb")
+
+
+def test_an_empty_path() -> None:
+    """It is not taken for the current directory."""
+    with pytest.raises(ValueError, match="db_path is empty"):
+        LmdbObjectStore("")
+
+
 def test_no_permission(path: str) -> None:
     """Without the right to read or write the file the error says so."""
     file = make(path)
@@ -289,6 +368,20 @@ def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path) -> None:
         Child(lambda: None).join()
         store["pending"] = 1
         with unchanged(tmp_path), pytest.raises(lmdb.Error, match=GONE):
+            store.flush()
+
+
+def test_a_file_replaced_after_a_fork(path: str) -> None:
+    """Nor is one that has even its number: the file system may give that to the next file that is made."""
+    make(path)
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        environment = store._environment
+        Child(lambda: None).join()
+        shutil.rmtree(path)
+        run_script("opened().update(other=2)", path)
+        environment.identity = identity(path, {})  # as if it were so here
+        store["pending"] = 1
+        with pytest.raises(lmdb.Error, match=GONE):
             store.flush()
 
 

@@ -1,0 +1,182 @@
+"""WritebackStore: a store that keeps the objects it gives and takes, and writes those that have changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+
+from ._cache import CacheMixin
+from ._errors import FlushError, check_limit, logger
+from ._interval import Interval
+from ._store import LmdbObjectStore
+from ._typing import Any, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
+    """A store that keeps in memory each value that is read or stored, and gives that very object again.
+
+    `sync`, `flush`, `close`, the end of the `with` block, pickling, collection and exit write those that have changed.
+    For that each one is serialized and compared to what is stored; one that differs is loaded and serialized once
+    more, since an equal value may be serialized otherwise. A flush that a threshold or a read sets off does not look
+    for changes. Each kept value takes the memory of the object and of its serialized form.
+
+    `max_cached` bounds their number (None: as many as there are). Past it the one least recently read or stored is
+    written, if it has changed, and dropped: what is changed in it after that is lost.
+
+    A value that another process or store has written is read anew, unless the one that is kept has changed: then that
+    is written over it. A forked child starts with nothing kept: what has changed before, the parent writes.
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] | bytes,
+        batch_size: int | None = 1000,
+        *,
+        max_cached: int | None = None,
+        **options: Any,
+    ) -> None:
+        if options.get("readonly"):
+            raise ValueError("a read-only store can write nothing back: open it without writeback, or to be written")
+        if max_cached is not None:
+            check_limit("max_cached", max_cached)
+        self._start_cache(max_cached)
+        super().__init__(db_path, batch_size, **options)
+
+    def _start_reading(self) -> None:
+        super()._start_reading()
+        self._direct = False  # what is read and stored goes through the cache
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "max_cached": self.max_cached}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._start_cache(state["max_cached"])
+        super().__setstate__(state)
+
+    def _forget_pending(self) -> None:
+        super()._forget_pending()
+        self._cache.clear()
+
+    # -- writing: what is stored is kept, what is deleted is not
+
+    def put(self, key: K, obj: V) -> None:
+        """Store `obj` under `key` as it is now, in memory until the next flush, and keep it: see the class."""
+        self._put(key, obj)
+
+    __setitem__ = put
+
+    def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        for key, value in pairs:
+            self._put(key, value, at_count=sys.maxsize)
+
+    def _put(self, key: Any, value: Any, at_count: int | None = None) -> None:
+        stored = self._codec.encode_to_store(key)
+        data = self._dumps(key, value)
+        with self._environment.lock:
+            self._check_writable()
+            self._keep(stored, value, data)
+            self._stage(stored, data, at_count)
+        self._evict()
+
+    def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
+        """Store all of `items` in one transaction, at once, as the base class does, and keep their values."""
+        self._check_writable()
+        pairs = items.items() if isinstance(items, Mapping) else items
+        values: dict[bytes, Any] = {}
+
+        def noted() -> Iterator[tuple[Any, Any]]:
+            for key, value in pairs:
+                values[self._codec.encode_to_store(key)] = value
+                yield key, value
+
+        changes = self._codec.pickled(noted(), self._dumps)
+        with self._environment.lock:
+            self._commit_many(changes)
+            for stored, value in values.items():
+                self._keep(stored, value, changes[stored])
+        self._evict()
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`; `default` is stored first if there is none, and kept. Never flushes first."""
+        stored = self._codec.encode_to_store(key)
+        self._check_writable()
+        new: bytes | None = None
+        while (data := self._find(stored)) is None:
+            new = new or self._dumps(key, default)
+            with self._environment.lock:
+                if self._swap(stored, None, new):
+                    self._keep(stored, default, new)
+                    break
+        value = default if data is None else self._load(stored, data)
+        self._evict()
+        return value
+
+    def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
+        with self._environment.lock:
+            if data is None:
+                self._cache.pop(key, None)
+            super()._stage(key, data, at_count)
+
+    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        done = super()._swap(stored, old, new)
+        if done and new is None:
+            self._cache.pop(stored, None)
+        return done
+
+    def _commit_emptied(self, interval: Interval) -> None:
+        try:
+            super()._commit_emptied(interval)
+        except BaseException:
+            if self._is_empty(interval):  # interrupted after the commit: what has changed would come back
+                self._drop_cached(interval)
+            raise
+        self._drop_cached(interval)
+
+    # -- writing back. Values are serialized with nothing held, as everywhere.
+
+    def flush(self) -> None:
+        """Commit what is pending and what has changed, in one transaction.
+
+        lmdb.Error where that fails: then all of it stays pending. RuntimeError that names the key where a changed
+        value cannot be serialized: then all others are written.
+        """
+        self._check_writable()
+        failure = self._write_back(self._write)
+        super().flush()
+        if failure is not None:
+            raise failure
+
+    def close(self, strict: bool = False) -> None:
+        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged."""
+        failure = self._write_back(self._write)
+        try:
+            super().close(strict)
+        except FlushError:
+            self._tell(failure)
+            raise
+        if failure is not None and strict:
+            raise FlushError(str(failure)) from failure
+        self._tell(failure)
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        # A failure that the caller knows of is not that of what has changed since.
+        if self._failure_told and self._write_back(self._write) is not None:
+            self._failure_told = None
+        super().__exit__(exc_type)
+
+    def __del__(self) -> None:
+        try:
+            if getattr(self, "_cache", None):  # None: its constructor failed
+                self._tell(self._write_back(self._hand_over))
+        finally:
+            self._cache = OrderedDict()  # else the lock would be held as it is looked through again
+            super().__del__()
+
+    def _tell(self, failure: Exception | None) -> None:
+        if failure is not None:
+            logger().error("%s", failure, exc_info=failure)
