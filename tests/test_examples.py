@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from doctest import ELLIPSIS, OutputChecker
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +18,6 @@ DOCS = Path(__file__).parent.parent / "docs"
 COOKBOOK = (DOCS / "cookbook.md").read_text(encoding="utf-8")
 STDLIB = Path(sysconfig.get_path("stdlib"))
 SESSIONS = re.findall(r"```console\n(.*?)```", COOKBOOK, re.DOTALL)
-CHECKER = OutputChecker()
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -63,7 +61,7 @@ def run(script: str, *arguments: object, home: Path) -> str:
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: scripts_of(session)[0])
 def test_what_the_cookbook_shows(session: str, tmp_path: Path) -> None:
-    """Each command of a session prints what stands below it. Skipped where its `pip install` has not been done."""
+    """Each command prints what stands below it; `…` is anything. Skipped where its `pip install` has not been done."""
     for shown in session.removeprefix("$ ").split("\n$ "):
         line, _, want = shown.partition("\n")
         words = line.split()
@@ -72,7 +70,7 @@ def test_what_the_cookbook_shows(session: str, tmp_path: Path) -> None:
                 pytest.skip(f"needs {', '.join(missing)}")
             continue
         got = run(words[1].removeprefix("docs/examples/"), *words[2:], home=tmp_path)
-        assert CHECKER.check_output(want.rstrip() + "\n", got, ELLIPSIS), got
+        assert re.fullmatch(re.escape(want.strip()).replace("…", ".*"), got.strip(), re.DOTALL), got
 
 
 def test_the_cookbook_shows_every_example() -> None:
@@ -124,7 +122,7 @@ def test_word_index_of_a_folder(tmp_path: Path) -> None:
         "11 entries",
         "pickle: one (2) two (1)",
         "lock and barrier: one three",
-        "unpick…: unpicked unpickle unpickles",
+        "completions of unpick: unpicked unpickle unpickles",
     ]
 
 

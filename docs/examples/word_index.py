@@ -53,7 +53,7 @@ def main(path: str = "words.db", folder: str = sysconfig.get_path("stdlib")) -> 
         print(f"{len(index)} entries")
         print("pickle:", *(f"{module} ({count})" for module, count in modules(index, "pickle").most_common(3)))
         print("lock and barrier:", *sorted(modules(index, "lock") & modules(index, "barrier")))
-        print("unpick…:", *completions(index, "unpick", 5))
+        print("completions of unpick:", *completions(index, "unpick", 5))
 
 
 if __name__ == "__main__":
