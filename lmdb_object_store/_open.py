@@ -74,7 +74,9 @@ def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
         from dbm import whichdb  # slow to import
 
         if shelf := whichdb(path):
-            hint = f"a shelf of {shelf}: `lmdb-object-store import-shelve` copies its items into a store at another path"
+            hint = (
+                f"a shelf of {shelf}: `lmdb-object-store import-shelve` copies its items into a store at another path"
+            )
             raise FileExistsError(errno.EEXIST, hint, path)
     if flag in ("r", "w"):
         raise FileNotFoundError(errno.ENOENT, "no store to open; flag 'c' makes one", path)
