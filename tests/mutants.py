@@ -315,7 +315,7 @@ MUTANTS = [
     Mutant("n leaves a store open that it cannot empty", "_open", "            store.close()\n            raise", "            raise"),
     Mutant("n takes any folder", "_open", "    if flag == \"n\":\n        if os.path.isdir(path) and not", "    if flag == \"n\":\n        if False and not"),
     Mutant("any file is a store", "_open", "        if not is_store(file):", "        if False:"),
-    Mutant("an empty file is a store", "_open", "os.path.exists(file) and os.path.getsize(file):", "os.path.exists(file):"),
+    Mutant("an empty file is a store", "_open", "    if _size(file):  # an empty", "    if os.path.exists(file):  # an empty"),
     Mutant("an old shelf is passed by", "_open", "        if shelf := whichdb(path):", "        if False and (shelf := whichdb(path)):"),
     Mutant("w makes a store", "_open", "    if flag in (\"r\", \"w\"):\n", "    if flag == \"r\":\n"),
     Mutant("a file in the folder's place is left to LMDB", "_open", "    if file != path and os.path.exists(path)", "    if False and os.path.exists(path)"),
