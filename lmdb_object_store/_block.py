@@ -34,7 +34,8 @@ class Host(Protocol):
 
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
-    def _undone(self, keys: Iterable[bytes]) -> None: ...
+    def _write_changed(self) -> None: ...
+    def _undone(self) -> None: ...
     def _cleared(self, interval: Interval) -> None: ...
     def _pages(self, interval: Interval, *, reverse: bool, values: bool) -> Iterator[Iterable[bytes]]: ...
     def _commit(
@@ -59,6 +60,7 @@ class Block(Overlay):
         self.owner = get_ident()
         self._guard: Any = None  # what the outermost `with` statement keeps alive
         self.committing = False
+        self._committed = False
         self.ended = False
         self.abandoned = False
         self._broken = ""  # why it cannot go on
@@ -117,6 +119,11 @@ class Block(Overlay):
         else:
             self.merge()
 
+    def write_changed(self, level: Level) -> None:
+        """What a store that keeps values finds changed in them becomes part of `level`, which is to succeed."""
+        if level in self.levels:
+            self._host()._write_changed()
+
     def _commit(self) -> None:
         if not self.own():
             self._raise(_ENDED_ELSEWHERE)
@@ -128,14 +135,14 @@ class Block(Overlay):
             self._refuse_if_broken()  # in a child that a handler has forked
             self._writer.forget()
             store._commits += 1
-            self.changes = {}  # none is undone
+        self._committed = True
 
     def end(self) -> None:
         """Drop what is not committed, and let the others write. A second call finishes what interrupted the first."""
         store, environment = self._store(), self.environment
         self.levels = []
-        if store is not None:  # else it is being collected
-            store._undone(self.changes)
+        if store is not None and not self._committed:  # None: it is being collected
+            store._undone()
         self._writer.unlock()
         if store is not None and store._pending is self:
             # Whoever puts something here counts it as if it were in the buffer. Before others put something there.
@@ -153,10 +160,10 @@ class Block(Overlay):
 
     def roll_back(self, level: Level) -> None:
         """As the inherited one."""
-        store = self._store()
-        for inner in self.levels[self.levels.index(level) :] if store is not None and level in self.levels else ():
-            store._undone(self.changes if inner.replaced else inner.undo or ())  # type: ignore[union-attr]
         super().roll_back(level)
+        store = self._store()
+        if store is not None:
+            store._undone()
 
     # -- what goes wrong
 

@@ -280,10 +280,11 @@ class BufferMixin(ABC):
             self._failure_told = False
             logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)
 
-    # A store that keeps values lets go of those of keys whose changes within a transaction were undone, and of those
-    # that a transaction has cleared.
+    # For a store that keeps values: it stages what has changed in them, as a transaction begins and before it succeeds;
+    # it lets go of them as one is undone, and of those that one has cleared.
 
-    def _undone(self, keys: Iterable[bytes]) -> None: ...  # noqa: B027
+    def _write_changed(self) -> None: ...  # noqa: B027
+    def _undone(self) -> None: ...  # noqa: B027
     def _cleared(self, interval: Interval) -> None: ...  # noqa: B027
 
     def _forget_pending(self) -> None:

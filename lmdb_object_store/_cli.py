@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from . import _commands, _jsonlines, _keytext
 from ._errors import FlushError
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(end="", flush=True)
         except (OSError, ValueError):
             _drop_output()
-        print(f"{_NAME}: {_message(error)}", file=sys.stderr)
+        if sys.stderr is not None:  # it was closed
+            print(f"{_NAME}: {_message(error)}", file=sys.stderr)
         return 1
 
 
@@ -78,6 +81,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _serializer(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _json(text: str) -> Any:
     try:
         return _jsonlines.loads(text)
@@ -115,15 +125,24 @@ def _parser() -> _Parser:
     keys = command(_commands.keys, "keys PATH", "list the keys in order; unpickles nothing")
     keys.add_argument("--prefix", metavar="P", help="only keys that begin with this, which is given as KEY is")
     keys.add_argument("--limit", metavar="N", type=_count, help="at most so many")
-    command(_commands.get, "get PATH KEY", "print a value, which is unpickled: as JSON if it is, else its repr")
-    command(_commands.set_, "set PATH KEY JSON", "store a value; makes the store if there is none")
+
+    def with_serializer(run: Callable[[Any], int | None], usage: str, text: str) -> None:
+        text_of_option = "the module that the store was opened with as `serializer` (default: pickle)"
+        command(run, usage, text).add_argument(
+            "--serializer", default=pickle, metavar="MODULE", type=_serializer, help=text_of_option
+        )
+
+    with_serializer(_commands.get, "get PATH KEY", "print a value, which is unpickled: as JSON if it is, else its repr")
+    with_serializer(_commands.set_, "set PATH KEY JSON", "store a value; makes the store if there is none")
     command(_commands.delete, "delete PATH KEY", "delete a key")
-    command(_commands.dump, "dump PATH", "print all rows as lines of JSON; runs no code of theirs")
-    command(
+    with_serializer(_commands.dump, "dump PATH", "print all rows as lines of JSON; runs no code of theirs")
+    with_serializer(
         _commands.load, "load PATH", "store the rows of a dump from standard input; makes the store if there is none"
     )
     backup = command(_commands.backup, "backup PATH TARGET", "copy the store, also while others write to it")
     backup.add_argument("--no-compact", dest="compact", action="store_false", help="copy free pages too")
-    command(_commands.verify, "verify PATH", "check the file, then unpickle every value; list the keys that fail")
+    with_serializer(
+        _commands.verify, "verify PATH", "check the file, then unpickle every value; list the keys that fail"
+    )
     command(_commands.import_shelve, "import-shelve OLD NEW", "store the items of a shelf; unpickles nothing")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ class Arguments(Protocol):
 
     path: str
     key_encoding: Any
+    serializer: Any
     key: str
     json: Any
     prefix: str | None
@@ -66,14 +68,14 @@ def get(arguments: Arguments) -> None:
     """Print a value."""
     import json
 
-    with _looked_at(arguments.path, arguments.key_encoding) as store:
+    with _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         value = store[_keytext.parse(arguments.key, store.key_encoding)]
         print(json.dumps(value, ensure_ascii=False) if _jsonlines.is_json(value) else repr(value))
 
 
 def set_(arguments: Arguments) -> None:
     """Store a value."""
-    with _written_to(arguments.path, arguments.key_encoding) as store:
+    with _written_to(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         store[_keytext.parse(arguments.key, store.key_encoding)] = arguments.json
 
 
@@ -86,15 +88,18 @@ def delete(arguments: Arguments) -> None:
 
 def dump(arguments: Arguments) -> None:
     """Print all rows as lines of JSON."""
-    with _looked_at(arguments.path, arguments.key_encoding) as store, progress(len(store), beside_output=False) as bar:
+    with (
+        _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store,
+        progress(len(store), beside_output=False) as bar,
+    ):
         for stored, data in _rows(store):
-            print(_jsonlines.to_line(store._codec, stored, data))
+            print(_jsonlines.to_line(store._codec, stored, data, arguments.serializer is pickle))
             bar.update(1)
 
 
 def load(arguments: Arguments) -> None:
     """Store the rows of a dump."""
-    with _written_to(arguments.path, arguments.key_encoding) as store, progress(None) as bar:
+    with _written_to(arguments.path, arguments.key_encoding, arguments.serializer) as store, progress(None) as bar:
         for number, line in enumerate(sys.stdin.buffer, 1):
             if not line.strip():
                 continue
@@ -140,7 +145,7 @@ def verify(arguments: Arguments) -> int:
     """Check the file's structure, then unpickle every value. 1 if anything fails, which is printed."""
     from lmdb import verify
 
-    with _looked_at(arguments.path, arguments.key_encoding) as store:
+    with _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         snapshot = store.env.begin()  # while it is open, no writer uses a page again that the check comes to
         problems = verify.verify(_data_file(arguments.path), subdir=False)  # type: ignore[no-untyped-call]
         snapshot.abort()
@@ -200,21 +205,23 @@ def _place(path: str) -> tuple[str, bool]:
     return path, False
 
 
-def _looked_at(path: str, key_encoding: Any = None) -> Store:
+def _looked_at(path: str, key_encoding: Any = None, serializer: Any = pickle) -> Store:
     """The store at `path`, to be read alone. FileNotFoundError if there is none: it is not made."""
     _data_file(path)
     place, subdir = _place(path)
     lock_file = os.path.join(place, "lock.mdb") if subdir else f"{place}-lock"
     # Where there is none, nobody has the file open; where none can be made, nobody like us will.
     lock = os.path.exists(lock_file) or os.access(os.path.dirname(os.path.abspath(lock_file)), os.W_OK)
-    return LmdbObjectStore(place, key_encoding=key_encoding, readonly=True, subdir=subdir, lock=lock)
+    return LmdbObjectStore(
+        place, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir, lock=lock
+    )
 
 
 @contextmanager
-def _written_to(path: str, key_encoding: Any) -> Iterator[Store]:
+def _written_to(path: str, key_encoding: Any, serializer: Any = pickle) -> Iterator[Store]:
     """The store at `path`, made if there is none. A failure of its last flush is raised, also after another error."""
     place, subdir = _place(path)
-    store: Store = LmdbObjectStore(place, _BATCH, key_encoding=key_encoding, subdir=subdir)
+    store: Store = LmdbObjectStore(place, _BATCH, key_encoding=key_encoding, serializer=serializer, subdir=subdir)
     try:
         yield store
     finally:

@@ -75,9 +75,9 @@ def _is_plain(data: bytes) -> bool:
     return end == len(data) - 1
 
 
-def to_line(codec: KeyCodec, stored: bytes, data: bytes) -> str:
-    """A row of the file as one line of JSON, in ASCII: the value as JSON if it is, else its bytes in base64."""
-    key, value = codec.decode(stored), json_of(data)
+def to_line(codec: KeyCodec, stored: bytes, data: bytes, pickled: bool = True) -> str:
+    """A row of the file as one line of JSON, in ASCII: the value as JSON if it is `pickled` and is, else in base64."""
+    key, value = codec.decode(stored), json_of(data) if pickled else None
     in_text = isinstance(key, str) and is_json(key)
     row = {"key": key} if in_text else {"key_base64": base64.b64encode(codec.to_bytes(stored)).decode()}
     row.update({"value_base64": base64.b64encode(data).decode()} if value is None else {"value": value[0]})

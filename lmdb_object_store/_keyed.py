@@ -87,9 +87,6 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
             raise self._unreadable(stored, data, error) from error
         return value
 
-    def _load_copy(self, stored: bytes, data: bytes) -> V:
-        return KeyedMixin._load(self, stored, data)
-
     def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[V]:
         """The values of `rows`, each when it is asked for."""
         loads = self._loads

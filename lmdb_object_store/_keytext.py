@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from ast import literal_eval
 
 from ._codec import KeyCodec
@@ -30,7 +31,9 @@ def parse(text: str, key_encoding: Any) -> Any:
             pass
     if isinstance(key_encoding, OrderedKeys):
         try:
-            return literal_eval(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the compiler's, of text that is no literal
+                return literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             pass
     return text

@@ -48,7 +48,7 @@ class MaintenanceMixin(ABC):
     def stats(self) -> StoreStats:
         """Figures of the file and of this store. Neither flushes nor unpickles anything.
 
-        Takes some 0.05 ms for a file of any size, and waits for a commit that is under way in this process.
+        Takes some 0.05 ms for a file of any size, and waits for a commit or a transaction of another thread.
         """
         from ._stats import measured
 

@@ -32,6 +32,8 @@ def open(
     where something else is in its place; PermissionError where it is another user's, or "r" may not write to the lock
     file.
     """
+    if not filename:
+        raise ValueError("filename is empty")
     path = os.path.abspath(os.fsdecode(filename))
     _check_place(path, flag, options)
     if protocol is not None:

@@ -37,8 +37,8 @@ class TransactionMixin(BufferMixin, MutableMapping[K, V]):
         """The pickled value of a stored key."""
 
     @abstractmethod
-    def _load_copy(self, stored: bytes, data: bytes) -> V:
-        """That value, unpickled, and nobody else's."""
+    def _load(self, stored: bytes, data: bytes) -> V:
+        """That value, unpickled."""
 
     @abstractmethod
     def _pages(self, interval: Interval, *, reverse: bool, values: bool) -> Iterator[Iterable[bytes]]:
@@ -85,6 +85,7 @@ class Statement:
     def enter(self, store: TransactionMixin[Any, Any], transaction: object) -> None:
         """Begin a transaction on `store`, or a savepoint in the one that is open."""
         store._check_writable()
+        store._write_changed()
         block = store._block()
         nested = block is not None
         if block is None:
@@ -167,13 +168,16 @@ class Edit(Transaction[V]):
         store, key, stored, default = self._store, self._key, self._stored, self._default
         data = store._find(stored)
         if data is not None:
-            value = store._load_copy(stored, data)
+            value = store._load(stored, data)
         elif default is MISSING:
             raise KeyNotFoundError(key)
         else:
             value = default() if callable(default) else default
 
         def finish() -> None:
+            if data is None:
+                store.put(key, value)
+                return
             changed = store._dumps(key, value)
             if changed != data:
                 store._stage(stored, changed)
@@ -194,8 +198,10 @@ def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: ob
         )
     failed = True
     try:
-        if kind is None and statement.finish is not None:
-            statement.finish()
+        if kind is None:
+            if statement.finish is not None:
+                statement.finish()
+            block.write_changed(level)
         failed = kind is not None
     finally:
         block.leave(level, failed)

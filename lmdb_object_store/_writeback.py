@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ._cache import CacheMixin
-from ._environment import MISSING
 from ._errors import FlushError, check_limit, logger
 from ._interval import Interval
 from ._store import LmdbObjectStore
-from ._transaction import Transaction
 from ._typing import Any, TypeVar
 
 K = TypeVar("K")
@@ -29,6 +27,9 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
 
     `max_cached` bounds their number (None: as many as there are). Past it the one least recently read or stored is
     written, if it has changed, and dropped: what is changed in it after that is lost.
+
+    A transaction begins by writing what has changed before, commits what has changed within, and lets go of all that is
+    kept when it is undone. Reads of values wait for one of another thread.
 
     A value that another process or store has written is read anew, unless the one that is kept has changed: then that
     is written over it. A forked child starts with nothing kept: what has changed before, the parent writes.
@@ -141,19 +142,14 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
 
     # -- transactions
 
-    def edit(self, key: K, default: V | Callable[[], V] = MISSING) -> Transaction[V]:
-        """As the base class's. It gives a copy: the value that was kept is written, if it has changed, and dropped."""
-        stored = self._codec.encode_to_store(key)
-        entry = self._cache.get(stored)
-        if entry is not None:
-            self._write(stored, entry)
-            self._undone((stored,))
-        return super().edit(key, default)
+    def _write_changed(self) -> None:
+        failure = self._write_back(self._write)
+        if failure is not None:
+            raise failure
 
-    def _undone(self, keys: Iterable[bytes]) -> None:
+    def _undone(self) -> None:
         with self._environment.lock:
-            for key in keys:
-                self._cache.pop(key, None)
+            self._cache.clear()
 
     def _cleared(self, interval: Interval) -> None:
         self._drop_cached(interval)

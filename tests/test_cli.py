@@ -499,6 +499,28 @@ def test_a_folder_that_cannot_be_written_to(
     assert os.listdir(filled) == ["data.mdb"]
 
 
+def test_another_serializer(
+    open_store: OpenStore,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    path: str,
+) -> None:
+    """`--serializer json` reads and writes the values of such a store; their bytes travel as they are."""
+    option = ("--serializer", "json")
+    with open_store(serializer=json) as store:
+        store["a"] = [1]
+    assert here(capsys, "get", path, "a", *option)[0] == "[1]\n"
+    here(capsys, "set", path, "b", '{"c": 2}', *option)
+    assert here(capsys, "verify", path, *option)[0].startswith("2 values, 0 of which")
+    assert "2 of which" in here(capsys, "verify", path, status=1)[0]
+    lines = here(capsys, "dump", path, *option)[0]
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(lines.encode())))
+    here(capsys, "load", tmp_path / "copy", *option)
+    assert stored(str(tmp_path / "copy")) == stored(path) == {b"a": b"[1]", b"b": b'{"c": 2}'}
+    assert "no_such" in here(capsys, "get", path, "a", "--serializer", "no_such", status=2)[1]
+
+
 def test_ordered_keys(
     open_store: OpenStore,
     capsys: pytest.CaptureFixture[str],

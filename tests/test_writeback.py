@@ -297,26 +297,58 @@ def test_what_has_changed_is_committed_at_once(open_store: OpenStore) -> None:
 
 
 def test_an_undone_transaction(open_cached: Open) -> None:
-    """What was stored within is not kept: it does not come back by being written back."""
+    """What was stored or changed within is let go of, and does not come back; what had changed before is written."""
     store = open_cached()
-    store.update(kept=[1], replaced=[1])
+    store.update(kept=[1], replaced=[1], deleted=[1])
     store.sync()
     kept, new = store["kept"], [1]
+    for key in ("kept", "replaced", "deleted"):
+        store[key].append(2)
     with pytest.raises(ZeroDivisionError), store.transaction():  # noqa: PT012
+        kept.append(3)
         store["new"] = new
-        store["replaced"] = [2]
+        store["replaced"] = [3]
+        del store["deleted"]
         store.put_many({"many": new})
         store.setdefault("default", new)
         with pytest.raises(KeyError), store.transaction():  # noqa: PT012
+            kept.append(4)
             store["inner"] = new
             raise KeyError
         assert "inner" not in store
-        kept.append(2)
+        assert store["kept"] == [1, 2, 3]
         raise ZeroDivisionError
     new.append(2)
     store.sync()
-    assert dict(store) == {"kept": [1, 2], "replaced": [1]}
-    assert store["kept"] is kept
+    assert dict(store) == {"kept": [1, 2], "replaced": [1, 2], "deleted": [1, 2]}
+
+
+def test_an_undone_transaction_of_a_bounded_store(open_cached: Open) -> None:
+    """What is dropped within, past the bound, had been written before."""
+    store = open_cached(max_cached=1)
+    store.update(a=[1], b=[1])
+    store.sync()
+    store["a"].append(2)
+    with pytest.raises(ZeroDivisionError), store.transaction():  # noqa: PT012
+        assert store["b"] == [1]
+        assert store["a"] == [1, 2]
+        raise ZeroDivisionError
+    assert dict(store) == {"a": [1, 2], "b": [1]}
+
+
+def test_changes_within_are_part_of_the_commit(open_cached: Open) -> None:
+    """All of a transaction is in the file at its end, what has changed in place as well; or it fails as a whole."""
+    store = open_cached()
+    store["a"] = [1]
+    with store.transaction():
+        store["a"].append(2)
+        store["n"] = 1
+    with store.env.begin() as txn:
+        assert {key: pickle.loads(data) for key, data in txn.cursor()} == {b"a": [1, 2], b"n": 1}
+    with pytest.raises(RuntimeError, match="'a'"), store.transaction():  # noqa: PT012
+        store["n"] = 2
+        store["a"].append(lambda: None)
+    assert dict(store) == {"a": [1, 2], "n": 1}
 
 
 def test_a_transaction_that_succeeds(open_cached: Open) -> None:
@@ -350,19 +382,24 @@ def test_clear_in_a_transaction(open_cached: Open, part: bool) -> None:
 
 
 def test_edit(open_cached: Open) -> None:
-    """It begins with what the kept object has become, and undoes itself: the object is a copy."""
+    """It gives the very object that is kept, which goes on to be; an exception undoes what has changed in it."""
     store = open_cached()
-    store["a"] = [1]
-    store["a"].append(2)
-    with pytest.raises(ZeroDivisionError), store.edit("a") as value:  # noqa: PT012
-        value.append(3)
-        raise ZeroDivisionError
-    assert store["a"] == [1, 2]
+    store["a"] = kept = [1]
+    kept.append(2)
     with store.edit("a") as value:
-        value.append(4)
-    assert store["a"] == [1, 2, 4]
+        assert value is kept
+        value.append(3)
+    kept.append(4)
+    store.sync()
+    with pytest.raises(ZeroDivisionError), store.edit("a") as value:  # noqa: PT012
+        value.append(5)
+        raise ZeroDivisionError
+    assert store["a"] == [1, 2, 3, 4]
+    with store.edit("new", list) as new:
+        new.append(1)
+    assert store["new"] is new
     store.close()
-    assert contents(store.db_path) == {"a": [1, 2, 4]}
+    assert contents(store.db_path) == {"a": [1, 2, 3, 4], "new": [1]}
 
 
 # -- replaced and deleted
