@@ -140,9 +140,9 @@ class Block(Overlay):
     def end(self) -> None:
         """Drop what is not committed, and let the others write. A second call finishes what interrupted the first."""
         store, environment = self._store(), self.environment
-        self.levels = []
-        if store is not None and not self._committed:  # None: it is being collected
+        if store is not None and self.levels and not self._committed:  # None: it is being collected
             store._undone()
+        self.levels = []
         self._writer.unlock()
         if store is not None and store._pending is self:
             # Whoever puts something here counts it as if it were in the buffer. Before others put something there.
@@ -201,10 +201,11 @@ class Block(Overlay):
         raise RuntimeError(why.format(path=self.environment.path))
 
     def _check(self) -> None:
-        self._refuse_if_broken()
         if self.abandoned or self._guard() is None:
             self.end()
-        elif not self.committing:
+            return
+        self._refuse_if_broken()
+        if not self.committing:
             self._writer.lock()  # a fork has closed the file
 
     def _host(self) -> Host:

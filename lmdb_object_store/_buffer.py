@@ -191,11 +191,14 @@ class BufferMixin(ABC):
 
     def _refuse_in_commit(self) -> None:
         """RuntimeError in a signal handler, or a finaliser, amid this very thread's commit. Needs the lock."""
-        if self._environment.block is not None:
+        environment = self._environment
+        if environment.block is not None:
+            environment.block.own()  # which ends one that was left in another thread
+        if environment.block is not None:
             raise RuntimeError(
                 f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"
             )
-        if self._environment.busy:
+        if environment.busy:
             raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")
 
     def _block(self) -> Block | None:

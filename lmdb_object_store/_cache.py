@@ -147,7 +147,7 @@ class CacheMixin(KeyedMixin[K, V]):
         # As `_write`, for a finaliser, which must not wait for the lock, and needs none: no other thread has the store.
         data = self._changed(stored, entry)
         if data is not None:
-            self._accept[stored] = data
+            self.write_buffer[stored] = data
 
     def _changed(self, stored: bytes, entry: _Cached) -> bytes | None:
         """What the value of `entry` is serialized to; None if it has not changed since it was stored."""

@@ -57,6 +57,9 @@ class Tenant(Protocol):
 class OpenTransaction(Protocol):
     """A transaction of a store."""
 
+    def own(self) -> bool:
+        """Whether it is this thread's, and open. Ends one that was left in another thread than its own, this one."""
+
     def after_fork(self) -> None:
         """Leave it to the parent: this process is a fork."""
 
@@ -193,12 +196,14 @@ class Environment:
         """Close the file; the next use opens it again."""
         self.shut()
         self.sleeps += 1
-        handle, self._handle = self._handle, None
-        if handle is not None:
+        if self._handle is not None:
             try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
-                self.last_transaction = handle.info()["last_txnid"]
+                self.last_transaction = self._handle.info()["last_txnid"]
             except lmdb.Error:  # closed from outside
                 pass
+        # Last, and nothing in between: an interrupt would leave it open, and out of reach.
+        handle, self._handle = self._handle, None
+        if handle is not None:
             handle.close()
 
     def resize(self, size: int) -> None:

@@ -148,8 +148,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
             raise failure
 
     def _undone(self) -> None:
-        with self._environment.lock:
-            self._cache.clear()
+        self._cache.clear()  # without the lock: it is called as that is given back, and must not fail
 
     def _cleared(self, interval: Interval) -> None:
         self._drop_cached(interval)

@@ -687,6 +687,51 @@ def test_a_generator_that_is_dropped_in_another_thread(store: Store) -> None:
     usable(store)
 
 
+def leaving_two_open(store: Store) -> Generator[None, None, None]:
+    with store.transaction(), store.edit("left", list) as value:
+        value.append(1)
+        yield
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("leave", [leaving_open, leaving_two_open])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.get("left"),
+        lambda store: store.put("a", 1),
+        len,
+        LmdbObjectStore.flush,
+        LmdbObjectStore.sync,
+        pickle.dumps,
+        lambda store: store.put_many({"a": 1}),
+        lambda store: store.transaction().__enter__(),
+    ],
+)
+def test_any_use_undoes_what_was_dropped_in_another_thread(store: Store, leave: Any, use: Any) -> None:
+    """Be it an outer block with an inner one, or one that would be refused within."""
+    held = [leave(store)]
+    next(held[0])
+    in_thread(held.clear)
+    use(store)
+    assert "left" not in store
+    usable(store)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore, path: str) -> None:
+    """It undoes that, and closes; so does a flush of another store of the file."""
+    store, other = open_store(), open_store()
+    for use in (other.flush, store.close):
+        held = [leaving_two_open(store)]
+        next(held[0])
+        in_thread(held.clear)
+        other["a"] = 1
+        use()
+    other.close()
+    assert contents(path) == {"a": 1}
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They get an error that says what has happened."""

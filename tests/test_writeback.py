@@ -381,6 +381,31 @@ def test_clear_in_a_transaction(open_cached: Open, part: bool) -> None:
     assert dict(store) == ({"b": [1, 2]} if part else {})
 
 
+def test_a_transaction_that_begins_as_the_store_is_closed(open_cached: Open) -> None:
+    """It is refused, and leaves no lock taken."""
+    store, other = open_cached(), open_cached()
+    begun, errors = threading.Event(), list[BaseException]()
+
+    def begin() -> None:
+        try:
+            with store.transaction():
+                begun.set()
+        except StoreClosedError as error:
+            errors.append(error)
+
+    closing, beginning = threading.Thread(target=store.close), threading.Thread(target=begin)
+    with store.transaction():
+        store["a"] = 1
+        for thread in (closing, beginning):
+            thread.start()
+            thread.join(0.2)  # it is to wait, the first one first
+    closing.join(30)
+    beginning.join(30)
+    assert begun.is_set() != bool(errors)
+    in_thread(lambda: other.put_many({"b": 1}))
+    assert dict(other) == {"a": 1, "b": 1}
+
+
 def test_edit(open_cached: Open) -> None:
     """It gives the very object that is kept, which goes on to be; an exception undoes what has changed in it."""
     store = open_cached()
