@@ -107,13 +107,14 @@ def check_place(path: str, options: dict[str, Any]) -> None:
 
 
 def _check_room(folder: str, options: dict[str, Any]) -> None:
+    if not options.get("lock", True) or not hasattr(os, "statvfs"):  # Windows, where a drive may be missing, has none
+        return
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    needed = _FIRST_PAGES + _READER * options["max_readers"] if options.get("lock", True) else 0
-    if needed and hasattr(os, "statvfs"):  # not on Windows
-        disk = os.statvfs(folder)
-        if disk.f_bavail * disk.f_frsize < needed:
-            raise OSError(errno.ENOSPC, f"no room for the {needed} bytes that LMDB writes as it opens a file", folder)
+    needed = _FIRST_PAGES + _READER * options["max_readers"]
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < needed:
+        raise OSError(errno.ENOSPC, f"no room for the {needed} bytes that LMDB writes as it opens a file", folder)
 
 
 def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
