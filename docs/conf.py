@@ -11,7 +11,7 @@ from typing import Any
 # The package does without `typing` as it is imported; its annotations are shown as type checkers read them.
 sys.modules["lmdb_object_store._typing"] = typing
 
-import lmdb_object_store  # noqa: E402
+import lmdb_object_store  # noqa: E402  # after the line above
 
 # All public names: those that the package imports only when they are asked for, and those that `import *` leaves out.
 _OURS = lmdb_object_store.__name__

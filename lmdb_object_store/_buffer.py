@@ -286,9 +286,9 @@ class BufferMixin(ABC):
     # For a store that keeps values: it stages what has changed in them, as a transaction begins and before it succeeds;
     # it lets go of them as one is undone, and of those that one has cleared.
 
-    def _write_changed(self) -> None: ...  # noqa: B027
-    def _undone(self) -> None: ...  # noqa: B027
-    def _cleared(self, interval: Interval) -> None: ...  # noqa: B027
+    def _write_changed(self) -> None: ...  # noqa: B027  # most stores keep nothing
+    def _undone(self) -> None: ...  # noqa: B027  # likewise
+    def _cleared(self, interval: Interval) -> None: ...  # noqa: B027  # likewise
 
     def _forget_pending(self) -> None:
         """Drop what is pending: this process is a fork, and it belongs to the parent."""

@@ -63,7 +63,7 @@ class CacheMixin(KeyedMixin[K, V]):
                     break
             data = row  # it has been written meanwhile
         self._evict()
-        return entry.value  # type: ignore[no-any-return]
+        return entry.value  # type: ignore[no-any-return]  # it is a V
 
     def _row_of_another(self, stored: bytes, entry: _Cached) -> bytes | None:
         """What another process or store has written in place of the row of `entry`, which is dropped then.

@@ -147,7 +147,7 @@ def verify(arguments: Arguments) -> int:
 
     with _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         snapshot = store.env.begin()  # while it is open, no writer uses a page again that the check comes to
-        problems = verify.verify(_data_file(arguments.path), subdir=False)  # type: ignore[no-untyped-call]
+        problems = verify.verify(_data_file(arguments.path), subdir=False)  # type: ignore[no-untyped-call]  # lmdb.verify has no types
         snapshot.abort()
         for problem in problems:
             print(problem)

@@ -33,13 +33,15 @@ class StoredKey(bytes):
     """
 
     __module__ = __package__
-    __hash__ = bytes.__hash__
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StoredKey) and bytes.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
+
+    def __hash__(self) -> int:
+        return bytes.__hash__(self)
 
     def __repr__(self) -> str:
         return f"StoredKey({bytes(self)!r})"

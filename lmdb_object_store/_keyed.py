@@ -54,7 +54,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         if data is MISSING:
             self._flush_before_read()
             data = _reads.lookup(self._environment, stored)
-        return data  # type: ignore[no-any-return]
+        return data  # type: ignore[no-any-return]  # MISSING is Any
 
     def _value(self, stored: bytes, default: Any) -> Any:
         data = self._pending.get(stored, MISSING)
@@ -114,13 +114,13 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     def __getitem__(self, key: K) -> V:
         if (
             type(key) is not bytes
-            or len(key) > self._short  # type: ignore[arg-type]
+            or len(key) > self._short  # type: ignore[arg-type]  # bytes, which K need not be
             or (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
             value = self._value(self._codec.encode(key), MISSING)
         else:
             try:
-                data = self._environment.begin().get(key)  # type: ignore[call-overload]
+                data = self._environment.begin().get(key)  # type: ignore[call-overload]  # likewise
             except lmdb.Error:
                 value = self._value(self._codec.encode(key), MISSING)
             else:
@@ -129,12 +129,12 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
                 if len(data) >= LARGE:
                     self._expect(len(data))
                 try:
-                    return loads(data)  # type: ignore[no-any-return]
+                    return loads(data)  # type: ignore[no-any-return]  # it is a V
                 except Exception as error:
-                    raise self._unreadable(key, data, error) from error  # type: ignore[arg-type]
+                    raise self._unreadable(key, data, error) from error  # type: ignore[arg-type]  # bytes
         if value is MISSING:
             raise KeyNotFoundError(key)
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]  # it is a V
 
     @overload
     def get(self, key: K, default: None = None) -> V | None: ...
@@ -255,5 +255,9 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
             new = new or self._dumps(key, default)
             with self._environment.lock:
                 if self._swap(stored, None, new):
+                    self._keep(stored, default, new)
                     return default
         return self._load(stored, data)
+
+    def _keep(self, stored: bytes, value: Any, row: bytes) -> None:
+        """Give this very `value` from now on, which is stored as `row`, if the store is one that does so."""

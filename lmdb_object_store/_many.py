@@ -9,10 +9,11 @@ from itertools import chain
 from . import _reads
 from ._buffer import BufferMixin
 from ._codec import EMPTY
-from ._typing import TYPE_CHECKING, Any, TypeVar
+from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from ._encoding import KeyEncoding
+    from ._typing import Literal
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,6 +32,18 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
     def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
         """`rows` with values in place of their bytes."""
 
+    @overload
+    def get_many(
+        self, keys: Iterable[K], *, decode_keys: Literal[False] = False, decode_not_found: bool | None = None
+    ) -> tuple[dict[bytes, V], list[K]]: ...
+    @overload
+    def get_many(
+        self, keys: Iterable[K], *, decode_keys: Literal[True], decode_not_found: bool | None = None
+    ) -> tuple[dict[K, V], list[K]]: ...
+    @overload
+    def get_many(
+        self, keys: Iterable[K], *, decode_keys: bool, decode_not_found: bool | None = None
+    ) -> tuple[dict[Any, V], list[K]]: ...
     def get_many(
         self, keys: Iterable[Any], *, decode_keys: bool = False, decode_not_found: bool | None = None
     ) -> tuple[dict[Any, V], list[Any]]:
@@ -110,4 +123,4 @@ def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:
     # What `dict.update` takes.
     if isinstance(other, Mapping):
         return other.items()
-    return ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other  # noqa: SIM118
+    return ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other  # noqa: SIM118  # no mapping

@@ -60,7 +60,7 @@ class StoreRange(OrderedMapping[K, V]):
         value = self.get(key, MISSING)
         if value is MISSING:
             raise KeyNotFoundError(key)
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]  # MISSING is Any
 
     @overload
     def get(self, key: K, default: None = None) -> V | None: ...

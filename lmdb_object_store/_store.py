@@ -105,7 +105,7 @@ class LmdbObjectStore(
         self.key_errors = key_errors
         self.str_normalize = str_normalize
         self.max_map_size = max_map_size
-        self.serializer = serializer
+        self.serializer: Serializer = serializer
         self._lmdb_kwargs = lmdb_kwargs
         self._start_reading()
         self._attach()
@@ -158,7 +158,7 @@ class LmdbObjectStore(
         self.serializer = _serializer.restored(state["serializer"])
         self._start_reading()
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
-        self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]
+        self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
         self._is_closed = False
 
     # -- names kept from the first implementation of this interface

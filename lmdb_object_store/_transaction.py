@@ -91,7 +91,7 @@ class Statement:
         if block is None:
             environment = store._environment
             if isinstance(environment, Detached):  # a pickled store that nobody has used yet
-                environment = environment.attach()  # type: ignore[assignment]
+                environment = environment.attach()  # type: ignore[assignment]  # it stood in for this one
             _thread.watch  # noqa: B018  # made at the first use in each thread
             block = Block(store, environment)
         self.guard = weakref.ref(transaction, partial(_drop, block, self.level))
@@ -123,7 +123,7 @@ class _Exit:
         if transaction is None:  # as contextlib.ExitStack asks for it
             return _leave_by_hand
         leave = partial(_leave, transaction._statement)
-        leave.transaction = transaction  # type: ignore[attr-defined]
+        leave.transaction = transaction  # type: ignore[attr-defined]  # partial takes any
         return leave
 
 
@@ -146,7 +146,7 @@ class Transaction(Generic[V]):
 
     def _begin(self) -> V:
         """What the `with` statement binds."""
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # V is None, but in an Edit
 
     if TYPE_CHECKING:
 

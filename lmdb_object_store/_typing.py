@@ -4,6 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any as Any
     from typing import Generic as Generic
+    from typing import Literal as Literal
     from typing import Protocol as Protocol
     from typing import overload as overload
 

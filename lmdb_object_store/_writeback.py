@@ -106,16 +106,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of `key`; `default` is stored first if there is none, and kept. Never flushes first."""
-        stored = self._codec.encode_to_store(key)
-        self._check_writable()
-        new: bytes | None = None
-        while (data := self._find(stored)) is None:
-            new = new or self._dumps(key, default)
-            with self._environment.lock:
-                if self._swap(stored, None, new):
-                    self._keep(stored, default, new)
-                    break
-        value = default if data is None else self._load(stored, data)
+        value = super().setdefault(key, default)
         self._evict()
         return value
 

@@ -347,7 +347,7 @@ MUTANTS = [
     Mutant("cached values read past the cache", "_writeback", "        self._direct = False  # what", "        pass  # what"),
     Mutant("put does not keep", "_writeback", "            self._keep(stored, value, data)\n", "            pass\n"),
     Mutant("put_many does not keep", "_writeback", "                self._keep(stored, value, changes[stored])\n", "                pass\n"),
-    Mutant("setdefault does not keep", "_writeback", "                    self._keep(stored, default, new)\n", "                    pass\n"),
+    Mutant("setdefault does not keep", "_keyed", "                    self._keep(stored, default, new)\n", "                    pass\n"),
     Mutant("deleted values are kept", "_writeback", "            if data is None:\n                self._cache.pop(key, None)\n", ""),
     Mutant("popped values are kept", "_writeback", "        if done and new is None:\n            self._cache.pop(stored, None)\n", ""),
     Mutant("cleared values are kept", "_writeback", "            raise\n        self._drop_cached(interval)\n", "            raise\n"),

@@ -12,7 +12,7 @@ import lmdb
 from typing_extensions import assert_type
 
 import lmdb_object_store
-from lmdb_object_store import FlushError, LmdbObjectStore, OrderedKeys, StoreClosedError, StoreStats
+from lmdb_object_store import ConflictError, FlushError, LmdbObjectStore, OrderedKeys, StoreClosedError, StoreStats
 
 
 class User:
@@ -91,9 +91,10 @@ def read(store: LmdbObjectStore[str, User], ada: User) -> None:
     assert_type(dict(store), dict[str, User])
     assert_type(store.peekitem(last=False), tuple[str, User])
     found, missing = store.get_many(["ada", "alan"], decode_keys=True)
-    for user in found.values():
-        assert_type(user, User)
-    print(missing)
+    assert_type(found, dict[str, User])
+    assert_type(missing, list[str])
+    assert_type(store.get_many(name for name in ["ada"]), tuple[dict[bytes, User], list[str]])
+    assert_type(store.get_many(["ada"], decode_keys=bool(missing)), tuple[dict[Any, User], list[str]])
 
 
 def write(store: LmdbObjectStore[str, User], ada: User, admin: Admin) -> None:
@@ -141,6 +142,23 @@ def in_order(store: LmdbObjectStore[str, User]) -> None:
     for name, user in store.items() & {("ada", 1)}:
         assert_type(name, str)
         assert_type(user, User)
+
+
+def as_one_step(store: LmdbObjectStore[str, User], groups: LmdbObjectStore[str, list[User]], ada: User) -> None:
+    with store.transaction() as transaction:
+        assert_type(transaction, None)
+        store["ada"] = ada
+    with groups.edit("new") as users:
+        assert_type(users, list[User])
+    with groups.edit("new", []) as users:
+        assert_type(users, list[User])
+    with groups.edit("new", list) as users:
+        assert_type(users, list[User])
+    try:
+        store.put_many({"ada": ada})
+    except ConflictError as error:
+        failure: lmdb.Error = error
+        raise failure from None
 
 
 def merged(store: LmdbObjectStore[str, User], numbers: dict[int, bytes]) -> None:

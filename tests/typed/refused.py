@@ -19,6 +19,8 @@ def keys_of_another_type(store: LmdbObjectStore[str, User], user: User) -> None:
     store.delete(b"ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.exists(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.pop(1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    store.get_many([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    store.edit(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.setdefault(1, user)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -33,6 +35,8 @@ def values_of_another_type(store: LmdbObjectStore[str, User], numbers: LmdbObjec
     store.setdefault("ada")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     store |= {"ada": 1}  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
     numbers["n"] = store["ada"]  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+    with store.edit("ada", 1):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        pass
     number: int = store["ada"]  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     print(number)
 
