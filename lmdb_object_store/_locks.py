@@ -7,6 +7,7 @@ would never end is refused.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
@@ -32,11 +33,34 @@ _POLL = 0.1
 _PATIENCE = 10.0
 
 acquire_at_once = methodcaller("acquire", False)
+_acquire = methodcaller("acquire")
 _acquire_soon = methodcaller("acquire", True, _POLL)
 
 
-class FileLock(RLock):  # type: ignore[misc]  # the type checker knows it as a final class
-    """The lock of the file at `path`: an RLock, and as fast."""
+class Lock(RLock):  # type: ignore[misc]  # the type checker knows it as a final class
+    """An RLock that is held for as long as the body of its `with` statement runs, and no longer, wherever that ends.
+
+    CPython 3.14 lets a signal handler in between an `__enter__` that is a call into C, and the body. If it raises, the
+    lock stays taken (https://github.com/python/cpython/issues/148874). After a function in Python it does not.
+    """
+
+    __slots__ = ()
+
+    def _enter(self) -> bool:
+        taken: list[Lock] = []
+        try:
+            taken.extend(filter(_acquire, (self,)))  # taken and noted in one step
+            return True
+        except BaseException:
+            give(iter(taken))
+            raise
+
+    if sys.version_info[:2] == (3, 14):
+        __enter__ = _enter
+
+
+class FileLock(Lock):
+    """The lock of the file at `path`."""
 
     __slots__ = ("path",)
 
@@ -61,7 +85,7 @@ class WatchedLock(FileLock):
 _locks: set[weakref.ref[FileLock]] = set()
 _holders: dict[FileLock, Holder] = {}
 _waiting: dict[int, tuple[FileLock, ...]] = {}  # by thread
-_graph = threading.RLock()  # held for moments only, round what looks at these three or changes them
+_graph = Lock()  # held for moments only, round what looks at these three or changes them
 
 
 def new_lock(path: str) -> FileLock:
@@ -89,7 +113,7 @@ def take(lock: FileLock, taken: list[FileLock]) -> None:
         _waiting.pop(me, None)
 
 
-def give(held: Iterator[FileLock]) -> None:
+def give(held: Iterator[Lock]) -> None:
     """Release the locks that `held` has still to give, each as it is taken from there."""
     deque(map(RLock.release, held), maxlen=0)
 
@@ -156,7 +180,7 @@ def holders_here() -> list[Any]:
 def forget() -> None:
     """Begin anew: in this child nobody holds anything, nor waits."""
     global _graph
-    _graph = threading.RLock()
+    _graph = Lock()
     _locks.clear()
     _holders.clear()
     _waiting.clear()

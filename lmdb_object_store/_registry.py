@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
 from ._datafile import identity
 from ._environment import Environment, Options, Tenant, check_options, values_of
-from ._locks import acquire_at_once, announce, forget, new_lock
+from ._locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
 from ._typing import Any
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
-_registry_lock = threading.RLock()
+_registry_lock = Lock()
 
 
 def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
@@ -78,8 +77,6 @@ def all_environments() -> list[Environment]:
 # end them early nor come between a lock and the note that it is taken: where that matters, a single call into C does
 # both. What cannot be avoided is an interrupt as such a function begins, and so each is registered twice.
 
-_RLock: Any = type(threading.RLock())
-
 
 class _Fork(threading.local):
     """The fork that this thread has under way: several may fork at once."""
@@ -102,7 +99,7 @@ def _before_fork() -> None:
             environments = all_environments()
             locks = [*(e.lock for e in environments), _registry_lock]
             announce(locks)
-            taken.extend(filter(_RLock.acquire, awaited))
+            taken.extend(filter(RLock.acquire, awaited))
             taken.extend(filter(acquire_at_once, [lock for lock in locks if lock not in awaited]))
             awaited = [lock for lock in locks if lock not in taken][:1]
             if not awaited and environments == all_environments():
@@ -112,18 +109,14 @@ def _before_fork() -> None:
                 break
         except BaseException as error:
             interrupt = error
-        _release(iter(taken))
+        give(iter(taken))
     if interrupt is not None:
         raise interrupt  # to be printed, at least
 
 
-def _release(locks: Iterator[Any]) -> None:
-    deque(map(_RLock.release, locks), maxlen=0)
-
-
 def _after_fork_in_parent() -> None:
     announce(())
-    _release(_fork.held)
+    give(_fork.held)
 
 
 def _after_fork_in_child() -> None:
@@ -131,7 +124,7 @@ def _after_fork_in_child() -> None:
     global _registry_lock
     if not _fork.held.__length_hint__():  # type: ignore[attr-defined]  # done already
         return
-    _registry_lock = threading.RLock()
+    _registry_lock = Lock()
     forget()
     for environment in all_environments():
         environment.lock = new_lock(environment.path)

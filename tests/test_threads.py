@@ -32,6 +32,7 @@ from support import (
 )
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _environment
+from lmdb_object_store._locks import FileLock, Lock, WatchedLock
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]
@@ -635,6 +636,34 @@ def test_an_interrupt_at_any_place_leaves_a_store_that_works(
     assert number > 2
 
 
+class Guarded(Lock):
+    """A lock as in CPython 3.14, in every version."""
+
+    __enter__ = Lock._enter
+
+
+@pytest.mark.parametrize("kind", [Lock, Guarded, FileLock, WatchedLock])
+def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: type[Lock]) -> None:
+    """Wherever a `with` statement is interrupted, its lock is free after it; and it is taken within."""
+    lock = kind()
+
+    def body() -> None:
+        with lock:
+            taken.append(lock._is_owned())
+
+    taken: list[bool] = []
+    for number in count():
+        try:
+            reached = at_checkpoint(number, interrupt, body)
+        except Interrupt:
+            reached = True
+        assert not lock._is_owned(), f"checkpoint {number}"
+        if not reached:
+            break
+    assert taken
+    assert all(taken)
+
+
 def test_an_interrupt_at_any_place_in_clear_leaves_all_or_nothing(open_store: OpenStore) -> None:
     """Wherever `clear` is interrupted, what was stored and what was pending are both there or both gone."""
     store = open_store(autoflush_on_read=False)
@@ -805,6 +834,7 @@ SCANS: dict[str, Callable[[Store], object]] = {
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="there a frame that was profiled holds more than its variables")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 @pytest.mark.parametrize("scan", SCANS.values(), ids=SCANS)
 def test_kept_interrupts_keep_no_reader_slot(open_store: OpenStore, scan: Callable[[Store], object]) -> None:
     """Wherever a read is interrupted, the exception with its traceback holds no slot of the reader table."""
