@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._datafile import check_begun, check_length, check_mode, check_place, creation_mode, data_file, identity, lmdb_path
+from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone
 from ._locks import FileLock, new_lock
+from ._options import Options, check_shared
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -27,19 +28,11 @@ MISSING: Any = object()
 
 # Whether threads take turns by CPython's global lock, and so none comes between two steps of one call into C.
 HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-Options = dict[str, Any]
 
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
 # Seconds that a read goes on trying while LMDB's reader table is full or its map is being outgrown.
 PATIENCE = 10.0
-
-# What two openings of one file cannot have differently, with LMDB's defaults.
-_SHARED_OPTIONS: Options = {
-    "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
-    "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
-}  # fmt: skip
-_OPTIONS = _SHARED_OPTIONS.keys() | {"map_size", "max_readers", "mode", "create", "lib_version"}
 
 
 class Tenant(Protocol):
@@ -228,13 +221,7 @@ class Environment:
 
     def admit(self, options: Options) -> None:
         """Check a further opening's options against those in force, and grow to its map size."""
-        for name, default in _SHARED_OPTIONS.items():
-            ours, theirs = self.options.get(name, default), options.get(name, default)
-            if ours != theirs:
-                raise ValueError(
-                    f"{self.path} is already open in this process with {name}={ours!r}, which {name}={theirs!r} "
-                    "contradicts: open it with the same options, or close the other store first"
-                )
+        check_shared(self.path, self.options, options)
         with self.lock:
             self.handle()
             if not self.options.get("readonly") and options.get("map_size", 0) > self.options["map_size"]:
@@ -265,28 +252,6 @@ class Environment:
                 self.close_orphans()
             finally:
                 self.lock.release()
-
-
-class Detached:
-    """Stands in for a store's environment or codec while the store is not open: any use calls `attach`.
-
-    `attach` returns the real one, or raises.
-    """
-
-    def __init__(self, attach: Callable[[], object]) -> None:
-        self.attach = attach
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.attach(), name)
-
-
-def check_options(options: Options) -> None:
-    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is. Check `mode`."""
-    unknown = options.keys() - _OPTIONS
-    if unknown:
-        raise TypeError(f"neither the store nor lmdb.open has an option {', '.join(sorted(unknown))}")
-    if "mode" in options:
-        check_mode(options["mode"])
 
 
 def values_of(mapping: dict[int, T]) -> list[T]:

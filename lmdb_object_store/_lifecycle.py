@@ -8,17 +8,18 @@ import pickle
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 from ._block import Block
 from ._buffer import Shut
 from ._codec import KeyCodec
-from ._environment import PATIENCE, Detached, Environment
+from ._environment import PATIENCE, Environment
 from ._errors import FlushError, closed, logger, shown
 from ._locks import holders_here
 from ._registry import all_environments, release
 from ._scan import Pending
-from ._typing import Protocol
+from ._typing import Any, Protocol
 
 
 class Handle(Protocol):
@@ -37,6 +38,19 @@ class Handle(Protocol):
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
     def _forget_pending(self) -> None: ...
+
+
+class Detached:
+    """Stands in for a store's environment or codec while the store is not open: any use calls `attach`.
+
+    `attach` returns the real one, or raises.
+    """
+
+    def __init__(self, attach: Callable[[], object]) -> None:
+        self.attach = attach
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.attach(), name)
 
 
 def close(store: Handle, strict: bool) -> None:

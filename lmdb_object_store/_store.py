@@ -13,12 +13,14 @@ from . import _lifecycle, _reads, _scan, _serializer
 from ._block import Block
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
-from ._environment import Detached, Environment
+from ._environment import Environment
 from ._errors import check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
+from ._lifecycle import Detached
 from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
+from ._options import wait_for_disk
 from ._ordered import OrderedMapping
 from ._range import StoreRange
 from ._registry import acquire, release
@@ -44,9 +46,6 @@ _CARRIED = (
     "max_map_size",
     "_lmdb_kwargs",
 )
-
-# The options of LMDB with which a commit is on the disk when it returns.
-_WAITS_FOR_THE_DISK = {"sync": True, "metasync": True, "map_async": False}
 
 
 class LmdbObjectStore(
@@ -195,8 +194,7 @@ class LmdbObjectStore(
         if self._readonly and not self._is_closed:
             return
         self.flush()
-        weak = any(self._lmdb_kwargs.get(name, usual) != usual for name, usual in _WAITS_FOR_THE_DISK.items())
-        if weak:
+        if not wait_for_disk(self._lmdb_kwargs):
             with self._environment.lock:
                 self._environment.handle().sync(True)
 

@@ -11,9 +11,10 @@ from threading import get_ident
 
 from ._block import Block
 from ._buffer import BufferMixin
-from ._environment import MISSING, Detached
+from ._environment import MISSING
 from ._errors import KeyNotFoundError
 from ._interval import Interval
+from ._lifecycle import Detached
 from ._locks import holders_here
 from ._overlay import Level
 from ._typing import TYPE_CHECKING, Any, Generic, TypeVar
