@@ -42,6 +42,8 @@ def check_wheel(wheel: Path, package: Path) -> None:
         assert about.replace("METADATA", "licenses/LICENSE") in archive.namelist()
         version = re.search(r'__version__ = "(.+)"', archive.read(f"{PACKAGE}/__init__.py").decode())
     assert version is not None
+    links = re.findall(r"\]\((?!https?:)[^)]*\)|<picture", str(metadata.get_payload()))
+    assert not links, f"an index shows the README without the files that these lead to: {links}"
     assert metadata["Version"] == version[1]
     assert wheel.name == f"{metadata['Name']}-{version[1]}-py3-none-any.whl"
 

@@ -62,8 +62,8 @@ def test_it_is_typed() -> None:
     assert (INSTALLED / "py.typed").is_file()
 
 
-def wheel(folder: Path, version: str, without: str = "", also: str = "") -> Path:
-    """A wheel of the installed package: of another version, without a file or with one more."""
+def wheel(folder: Path, version: str, without: str = "", also: str = "", readme: str = "") -> Path:
+    """A wheel of the installed package: of another version, without a file or with one more, with a README."""
     about = f"lmdbobjectstore-{version}.dist-info"
     path = folder / f"lmdbobjectstore-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -72,14 +72,20 @@ def wheel(folder: Path, version: str, without: str = "", also: str = "") -> Path
                 archive.write(file, file.relative_to(INSTALLED.parent))
         for name in (f"{about}/licenses/LICENSE", *([also] if also else [])):
             archive.writestr(name, "")
-        archive.writestr(f"{about}/METADATA", f"Name: lmdbobjectstore\nVersion: {version}\n\n")
+        archive.writestr(f"{about}/METADATA", f"Name: lmdbobjectstore\nVersion: {version}\n\n{readme}")
     return path
 
 
 def test_a_wheel_is_checked(tmp_path: Path) -> None:
-    """One that lacks a file, has another's or another version does not pass."""
+    """One that lacks a file, has another's or another version, or dead links, does not pass."""
     version = lmdb_object_store.__version__
-    package.check_wheel(wheel(tmp_path, version), INSTALLED)
-    for wrong in ({"without": "py.typed"}, {"without": "_views.py"}, {"also": "tests/conftest.py"}, {"version": "0.9"}):
+    package.check_wheel(wheel(tmp_path, version, readme="see [LMDB](https://lmdb.readthedocs.io/)"), INSTALLED)
+    for wrong in (
+        {"without": "py.typed"},
+        {"without": "_views.py"},
+        {"also": "tests/conftest.py"},
+        {"version": "0.9"},
+        {"readme": "see [usage](docs/usage.md)"},
+    ):
         with pytest.raises(AssertionError):
             package.check_wheel(wheel(tmp_path, **{"version": version, **wrong}), INSTALLED)
