@@ -1,14 +1,19 @@
-"""ManyMixin: what a store does with many keys at once."""
+"""ManyMixin: what a store does with many keys at once, and with all of them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 
-from . import _reads
+import lmdb
+
+from . import _reads, _scan
+from ._block import Block
 from ._buffer import BufferMixin
 from ._codec import EMPTY
+from ._errors import closed
+from ._interval import Interval
 from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -20,9 +25,10 @@ V = TypeVar("V")
 
 
 class ManyMixin(BufferMixin, MutableMapping[K, V]):
-    """Provides `get_many`, `put_many` and `update`. Needs the attribute and the methods below."""
+    """Provides `get_many`, `put_many`, `update`, `len` and the scan. Needs the attributes and the methods below."""
 
     key_encoding: str | KeyEncoding | None
+    _is_closed: bool
 
     @abstractmethod
     def _check_writable(self) -> None:
@@ -117,6 +123,50 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
             self._update(chain(*map(_pairs, others), more.items()))
             self._flush_if_full()
+
+    # -- the scan
+
+    def _pages(
+        self, interval: Interval, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE
+    ) -> Iterator[_scan.Rows]:
+        """Every page of `interval` in order, with what is pending laid over it."""
+        if self._is_closed:  # before the first page is asked for
+            raise closed(self.db_path)
+
+        def read_page(low: bytes, high: bytes | None, limit: int) -> _scan.Page:
+            if self._hides_file():
+                return {} if values else [], True
+            return _reads.page(self._environment, low, high, limit, reverse=reverse, values=values)
+
+        pages = _scan.scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
+        return map(interval.sifted, pages) if interval.astray else pages
+
+    def _changes(self) -> dict[bytes, bytes | None]:
+        return self._pending.copy()
+
+    def _hides_file(self) -> bool:
+        """Whether the transaction that this thread has open has emptied the store."""
+        pending = self._pending
+        return isinstance(pending, Block) and pending.own() and pending.emptied
+
+    def _is_empty(self, interval: Interval) -> bool:
+        # So many that a row is among them which is not of NULs alone.
+        most = self._environment.max_key_size + 1
+        rows, _ = _reads.page(self._environment, interval.low, interval.stop, most, reverse=False, values=False)
+        return not interval.sifted(rows)
+
+    def __len__(self) -> int:
+        # Inherited, it would count row by row.
+        if not self._pending:
+            try:
+                entries: int = self._environment.stat()["entries"]
+                return entries
+            except lmdb.Error:
+                pass
+        self._flush_before_read()
+        if self._hides_file():
+            return sum(data is not None for data in self._changes().values())
+        return _reads.count(self._environment, self._pending)
 
 
 def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
 from functools import partial
 
 import lmdb
 
-from . import _lifecycle, _reads, _scan, _serializer
-from ._block import Block
+from . import _lifecycle, _reads, _serializer
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Environment
@@ -211,48 +209,6 @@ class LmdbObjectStore(
 
     def _within(self, interval: Interval) -> StoreRange[K, V]:
         return StoreRange(self, interval)
-
-    def _pages(
-        self, interval: Interval, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE
-    ) -> Iterator[_scan.Rows]:
-        """Every page of `interval` in order, with what is pending laid over it."""
-        if self._is_closed:  # before the first page is asked for
-            raise closed(self.db_path)
-
-        def read_page(low: bytes, high: bytes | None, limit: int) -> _scan.Page:
-            if self._hides_file():
-                return {} if values else [], True
-            return _reads.page(self._environment, low, high, limit, reverse=reverse, values=values)
-
-        pages = _scan.scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
-        return map(interval.sifted, pages) if interval.astray else pages
-
-    def _changes(self) -> dict[bytes, bytes | None]:
-        return self._pending.copy()
-
-    def _hides_file(self) -> bool:
-        """Whether the transaction that this thread has open has emptied the store."""
-        pending = self._pending
-        return isinstance(pending, Block) and pending.own() and pending.emptied
-
-    def _is_empty(self, interval: Interval) -> bool:
-        # So many that a row is among them which is not of NULs alone.
-        most = self._environment.max_key_size + 1
-        rows, _ = _reads.page(self._environment, interval.low, interval.stop, most, reverse=False, values=False)
-        return not interval.sifted(rows)
-
-    def __len__(self) -> int:
-        # Inherited, it would count row by row.
-        if not self._pending:
-            try:
-                entries: int = self._environment.stat()["entries"]
-                return entries
-            except lmdb.Error:
-                pass
-        self._flush_before_read()
-        if self._hides_file():
-            return sum(data is not None for data in self._changes().values())
-        return _reads.count(self._environment, self._pending)
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} {self.db_path!r}"
