@@ -60,7 +60,7 @@ autodoc_docstring_signature = False
 autodoc_default_options = {
     "members": True,
     "undoc-members": True,
-    "inherited-members": True,
+    "inherited-members": "bytes,object",  # not of these
     "special-members": "__getitem__, __setitem__, __delitem__, __contains__, __len__, __bool__, __iter__, "
     "__reversed__, __eq__, __or__, __ior__, __enter__, __exit__",
     "show-inheritance": True,
@@ -74,12 +74,17 @@ def leave_out(app: Any, what: str, name: str, member: Any, skip: bool, options: 
 
 def show_public_bases(app: Any, name: str, shown: type, options: Any, bases: list[Any]) -> None:
     """Instead of a base that is not public, show its bases."""
-    public = [base for base in shown.__mro__[1:-1] if not base.__module__.startswith((f"{_OURS}._", "abc", "typing"))]
+    private = (f"{_OURS}._", "abc", "typing")
+    names = (*lmdb_object_store.__all__, "Protocol")
+    public = [b for b in shown.__mro__[1:-1] if b.__name__ in names or not b.__module__.startswith(private)]
     bases[:] = [base for base in public if not any(issubclass(other, base) for other in public if other is not base)]
+    bases[:] = bases or [object]
 
 
-def show_parts(app: Any, what: str, name: str, shown: Any, options: Any, signature: str, returns: str) -> Any:
-    """A part of a store is a `StoreRange`, which the annotation cannot say."""
+def show_signature(app: Any, what: str, name: str, shown: Any, options: Any, signature: str, returns: str) -> Any:
+    """A protocol has nothing to call. A part of a store is a `StoreRange`, which the annotation cannot say."""
+    if what == "class" and getattr(shown, "_is_protocol", False):
+        return "", returns
     return signature, returns and returns.replace("_ordered.OrderedMapping", "_range.StoreRange")
 
 
@@ -111,6 +116,6 @@ def show_pictures(app: Any, page: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-bases", show_public_bases)
-    app.connect("autodoc-process-signature", show_parts)
+    app.connect("autodoc-process-signature", show_signature)
     app.connect("missing-reference", find_lmdb, priority=100)  # before intersphinx
     app.connect("source-read", show_pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ CHARTS = {
     "writes": ("put", "put_as_one", "put_many", "update", "growth", "setdefault", "mix", "pop", "delete"),
     "large-values": ("put_arrays", "get_arrays", "get_large", "get_mapped"),
 }
-OURS = ("store", "tuned")
+OURS = ("store", "tuned", "ordered")
 COLUMNS = 3
 
 
@@ -64,13 +65,13 @@ def _bars(results: Results, keys: int, folder: Path, chart: str, names: list[str
     systems = [name for name in results.versions if name not in ("raw", "raw1k")]
     lines = -(-len(names) // COLUMNS)
     figure = Figure(figsize=(11, 0.5 + lines * (0.7 + 0.19 * len(systems))), layout="constrained")
-    grid = figure.subplots(lines, COLUMNS, sharey=True, squeeze=False).flat
+    grid = list(figure.subplots(lines, COLUMNS, sharey=True, squeeze=False).flat)
     for axes, name in zip(grid, names):
         _panel(axes, _ratios(results, keys, name), systems, theme)
         workload = WORKLOADS[name]
-        title = workload.rows[0].label.replace("`", "")
-        axes.set_title(f"{title}  [{workload.baseline}]", color=theme.text, fontsize=9, loc="left")
-    for axes in list(grid)[len(names) :]:
+        title = fill(f"{workload.rows[0].label.replace('`', '')} [{workload.baseline}]", 42)
+        axes.set_title(title, color=theme.text, fontsize=9, loc="left")
+    for axes in grid[len(names) :]:
         axes.set_axis_off()
     figure.suptitle(
         "time as a multiple of raw py-lmdb's (logarithmic; shorter is faster)", color=theme.text, fontsize=10
@@ -102,7 +103,7 @@ def _scale(results: Results, folder: Path, theme: Theme) -> Path:
     names = [name for name in WORKLOADS if name in results.samples[sizes[0]]]
     lines = -(-len(names) // COLUMNS)
     figure = Figure(figsize=(11, 0.5 + 2.4 * lines), layout="constrained")
-    grid = figure.subplots(lines, COLUMNS, squeeze=False).flat
+    grid = list(figure.subplots(lines, COLUMNS, squeeze=False).flat)
     for axes, name in zip(grid, names):
         for system in results.versions:
             values = [(results.median(keys, name, system) or 0) * 1e9 for keys in sizes]
@@ -114,7 +115,7 @@ def _scale(results: Results, folder: Path, theme: Theme) -> Path:
         axes.set_title(WORKLOADS[name].rows[0].label.replace("`", ""), color=theme.text, fontsize=9, loc="left")
         _paint(axes, theme)
         axes.legend(frameon=False, labelcolor=theme.text, fontsize=8)
-    for axes in list(grid)[len(names) :]:
+    for axes in grid[len(names) :]:
         axes.set_axis_off()
     figure.suptitle("nanoseconds for an operation, by number of keys", color=theme.text, fontsize=10)
     return _save(figure, folder / f"scale-{theme.name}.svg")
