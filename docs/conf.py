@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 import sys
+import types
 import typing
 from pathlib import Path
 from typing import Any
 
 # The package does without `typing` as it is imported; its annotations are shown as type checkers read them.
-sys.modules["lmdb_object_store._typing"] = typing
+_typing: Any = types.ModuleType("the names of typing")
+vars(_typing).update({name: getattr(typing, name) for name in typing.__all__})
+_typing.TypeVar = lambda name, default=None, **options: typing.TypeVar(name, **options)  # defaults are 3.13's
+sys.modules["lmdb_object_store._typing"] = _typing
 
 import lmdb_object_store  # noqa: E402  # after the line above
 
 # All public names: those that the package imports only when they are asked for, and those that `import *` leaves out.
 _OURS = lmdb_object_store.__name__
-_NAMES = vars(lmdb_object_store)
-_NAMES.update({name: getattr(lmdb_object_store, name) for name in lmdb_object_store.__all__})
-lmdb_object_store.__all__ = sorted(
-    name
-    for name, value in _NAMES.items()
-    if not name.startswith("_") and (getattr(value, "__module__", None) or "").startswith(_OURS)
-)
+_NAMES = {name: getattr(lmdb_object_store, name) for name in dir(lmdb_object_store) if not name.startswith("_")}
+lmdb_object_store.__all__ = [
+    name for name, value in _NAMES.items() if (getattr(value, "__module__", None) or "").startswith(_OURS)
+]
 
 project = "lmdbobjectstore"
 author = "the authors of lmdbobjectstore"
@@ -40,9 +41,10 @@ highlight_options = {"python": {"stripnl": True}}  # the empty line that ends a 
 myst_heading_anchors = 3
 
 nitpicky = True
-# In docstrings, what stands in single backquotes is a link where it is the name of something, and code where not.
+# In docstrings, what stands in single backquotes is a link where it is the name of something, and code where not. What
+# can be nothing else than a name of LMDB's, or an error's, must be one. Nothing is said of the names of type variables.
 default_role = "py:obj"
-nitpick_ignore_regex = [("py:obj", ".*"), ("py:class", rf"{_OURS}\._\w+\.[A-Z]\d?")]  # the second: type variables
+nitpick_ignore_regex = [("py:obj", r"(?!lmdb\.|\w+Error$).*"), ("py:class", r"(None|__main__)\.[A-Z]\d?")]
 
 # In files, so that the site is the same wherever it is built; a name that is referred to and not there is a warning.
 # They are inventories of version 1, which is text: name, kind, page. Those of Python and py-lmdb were cut down.
@@ -81,6 +83,15 @@ def show_public_bases(app: Any, name: str, shown: type, options: Any, bases: lis
     bases[:] = bases or [object]
 
 
+def link_errors(app: Any, what: str, name: str, shown: Any, options: Any, lines: list[str]) -> None:
+    """Errors stand in docstrings without backquotes."""
+
+    def link(found: re.Match[str]) -> str:
+        return f"`~{_OURS}.{found[0]}`" if found[0] in lmdb_object_store.__all__ else f"`{found[0]}`"
+
+    lines[:] = [re.sub(r"(?<![\w.`])(lmdb\.)?[A-Z]\w*Error\b(?!`)", link, line) for line in lines]
+
+
 def show_signature(app: Any, what: str, name: str, shown: Any, options: Any, signature: str, returns: str) -> Any:
     """A protocol has nothing to call. A part of a store is a `StoreRange`, which the annotation cannot say."""
     if what == "class" and getattr(shown, "_is_protocol", False):
@@ -116,6 +127,7 @@ def show_pictures(app: Any, page: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-bases", show_public_bases)
+    app.connect("autodoc-process-docstring", link_errors)
     app.connect("autodoc-process-signature", show_signature)
     app.connect("missing-reference", find_lmdb, priority=100)  # before intersphinx
     app.connect("source-read", show_pictures)

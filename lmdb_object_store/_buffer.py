@@ -52,7 +52,7 @@ class BufferMixin(FlushMixin):
         check_limit("batch_bytes", batch_bytes)
         self.batch_size = batch_size
         self.batch_bytes = batch_bytes
-        self.write_buffer = {}
+        self.write_buffer: dict[bytes, bytes | None] = {}
         self._accept: dict[bytes, bytes | None] | Shut | Block = self.write_buffer
         self._pending = self.write_buffer
         self._pending_bytes = 0

@@ -236,7 +236,9 @@ class LmdbObjectStore(
         _lifecycle.leave(self, failed=exc_type is not None)
 
     def __del__(self) -> None:
-        _lifecycle.collect(self)
+        collect = getattr(_lifecycle, "collect", None)
+        if collect is not None:  # else the interpreter is ending, and has closed all stores
+            collect(self)
 
 
 def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is to be made of

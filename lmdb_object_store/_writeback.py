@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 
 from ._cache import CacheMixin
@@ -177,11 +176,13 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         super().__exit__(exc_type)
 
     def __del__(self) -> None:
+        cache = getattr(self, "_cache", None)  # None: its constructor failed
         try:
-            if getattr(self, "_cache", None):  # None: its constructor failed
+            if cache:
                 self._tell(self._write_back(self._hand_over))
         finally:
-            self._cache = OrderedDict()  # else the lock would be held as it is looked through again
+            if cache:
+                self._cache = type(cache)()  # else the lock would be held as it is looked through again
             super().__del__()
 
     def _tell(self, failure: Exception | None) -> None:

@@ -27,6 +27,7 @@ ENDINGS: dict[str, tuple[str, int]] = {
     "a cycle": ("store.itself = store\ndel store", 0),
     "a cycle, without a collector": ("import gc\ngc.disable()\nstore.itself = store\ndel store", 0),
     "a global cycle": ("store.itself = store", 0),
+    "a module that outlives the package's": ("sys.script = sys.modules['__main__']", 0),
     "in a closure": ("def keep(kept=store): return kept\nos.keep = keep\ndel store", 0),
     "in a daemon thread": (
         "started = threading.Event()\n"
@@ -68,6 +69,19 @@ def test_whatever_ends_a_script_its_data_is_in_the_file(path: str, ending: str, 
     assert contents(path) == TEN
     assert "Exception ignored" not in ended.stderr
     assert "Error during" not in ended.stderr
+
+
+def test_a_write_back_store_that_outlives_the_package_ends_quietly(path: str) -> None:
+    """The interpreter's end takes the package's modules apart before it drops the store."""
+    source = """
+        from lmdb_object_store import open
+        store = open(path, writeback=True)
+        store["key"] = [1]
+        store["key"].append(2)
+        sys.script = sys.modules["__main__"]
+    """
+    assert not run_script(source, path).stderr
+    assert contents(path) == {"key": [1, 2]}
 
 
 def test_functions_registered_at_exit_later_than_the_store_may_use_it(path: str) -> None:
