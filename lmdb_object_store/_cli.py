@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from . import _commands, _jsonlines, _keytext
+from . import __version__, _commands, _jsonlines, _keytext
 from ._errors import FlushError
 from ._typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def _json(text: str) -> Any:
     try:
         return _jsonlines.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+        raise argparse.ArgumentTypeError(f"not JSON, in which a text has quotes, '\"Ada\"': {error}") from None
 
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -107,6 +107,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def _parser() -> _Parser:
     parser = _Parser(prog=_NAME, description="Look into, change, copy and check a store of Python objects.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(run: Callable[[Any], int | None], usage: str, text: str) -> _Parser:

@@ -46,6 +46,10 @@ def weight(key: bytes, data: bytes | None) -> int:
 def _normalizer(form: Any) -> Callable[[str], str]:
     from unicodedata import normalize  # not before it is needed: most stores have no use for it
 
+    if not isinstance(form, str):
+        raise TypeError(f"str_normalize must be a str, not {form!r}")
+    if form not in ("NFC", "NFD", "NFKC", "NFKD"):
+        raise ValueError(f"str_normalize must be 'NFC', 'NFD', 'NFKC' or 'NFKD', not {form!r}")
     return partial(normalize, form)
 
 
@@ -74,7 +78,7 @@ class KeyCodec:
             "".encode(encoding)
         codecs.lookup_error(errors)
         if normalize:
-            _normalizer(normalize)("a")
+            _normalizer(normalize)
 
     def encode(self, key: Any) -> bytes:
         """The stored key for `key`. TypeError for what is no key here; a key too long to store is returned as it is."""

@@ -88,12 +88,15 @@ def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:
 def check_place(path: str, options: dict[str, Any]) -> None:
     """Raise for what LMDB would hang at, change or be killed by as it opens the file at `path`.
 
-    lmdb.InvalidError for a pipe or a device; lmdb.CorruptedError for a truncated file that a writable map would first
-    extend; OSError where the disk has no room for a lock file, which LMDB maps: to write to it would be a SIGBUS.
+    lmdb.InvalidError for a pipe or a device, or a file in place of a folder; lmdb.CorruptedError for a truncated file
+    that a writable map would first extend; OSError where the disk has no room for a lock file, which LMDB maps: to
+    write to it would be a SIGBUS.
     """
     file = data_file(path, options)
     try:
         status = os.stat(file)
+    except NotADirectoryError:
+        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: subdir=False opens it") from None
     except OSError:
         return _check_room(os.path.dirname(file), options)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):

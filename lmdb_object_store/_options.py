@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._datafile import check_mode
+from ._errors import check_limit
 from ._typing import Any
 
 Options = dict[str, Any]
@@ -12,16 +13,32 @@ _SHARED: Options = {
     "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
     "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
 }  # fmt: skip
+# The store's own, of which a misspelt one is taken for one of LMDB's.
+_STORES = (
+    "batch_size", "batch_bytes", "autoflush_on_read", "key_encoding", "key_errors", "str_normalize", "max_map_size",
+    "serializer",
+)  # fmt: skip
 _ALL = _SHARED.keys() | {"map_size", "max_readers", "mode", "create", "lib_version"}
 
 
 def check_options(options: Options) -> None:
-    """Raise TypeError for what `lmdb.open` would not take; it does not say which option that is. Check `mode`."""
-    unknown = options.keys() - _ALL
-    if unknown:
-        raise TypeError(f"neither the store nor lmdb.open has an option {', '.join(sorted(unknown))}")
+    """Raise TypeError or ValueError for what `lmdb.open` would not take; it does not say which option that is."""
+    for name in sorted(options.keys() - _ALL):
+        raise TypeError(f"neither the store nor lmdb.open has an option {name}{_hint(name)}")
+    for name in options.keys() & {"map_size", "max_readers"}:
+        if options[name] != 0:  # with which LMDB decides
+            check_limit(name, options[name])
     if "mode" in options:
         check_mode(options["mode"])
+
+
+def _hint(name: str) -> str:
+    if name in ("writeback", "max_cached"):
+        return ": it is one of lmdb_object_store.open, with writeback=True"
+    from difflib import get_close_matches  # slow to import
+
+    similar = get_close_matches(name, [*_STORES, *_ALL], n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def check_shared(path: str, ours: Options, theirs: Options) -> None:

@@ -95,8 +95,8 @@ class _Known(dict[Any, Any]):
         if self is _DECODERS:
             raise KeyError(sought)
         raise TypeError(
-            f"{sought.__name__} is none of None, bool, int, float, str, bytes, datetime, date, UUID and tuples of "
-            "these: convert it, if it is a subclass of one of them too"
+            f"a key is None, a bool, int, float, str, bytes, datetime, date or UUID, or a tuple of these, and no "
+            f"{sought.__name__}: convert it (a subclass, such as a named tuple, too)"
         )
 
 

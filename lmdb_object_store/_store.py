@@ -94,9 +94,10 @@ class LmdbObjectStore(
             check_limit("max_map_size", max_map_size)
         _serializer.check(serializer)
         self._start_buffer(batch_size, batch_bytes)
-        if not db_path:
+        path = os.fsdecode(db_path)
+        if not path:
             raise ValueError("db_path is empty")
-        self.db_path: str = os.path.abspath(os.fsdecode(db_path))
+        self.db_path: str = os.path.abspath(path)
         self.autoflush_on_read = autoflush_on_read
         self.key_encoding = key_encoding
         self.key_errors = key_errors

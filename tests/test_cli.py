@@ -576,6 +576,16 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert "--help" in here(capsys, *arguments, status=2)[1]
 
 
+def test_a_text_without_its_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message shows how a text is given."""
+    assert """a text has quotes, '"Ada"'""" in here(capsys, "set", "db", "name", "Ada", status=2)[1]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the package."""
+    assert here(capsys, "--version")[0] == f"lmdb-object-store {lmdb_object_store.__version__}\n"
+
+
 def test_a_message_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is put into one."""
     assert here(capsys, "keys", tmp_path / "two\nlines", status=1)[1].endswith("two lines\n")

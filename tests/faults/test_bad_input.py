@@ -92,3 +92,30 @@ def test_limits_that_are_none(path: str, name: str, limit: object) -> None:
     with pytest.raises((TypeError, ValueError), match=name):
         LmdbObjectStore(path, **{name: limit})  # type: ignore[arg-type]
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"map_size": "1 GB"}, "map_size must be an int"),
+        ({"map_size": 1e9}, "map_size must be an int"),
+        ({"max_readers": -1}, "max_readers must be at least 1"),
+        ({"key_encodin": "utf-8"}, "did you mean key_encoding"),
+        ({"read_only": True}, "did you mean readonly"),
+        ({"nothing_like_it": True}, "has an option nothing_like_it$"),
+        ({"writeback": True}, "lmdb_object_store.open"),
+        ({"str_normalize": "nfc"}, "'NFC'.* not 'nfc'"),
+    ],
+    ids=str,
+)
+def test_options_that_are_none(path: str, options: dict[str, Any], hint: str) -> None:
+    """The error names the option and the way out; no file is made."""
+    with pytest.raises((TypeError, ValueError), match=hint):
+        LmdbObjectStore(path, **options)
+    assert not os.path.exists(path)
+
+
+def test_no_path_at_all() -> None:
+    """It is a TypeError, as of any function that takes a path."""
+    with pytest.raises(TypeError, match="NoneType"):
+        LmdbObjectStore(None)  # type: ignore[arg-type]

@@ -313,6 +313,15 @@ def test_an_empty_path() -> None:
         LmdbObjectStore("")
 
 
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    """The error says how a file is opened, which stays as it is."""
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(lmdb.InvalidError, match=r"file is a file, .*subdir=False"):
+        LmdbObjectStore(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_no_permission(path: str) -> None:
     """Without the right to read or write the file the error says so."""
     file = make(path)
