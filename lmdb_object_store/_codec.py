@@ -46,10 +46,9 @@ def weight(key: bytes, data: bytes | None) -> int:
 def _normalizer(form: Any) -> Callable[[str], str]:
     from unicodedata import normalize  # not before it is needed: most stores have no use for it
 
-    if not isinstance(form, str):
-        raise TypeError(f"str_normalize must be a str, not {form!r}")
     if form not in ("NFC", "NFD", "NFKC", "NFKD"):
-        raise ValueError(f"str_normalize must be 'NFC', 'NFD', 'NFKC' or 'NFKD', not {form!r}")
+        wrong = ValueError if isinstance(form, str) else TypeError
+        raise wrong(f"str_normalize must be 'NFC', 'NFD', 'NFKC' or 'NFKD', not {form!r}")
     return partial(normalize, form)
 
 
