@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import pickle
 import select
@@ -64,7 +65,7 @@ def contents(path: str) -> dict[str, Any]:
 def meta_pages(path: str) -> bytes:
     """The two pages of the file one of which each commit writes."""
     with open(os.path.join(path, "data.mdb"), "rb") as file:
-        return file.read(2 * 4096)
+        return file.read(2 * mmap.PAGESIZE)  # LMDB takes the system's size for a new file
 
 
 def in_child(body: Callable[[], object], limit: float = LIMIT) -> None:

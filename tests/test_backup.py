@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -301,6 +300,8 @@ def test_an_interrupt_amid_a_backup_leaves_nothing(open_store: OpenStore, tmp_pa
 @pytest.mark.parametrize("subdir", [True, False])
 def test_a_full_disk_amid_a_backup(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
     """An error, nothing is left, the store goes on, and a backup works once there is space."""
+    import resource
+
     store = open_store(subdir=subdir)
     store["large"] = bytes(1 << 20)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dbm.dumb
-import fcntl
 import importlib.metadata
 import json
 import math
 import os
 import pickle
-import pty
-import resource
 import shelve
+import shutil
 import signal
 import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Callable
@@ -251,8 +248,9 @@ def test_verify_of_a_damaged_file(open_store: OpenStore, path: str, capsys: pyte
     """What the check of the structure finds is printed, and no value is read."""
     with open_store() as store:
         store.update({f"k{i:04}": i for i in range(1000)})
+        page = store.stats().page_bytes
     with open(os.path.join(path, "data.mdb"), "r+b") as file:
-        file.seek(3 * 4096 + 16)
+        file.seek(3 * page + 16)
         file.write(b"\xff" * 64)
     out, _ = here(capsys, "verify", path, status=1)
     assert "page" in out
@@ -640,6 +638,7 @@ def test_output_that_cannot_be_written(long: str, command: str) -> None:
     assert "space" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 def test_without_standard_output(filled: str) -> None:
     """What is printed goes nowhere."""
     done = subprocess.run(
@@ -650,6 +649,7 @@ def test_without_standard_output(filled: str) -> None:
 
 def test_a_full_disk(filled: str) -> None:
     """One line, with the cause, and no traceback of the log."""
+    import resource
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
@@ -725,6 +725,10 @@ def test_the_script_is_installed() -> None:
 
 def on_terminal(*arguments: object, output: bool = False, path: str = "", status: int = 0) -> tuple[str, str]:
     """What a command prints, and what appears on the terminal that is its standard error, or with `output` both."""
+    import fcntl
+    import pty
+    import termios
+
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     shown: list[bytes] = []

@@ -48,6 +48,7 @@ def test_examples_of_a_document(path: Path, tmp_path: Path, monkeypatch: pytest.
         signal.signal(signal.SIGTERM, on_termination)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "cookbook.md"], ids=lambda path: path.name)
 def test_commands_of_a_document(path: Path, tmp_path: Path) -> None:
     """The commands of one document, in order and in one directory, print what is shown; `…` stands for anything."""

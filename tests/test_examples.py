@@ -9,10 +9,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import textwrap
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import lmdb
 import pytest
+
+from lmdb_object_store import LmdbObjectStore, OrderedKeys
 
 DOCS = Path(__file__).parent.parent / "docs"
 COOKBOOK = (DOCS / "cookbook.md").read_text(encoding="utf-8")
@@ -57,6 +62,14 @@ def run(script: str, *arguments: object, home: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert "unclosed store" not in done.stderr
     return done.stdout
+
+
+def with_examples(program: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run `program` in the directory `home`; it can import the examples, and the modules in `home`."""
+    found_at = filter(None, (str(home), str(DOCS / "examples"), os.environ.get("PYTHONPATH")))
+    environment = {**surroundings(home), "PYTHONPATH": os.pathsep.join(found_at)}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
+    return subprocess.run(command, env=environment, cwd=home, text=True, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: scripts_of(session)[0])
@@ -109,6 +122,65 @@ def test_a_killed_crawl_goes_on(tmp_path: Path) -> None:
     assert len(set(pages)) == len(pages), "none is fetched twice"
     assert set(pages) <= set(whole)
     assert len(whole) - len(pages) <= 2, "one may be stored and not printed yet at each kill"
+
+
+def test_a_crawl_from_two_pages(tmp_path: Path) -> None:
+    """The second page to start from waits behind the first, whose crawl was killed before it had fetched anything."""
+
+    def job_waits() -> bool:
+        try:
+            with LmdbObjectStore(str(tmp_path / "crawl.db"), key_encoding=OrderedKeys(), readonly=True) as store:
+                return ("todo", 0) in store
+        except (OSError, lmdb.Error):  # not there yet, or not yet whole
+            return False
+
+    waiting = command("job_queue.py", "crawl.db", "asyncio", 600)
+    with subprocess.Popen(waiting, env=surroundings(tmp_path), cwd=tmp_path) as crawl:
+        limit = time.monotonic() + 60
+        while not job_waits():
+            assert crawl.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        crawl.kill()
+    *lines, summary = run("job_queue.py", "crawl.db", "json", home=tmp_path).splitlines()
+    assert fetched(lines)[:2] == ["asyncio", "json"]
+
+    run("job_queue.py", "another.db", "asyncio", home=tmp_path)
+    assert summary == run("job_queue.py", "another.db", "json", home=tmp_path).splitlines()[-1]
+
+
+def test_equal_names_of_two_modules_in_a_cache(tmp_path: Path) -> None:
+    """Each function has its own results, though both have one name and get the same arguments."""
+    for name, factor in (("one", 2), ("two", 3)):
+        (tmp_path / f"{name}.py").write_text(f"def f(number):\n    return number * {factor}\n", encoding="utf-8")
+    program = """
+        import one, two
+        from lmdb_object_store import LmdbObjectStore, OrderedKeys
+        from memoise import memoised
+
+        with LmdbObjectStore("cache.db", key_encoding=OrderedKeys()) as cache:
+            for _ in range(2):
+                print(memoised(one.f, cache)(7), memoised(two.f, cache)(7), len(cache))
+    """
+    done = with_examples(program, tmp_path)
+    assert done.stdout.splitlines() == ["14 21 2", "14 21 2"], done.stderr
+
+
+def test_a_killed_computation_keeps_its_results(tmp_path: Path) -> None:
+    """Each result is in the file before the next is computed."""
+    program = """
+        import os
+        import memoise
+
+        queens = memoise.queens
+        memoise.queens = lambda size: queens(size) if size < 5 else os.kill(os.getpid(), 9)
+        memoise.queens.__module__, memoise.queens.__qualname__ = "__main__", "queens"
+        memoise.main()
+    """
+    killed = with_examples(program, tmp_path)
+    assert killed.returncode
+    assert not killed.stderr
+    assert "5 computed, 4 known before" in run("memoise.py", home=tmp_path)
 
 
 def test_word_index_of_a_folder(tmp_path: Path) -> None:

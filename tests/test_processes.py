@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import pickle
 import signal
@@ -33,7 +34,7 @@ from support import (
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 
 MIB = 1024 * 1024
-METHODS = ["fork", "spawn", "forkserver"]
+METHODS = sorted({"fork", "spawn", "forkserver"}.intersection(multiprocessing.get_all_start_methods()))
 Store = LmdbObjectStore[Any, Any]
 
 

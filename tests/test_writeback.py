@@ -767,6 +767,7 @@ def test_a_forked_child_leaves_what_the_parent_has_changed(full: Store, open_sto
     assert other == {"a": [1, "parent"], "b": [2, "child"], "c": [3]}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_value_that_forks_as_it_is_pickled_is_written_by_the_parent(path: str) -> None:
     """The child has forgotten the change by the time it would stage it."""
     store = WatchedStore(path, key_encoding="utf-8")

@@ -3,7 +3,7 @@
 A task is sent the handle of the store, not its data. Each worker writes its results into a store of its own, a shard,
 on its own disk; all of them work at once, and none waits for another's commits. The rows of the shards then go through
 the network to the one writer. With workers on several machines, each machine needs a copy of the input at the same
-path: `store.env.copy(folder)` makes one.
+path: `store.backup(path)` makes one.
 """
 
 from __future__ import annotations

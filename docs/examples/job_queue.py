@@ -42,7 +42,8 @@ def crawl(store: Crawl, start: str, delay: float) -> None:
     """Fetch every page that can be reached from `start`, each after a delay of so many seconds."""
     todo = store.prefix(("todo",))
     if ("page", start) not in store:
-        store.put_many({("page", start): None, ("todo", 0): start})
+        last = todo.peekitem()[0][1] if todo else -1  # a crawl from another page may have been killed
+        store.put_many({("page", start): None, ("todo", last + 1): start})
     while todo:
         job, name = todo.peekitem(last=False)
         if store["page", name] is None:  # else it was fetched, and the program was killed before the `del` was stored
