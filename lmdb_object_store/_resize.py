@@ -125,8 +125,8 @@ class ResizeMixin(ABC):
             raise lmdb.MapFullError(
                 f"the map of {environment.path} is full: it has {current} bytes, max_map_size is {self.max_map_size}, "
                 f"and this write needs more than {needed} beside the {kept} that are kept to delete with; none of it "
-                "is in the file: take back what does not fit, delete something, and flush (readers that are open keep space "
-                "from being used), or raise max_map_size"
+                "is in the file: take back what does not fit, delete something, and flush (readers that are open keep "
+                "space from being used), or raise max_map_size"
             ) from error
         environment.resize(size)
 
