@@ -68,8 +68,8 @@ def with_examples(program: str, home: Path) -> subprocess.CompletedProcess[str]:
     """Run `program` in the directory `home`; it can import the examples, and the modules in `home`."""
     found_at = filter(None, (str(home), str(DOCS / "examples"), os.environ.get("PYTHONPATH")))
     environment = {**surroundings(home), "PYTHONPATH": os.pathsep.join(found_at)}
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
-    return subprocess.run(command, env=environment, cwd=home, text=True, capture_output=True, timeout=60)
+    python = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
+    return subprocess.run(python, env=environment, cwd=home, text=True, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: scripts_of(session)[0])
@@ -137,11 +137,13 @@ def test_a_crawl_from_two_pages(tmp_path: Path) -> None:
     waiting = command("job_queue.py", "crawl.db", "asyncio", 600)
     with subprocess.Popen(waiting, env=surroundings(tmp_path), cwd=tmp_path) as crawl:
         limit = time.monotonic() + 60
-        while not job_waits():
-            assert crawl.poll() is None
-            assert time.monotonic() < limit
-            time.sleep(0.02)
-        crawl.kill()
+        try:
+            while not job_waits():
+                assert crawl.poll() is None
+                assert time.monotonic() < limit
+                time.sleep(0.02)
+        finally:
+            crawl.kill()
     *lines, summary = run("job_queue.py", "crawl.db", "json", home=tmp_path).splitlines()
     assert fetched(lines)[:2] == ["asyncio", "json"]
 

@@ -49,7 +49,7 @@ def queens(size: int) -> int:
 
 
 def main(path: str = "memoise.db") -> None:
-    # Each result is on the disk once it is computed, so that a kill loses none: a commit takes far less time than it.
+    # Each result is on the disk once it is computed, and no kill loses it: a commit is short beside the computation.
     with Cache(path, key_encoding=OrderedKeys(), batch_size=1) as cache:
         known, began = len(cache), time.perf_counter()
         solutions = memoised(queens, cache)
