@@ -52,6 +52,6 @@ def check_shared(path: str, ours: Options, theirs: Options) -> None:
             )
 
 
-def wait_for_disk(options: Options) -> bool:
+def waits_for_disk(options: Options) -> bool:
     """Whether a commit is on the disk when it returns."""
     return all(options.get(name, _SHARED[name]) == _SHARED[name] for name in ("sync", "metasync", "map_async"))

@@ -18,7 +18,7 @@ from ._keyed import KeyedMixin
 from ._lifecycle import Detached
 from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
-from ._options import wait_for_disk
+from ._options import waits_for_disk
 from ._ordered import OrderedMapping
 from ._range import StoreRange
 from ._registry import acquire, release
@@ -193,7 +193,7 @@ class LmdbObjectStore(
         if self._readonly and not self._is_closed:
             return
         self.flush()
-        if not wait_for_disk(self._lmdb_kwargs):
+        if not waits_for_disk(self._lmdb_kwargs):
             with self._environment.lock:
                 self._environment.handle().sync(True)
 

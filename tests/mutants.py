@@ -324,7 +324,7 @@ MUTANTS = [
     Mutant("open flushes before reads", "_open", "\"autoflush_on_read\": False, **options", "**options"),
     Mutant("the protocol is ignored", "_serializer", "_PickleProtocol(protocol) if 0 <= protocol", "_PickleProtocol(protocol) if 9 <= protocol"),
     Mutant("sync does not wait for the disk", "_store", "                self._environment.handle().sync(True)\n", "                pass\n"),
-    Mutant("sync always waits once more", "_store", "        if not wait_for_disk(self._lmdb_kwargs):\n", "        if True:\n"),
+    Mutant("sync always waits once more", "_store", "        if not waits_for_disk(self._lmdb_kwargs):\n", "        if True:\n"),
     Mutant("sync of a read-only store is an error", "_store", "        if self._readonly and not self._is_closed:\n            return", "        if False:\n            return"),
     # -- write-back
     Mutant("loaded values are not kept", "_cache", "                        entry = self._cache.setdefault(stored, entry)\n", "                        pass\n"),
