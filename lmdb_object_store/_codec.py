@@ -183,8 +183,8 @@ class KeyCodec:
     def decode_page(self, stored_keys: Collection[bytes]) -> Iterable[Any]:
         """`decode` of each of `stored_keys`, which are in order, either way."""
         # The stand-in sorts with the keys that begin with NUL: at an end of the page, or it is not there.
-        # What the reversal of a Collection is, that of the dict and the lists that come here, types do not tell.
-        if stored_keys and next(iter(stored_keys))[0] and next(reversed(stored_keys))[0]:  # type: ignore[call-overload]
+        first_and_last: Any = stored_keys  # a dict or a list, which can be reversed, as not each Collection can
+        if stored_keys and next(iter(stored_keys))[0] and next(reversed(first_and_last))[0]:
             if self.encoding is None:
                 return stored_keys
             if self.lossless:

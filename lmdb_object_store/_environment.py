@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
 
 import lmdb
@@ -14,6 +12,7 @@ from ._datafile import check_begun, check_length, check_place, creation_mode, da
 from ._errors import closed, gone
 from ._locks import FileLock, new_lock
 from ._options import Options, check_shared
+from ._tenants import Tenants
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -35,18 +34,6 @@ MAX_READERS = 1024
 PATIENCE = 10.0
 
 
-class Tenant(Protocol):
-    """A store that lives on an environment."""
-
-    write_buffer: dict[bytes, bytes | None]
-
-    def close(self) -> None:
-        """Flush, then leave the environment."""
-
-    def _forget_pending(self) -> None:
-        """Drop what is pending: this process is a fork, and it belongs to the parent."""
-
-
 class OpenTransaction(Protocol):
     """A transaction of a store."""
 
@@ -57,7 +44,7 @@ class OpenTransaction(Protocol):
         """Leave it to the parent: this process is a fork."""
 
 
-class Environment:
+class Environment(Tenants):
     """An open file and the stores that live on it (see _registry for how they come together).
 
     `begin` starts a read transaction, `stat` tells what LMDB's does. They are the gate: LMDB's own methods while the
@@ -71,6 +58,7 @@ class Environment:
     lock: FileLock
 
     def __init__(self, path: str, options: Options) -> None:
+        super().__init__()
         self.path = path
         self.options = {"max_readers": MAX_READERS, **options}
         self.lock = new_lock(path)
@@ -81,12 +69,6 @@ class Environment:
         # How often the file was closed: transactions of LMDB's from before are gone.
         self.sleeps = 0
         self.closed = False
-        # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
-        self.tenants: dict[int, weakref.ref[Tenant]] = {}
-        # Stores that were collected before they were closed: kept alive until somebody can close them. A deque, since
-        # a finaliser appends to it anywhere, amid a copy of a list too, which Python 3.11 does not survive.
-        self.orphans: deque[Tenant] = deque()
-        self._closing_orphans = False
         self.identity: tuple[int, int] | None = None
         # The last one when the file was closed: LMDB counts them up.
         self.last_transaction = 0
@@ -227,40 +209,6 @@ class Environment:
             if not self.options.get("readonly") and options.get("map_size", 0) > self.options["map_size"]:
                 self.resize(options["map_size"])
             self.close_orphans()
-
-    def living(self) -> list[Tenant]:
-        """The stores that have the file open."""
-        # By identity: an empty store is false, and asking whether it is so would read it.
-        return [tenant for ref in values_of(self.tenants) if (tenant := ref()) is not None]
-
-    def close_orphans(self) -> None:
-        """Close the collected stores. Needs the lock."""
-        if not self.orphans or self.busy or self._closing_orphans:
-            return
-        self._closing_orphans = True
-        try:
-            while self.orphans:
-                self.orphans[0].close()
-                self.orphans.popleft()  # not before: an interrupt of the close must not lose it
-        finally:
-            self._closing_orphans = False
-
-    def close_orphans_unless_locked(self) -> None:
-        """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
-        if self.orphans and self.lock.acquire(blocking=False):
-            try:
-                self.close_orphans()
-            finally:
-                self.lock.release()
-
-
-def values_of(mapping: dict[int, T]) -> list[T]:
-    """The values of `mapping`, which the garbage collector, amid this call too, may take from."""
-    while True:
-        try:
-            return list(mapping.values())
-        except RuntimeError:  # it has changed its size
-            pass
 
 
 def fresh(read: Callable[[Begin], T], begin: Begin) -> T:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from itertools import chain
 
 from ._datafile import identity
-from ._environment import Environment, Tenant, values_of
+from ._environment import Environment
 from ._locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
 from ._options import Options, check_options
+from ._tenants import Tenant, values_of
 from ._typing import Any
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening

@@ -664,6 +664,26 @@ def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: type[Lock]) -> Non
     assert all(taken)
 
 
+def test_an_interrupt_of_a_finaliser_leaves_no_lock_taken(path: str, open_store: OpenStore) -> None:
+    """Wherever the close of a collected store is interrupted, others can write, and what it held is written."""
+    for number in count():
+        store = open_store()
+        orphan: Store = LmdbObjectStore(path, key_encoding="utf-8")
+        orphan["orphan"] = number
+        environment = store._environment
+        environment.orphans.append(orphan)
+        try:
+            reached = at_checkpoint(number, interrupt, environment.close_orphans_unless_locked)
+        except Interrupt:
+            reached = True
+        assert not environment.lock._is_owned(), f"checkpoint {number}"
+        store.put_many({"next": number})
+        store.close()
+        assert contents(path) == {"orphan": number, "next": number}, f"checkpoint {number}"
+        if not reached:
+            break
+
+
 def test_an_interrupt_at_any_place_in_clear_leaves_all_or_nothing(open_store: OpenStore) -> None:
     """Wherever `clear` is interrupted, what was stored and what was pending are both there or both gone."""
     store = open_store(autoflush_on_read=False)
