@@ -37,6 +37,11 @@ def data_file(path: str, options: dict[str, Any]) -> str:
     return os.path.join(path, "data.mdb") if options.get("subdir", True) else path
 
 
+def lock_file(path: str, options: dict[str, Any]) -> str:
+    """The path of the lock file of the environment at `path`."""
+    return os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{os.path.realpath(path)}-lock"
+
+
 def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
     """What tells the data file at `path` from any other; None if there is none yet."""
     try:

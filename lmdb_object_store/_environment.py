@@ -9,7 +9,8 @@ from collections.abc import Callable
 import lmdb
 
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
-from ._errors import closed, gone
+from ._errors import closed, gone, logger
+from ._lockfile import ProcessLocks
 from ._locks import FileLock, new_lock
 from ._options import Options, check_shared
 from ._tenants import Tenants
@@ -74,6 +75,7 @@ class Environment(Tenants):
         self.last_transaction = 0
         self.max_key_size = 0
         self._handle: lmdb.Environment | None = None
+        self.process_locks = ProcessLocks(path, self.options)
 
     # -- the gate
 
@@ -110,6 +112,10 @@ class Environment(Tenants):
             with self.lock:
                 try:
                     return fresh(read, self.handle().begin)
+                except lmdb.BadRslotError:  # another process has freed the places of this one, which has lost its locks
+                    if not self._reopen_if_locks_are_lost():
+                        raise
+                    continue
                 except (lmdb.MapResizedError, lmdb.ReadersFullError) as error:
                     if time.monotonic() > deadline:
                         raise
@@ -162,13 +168,40 @@ class Environment(Tenants):
         if self.options.get("lock", True):
             handle.reader_check()  # readers of processes that died would keep old pages from being used again
         self._handle = handle
+        if self.options.get("lock", True):
+            handle.begin()  # LMDB takes the lock of this process with the first read
+            self.process_locks.watch()
         self.options["map_size"] = info["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
         self.unshut()
 
+    def handle_to_write(self) -> lmdb.Environment:
+        """Return the handle to begin a write transaction with, once no other process has one open.
+
+        `process_locks.let_others_write` ends that. Where LMDB's locks were lost the file is closed and opened again,
+        as after a fork: a transaction that is open is lost then.
+        """
+        handle = self.handle()
+        self.process_locks.keep_others_from_writing()
+        return self.handle() if self._reopen_if_locks_are_lost() else handle
+
+    def _reopen_if_locks_are_lost(self) -> bool:
+        cause = self.process_locks.lost()
+        if cause:
+            logger().warning("LMDB's locks on %s were lost, so it is opened again: %s", self.path, cause)
+            self._close()
+            self.open(create=False)
+        return bool(cause)
+
     def sleep(self) -> None:
         """Close the file; the next use opens it again."""
+        try:
+            self._close()
+        finally:
+            self.process_locks.close()
+
+    def _close(self) -> None:
         self.shut()
         self.sleeps += 1
         if self._handle is not None:
@@ -176,10 +209,13 @@ class Environment(Tenants):
                 self.last_transaction = self._handle.info()["last_txnid"]
             except lmdb.Error:  # closed from outside
                 pass
-        # Last, and nothing in between: an interrupt would leave it open, and out of reach.
+        # Nothing in between: an interrupt would leave it open, and out of reach.
         handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.close()
+        try:
+            if handle is not None:
+                handle.close()
+        finally:
+            self.process_locks.close_lock_file()
 
     def resize(self, size: int) -> None:
         """Give the map `size` bytes; 0 adopts the size that another process gave the file.

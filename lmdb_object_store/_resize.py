@@ -71,24 +71,27 @@ class ResizeMixin(ABC):
         Needs the environment's lock, and it to be `busy`.
         """
         environment = self._environment
-        while True:
-            handle = environment.handle()
-            if not environment.busy:
-                return  # this is a child that a signal handler has forked: the changes are the parent's to write
-            try:
+        try:
+            while True:
+                handle = environment.handle_to_write()
+                if not environment.busy:
+                    return  # this is a child that a signal handler has forked: the changes are the parent's to write
                 try:
-                    kept = self._pages_kept(environment, handle, changes)
-                    return _write(environment, handle, changes, emptied, kept, begin)
-                except lmdb.MapFullError as error:
-                    self._make_room(environment, handle, changes, error)
-                except lmdb.MapResizedError:
-                    environment.resize(0)
-            except lmdb.MemoryError:
-                raise
-            except lmdb.Error:
-                # A handler that forks closes the environment under this very transaction: again, on the new one.
-                if environment.handle() is handle:
+                    try:
+                        kept = self._pages_kept(environment, handle, changes)
+                        return _write(environment, handle, changes, emptied, kept, begin)
+                    except lmdb.MapFullError as error:
+                        self._make_room(environment, handle, changes, error)
+                    except lmdb.MapResizedError:
+                        environment.resize(0)
+                except lmdb.MemoryError:
                     raise
+                except lmdb.Error:
+                    # A handler that forks closes the environment under this very transaction: again, on the new one.
+                    if environment.handle() is handle:
+                        raise
+        finally:
+            environment.process_locks.let_others_write()
 
     def _pages_kept(
         self, environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None]

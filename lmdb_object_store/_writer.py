@@ -38,7 +38,8 @@ class Writer:
         environment = self.environment
         self._txn, self.sleeps = None, -1
         while True:
-            handle, sleeps = environment.handle(), environment.sleeps
+            handle = environment.handle_to_write()
+            sleeps = environment.sleeps
             try:
                 self._used = False
                 self._txn = handle.begin(write=True)
@@ -61,6 +62,12 @@ class Writer:
 
     def unlock(self) -> None:
         """Let the others write, and drop what was not committed."""
+        try:
+            self._end()
+        finally:
+            self.environment.process_locks.let_others_write()
+
+    def _end(self) -> None:
         txn = self._txn
         if txn is None:
             return
