@@ -75,7 +75,7 @@ class ProcessLocks:
     def _watch_lock_file(self) -> None:
         self._lock_file = fd = os.open(lock_file(self._path, self._options), os.O_RDONLY)
         # The byte of its process id says that a process has readers.
-        self._query = partial(fcntl, fd, F_OFD_GETLK, _byte(F_WRLCK, os.getpid()))
+        self._query: Callable[[], Any] = partial(fcntl, fd, F_OFD_GETLK, _byte(F_WRLCK, os.getpid()))
         if self._has_lock():  # else LMDB works without locks, on a read-only mount for example
             fcntl(fd, F_OFD_SETLK, _byte(F_RDLCK, 0))
             self._identity = _identity(os.fstat(fd))
