@@ -9,7 +9,7 @@ from collections.abc import Callable
 import lmdb
 
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
-from ._errors import closed, gone, logger
+from ._errors import closed, gone, log_in_thread
 from ._lockfile import ProcessLocks
 from ._locks import FileLock, new_lock
 from ._options import Options, check_shared
@@ -31,6 +31,8 @@ HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled
 
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
+# How often a file is opened whose lock file is replaced as it is opened.
+_ATTEMPTS = 3
 # Seconds that a read goes on trying while LMDB's reader table is full or its map is being outgrown.
 PATIENCE = 10.0
 
@@ -105,16 +107,16 @@ class Environment(Tenants):
     def repeat(self, read: Callable[[Begin], T]) -> T:
         """`read(begin)` again under the lock, where nothing can move the map: its errors are real ones.
 
-        Adopts a map that another process has grown. Waits while the reader table is full.
+        Adopts a map that another process has grown. Waits while the reader table is full. Opens the file again where
+        its lock file was replaced.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
             with self.lock:
+                self._reopen_if_lock_file_is_replaced()
                 try:
-                    return fresh(read, self.handle().begin)
-                except lmdb.BadRslotError:  # another process has freed the places of this one, which has lost its locks
-                    if not self._reopen_if_locks_are_lost():
-                        raise
+                    if self.process_locks.begin_read():
+                        return fresh(read, self.handle().begin)
                     continue
                 except (lmdb.MapResizedError, lmdb.ReadersFullError) as error:
                     if time.monotonic() > deadline:
@@ -122,7 +124,9 @@ class Environment(Tenants):
                     if isinstance(error, lmdb.MapResizedError):
                         self.resize(0)
                         continue
-                    self.handle().reader_check()
+                    self.process_locks.check_readers(self.handle())
+                finally:
+                    self.process_locks.end_read()
             time.sleep(0.001)  # for a slot of the reader table, which no event announces
 
     # -- the handle; call these with the lock held
@@ -144,6 +148,25 @@ class Environment(Tenants):
         if self.identity not in (None, identity(self.path, self.options)):
             raise gone(self.path)
         check_place(self.path, self.options)
+        locks = self.process_locks
+        try:
+            for attempt in range(_ATTEMPTS):
+                known = locks.identity()
+                handle = self._opened(create)
+                if locks.take_over(handle, known) or attempt == _ATTEMPTS - 1:
+                    break
+                handle.close()
+                locks.close_lock_file()
+        except BaseException:
+            locks.close()
+            raise
+        self._handle = handle
+        self.options["map_size"] = handle.info()["map_size"]
+        self.max_key_size = handle.max_key_size()
+        self.identity = identity(self.path, self.options)
+        self.unshut()
+
+    def _opened(self, create: bool) -> lmdb.Environment:
         path: Any = lmdb_path(self.path, self.options)  # bytes too
         mode = creation_mode(self.path, self.options)
         deadline = time.monotonic() + PATIENCE
@@ -165,34 +188,42 @@ class Environment(Tenants):
         except BaseException:
             handle.close()
             raise
-        if self.options.get("lock", True):
-            handle.reader_check()  # readers of processes that died would keep old pages from being used again
-        self._handle = handle
-        if self.options.get("lock", True):
-            handle.begin()  # LMDB takes the lock of this process with the first read
-            self.process_locks.watch()
-        self.options["map_size"] = info["map_size"]
-        self.max_key_size = handle.max_key_size()
-        self.identity = identity(self.path, self.options)
-        self.unshut()
+        return handle
 
     def handle_to_write(self) -> lmdb.Environment:
         """Return the handle to begin a write transaction with, once no other process has one open.
 
-        `process_locks.let_others_write` ends that. Where LMDB's locks were lost the file is closed and opened again,
-        as after a fork: a transaction that is open is lost then.
+        `process_locks.let_others_write` ends that. Where the lock file was deleted or replaced, the file is closed and
+        opened again first, as after a fork: a transaction that is open is lost then. lmdb.Error where the data file
+        was deleted or replaced.
         """
         handle = self.handle()
         self.process_locks.keep_others_from_writing()
-        return self.handle() if self._reopen_if_locks_are_lost() else handle
+        if self.process_locks.data_file_is_deleted():
+            raise gone(self.path)
+        return self.handle() if self._reopen_if_lock_file_is_replaced() else handle
 
-    def _reopen_if_locks_are_lost(self) -> bool:
-        cause = self.process_locks.lost()
-        if cause:
-            logger().warning("LMDB's locks on %s were lost, so it is opened again: %s", self.path, cause)
-            self._close()
-            self.open(create=False)
-        return bool(cause)
+    def after_commit(self) -> None:
+        """Delete a lock file that was begun during the commit: it may hold the number of the commit before.
+
+        The processes that use it would write over this commit. They are kept from writing until they have noticed.
+        """
+        if self.process_locks.lock_file_is_replaced():
+            self.process_locks.delete_lock_file()
+            self._reopen_if_lock_file_is_replaced()
+
+    def _reopen_if_lock_file_is_replaced(self) -> bool:
+        if self._handle is None or not self.process_locks.lock_file_is_replaced():
+            return False
+        log_in_thread(
+            "the lock file of %s was deleted or replaced while the store was open, so the file is opened again: leave "
+            "the lock file alone, or close the store in all processes before",
+            self.path,
+        )
+        self._close()
+        self.open(create=False)
+        self.process_locks.wait_for_reads()
+        return True
 
     def sleep(self) -> None:
         """Close the file; the next use opens it again."""

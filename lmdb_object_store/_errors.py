@@ -52,6 +52,19 @@ def logger() -> Logger:
     return logging.getLogger(__package__)
 
 
+def log_in_thread(message: str, *arguments: object) -> None:
+    """Log a warning where a lock is held: a handler of the program's may wait for that lock in another thread."""
+    from threading import Thread
+
+    def log() -> None:
+        logger().warning(message, *arguments)
+
+    try:
+        Thread(target=log, name="lmdb_object_store log", daemon=True).start()
+    except RuntimeError:  # the interpreter is ending, and starts no thread any more
+        log()
+
+
 class StoreClosedError(lmdb.Error, ValueError):
     """The store was used after `close()`.
 

@@ -5,13 +5,18 @@ it closes a descriptor of that file: a backup tool, a checksum, a walk through t
 the store then takes it for unused, and begins the lock file again under those that are at work. A lock file that is
 deleted or replaced has the same effect.
 
-Locks of open file descriptions are not lost in this way (fcntl(2), F_OFD_SETLK). Two of them are held beside LMDB's:
+Locks of open file descriptions are not lost in this way (fcntl(2), F_OFD_SETLK), and keep LMDB in other processes out
+as well. These are held:
 
-- one that shares byte 0 of the lock file, as LMDB does: nobody takes the file for unused while it is held;
-- one on the data file, during each write transaction: processes with different lock files do not write at once.
+- On the lock file byte 0, which says that the file is in use, and the byte of the process id, which says that this
+  process has readers. They take over from LMDB's.
+- On the data file byte 0, during each write transaction. Processes with different lock files do not write at the same
+  time.
+- On the data file byte 1, shared, during each read that takes longer than a look-up of one key. A process with a new
+  lock file does not see the readers by an old one, and waits for them before it writes over their pages.
 
 Only Linux has them. The descriptor of the lock file must be closed after LMDB's environment, not before: to close it
-would lose LMDB's locks.
+would lose the locks that LMDB has.
 """
 
 from __future__ import annotations
@@ -19,14 +24,18 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
+from io import FileIO
+
+import lmdb
 
 from ._datafile import data_file, lock_file
 from ._typing import Any
 
 if sys.platform == "linux":
-    from fcntl import F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_UNLCK, F_WRLCK, fcntl
+    from fcntl import F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETLK, F_UNLCK, F_WRLCK, fcntl
 
     # struct flock: type, whence, start, length, process id
     _FLOCK = struct.Struct("hhqqi4x")
@@ -35,84 +44,196 @@ if sys.platform == "linux":
         return _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0)
 
 
+# Bytes of the data file.
+_WRITE, _READ = 0, 1
+# A byte of the lock file that stands for no process. Who holds it may look for dead processes.
+_READERS = 1 << 62
+# Seconds to wait for readers by an old lock file. Readers in a loop leave no gap.
+_MOMENT = 0.2
+
+Identity = tuple[int, int]
+
+
 class ProcessLocks:
-    """Those locks for the environment at `path`. Where the system has none, its methods do nothing.
+    """Those locks for the environment at `path`. Where the system has none, they do nothing.
 
     `keep_others_from_writing` waits for the write transactions of other processes, and lets signal handlers run
-    meanwhile. `let_others_write` ends that, and may be called without need. On Linux both are single calls into C: no
-    interrupt comes between such a call and its effect.
+    meanwhile. `let_others_write` ends that, and may be called without need. Both are single calls into C: no interrupt
+    comes between such a call and its effect.
     """
 
     keep_others_from_writing: Callable[[], Any]
     let_others_write: Callable[[], Any]
+    _share_reading: Callable[[], Any]
+    _end_reading: Callable[[], Any]
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         self._path = path
         self._options = options
-        self._lock_file: int | None = None  # the descriptors
-        self._data_file: int | None = None
-        self._identity: tuple[int, int] | None = None  # of the lock file; None where nothing can be told
+        # That of the lock file is kept for as long as LMDB has it open, also where it locks nothing. File objects, as
+        # another thread may use one that a fork closes: the number of a descriptor could be that of another file then.
+        self._lock_file: FileIO | None = None
+        self._data_file: FileIO | None = None
+        self._identity: Identity | None = None  # of the lock file that is locked
+        self._reads: list[None] = []  # an item for each read that is under way
         self._reset()
 
     def _reset(self) -> None:
         self.keep_others_from_writing = self.let_others_write = int  # does nothing
+        self._share_reading = self._end_reading = int
 
-    def watch(self) -> None:
-        """Begin, once LMDB has opened the file and has its locks. Does nothing where the system has no such locks."""
-        if sys.platform != "linux":
-            return
-        try:
-            self._watch_lock_file()
-            if self._data_file is None and not self._options.get("readonly"):
-                self._data_file = os.open(data_file(self._path, self._options), os.O_RDWR)
-                release = partial(fcntl, self._data_file, F_OFD_SETLK, _byte(F_UNLCK, 0))
-                release()
-                self.keep_others_from_writing = partial(fcntl, self._data_file, F_OFD_SETLKW, _byte(F_WRLCK, 0))
-                self.let_others_write = release
-        except OSError:  # of a file system without such locks
-            pass
+    # -- with the file, which LMDB opens before and closes before
 
-    def _watch_lock_file(self) -> None:
-        self._lock_file = fd = os.open(lock_file(self._path, self._options), os.O_RDONLY)
-        # The byte of its process id says that a process has readers.
-        self._query: Callable[[], Any] = partial(fcntl, fd, F_OFD_GETLK, _byte(F_WRLCK, os.getpid()))
-        if self._has_lock():  # else LMDB works without locks, on a read-only mount for example
-            fcntl(fd, F_OFD_SETLK, _byte(F_RDLCK, 0))
-            self._identity = _identity(os.fstat(fd))
+    def take_over(self, handle: lmdb.Environment, known: Identity | None) -> bool:
+        """Take over the locks of `handle`, and let LMDB forget the readers of processes that died.
 
-    def _has_lock(self) -> bool:
-        try:
-            kind: int = _FLOCK.unpack(self._query())[0]
-        except OSError:  # closed by a signal handler that forks
+        `known` is the lock file that was there before. Return False if LMDB should open a file to be written again, as
+        its lock file was replaced just now.
+        """
+        if not self._options.get("lock", True):
             return True
-        return kind != F_UNLCK
-
-    def lost(self) -> str:
-        """Return why LMDB's locks do not keep other processes out any more, or "" if they do, or nothing can tell."""
-        if self._identity is None:
-            return ""
-        path = lock_file(self._path, self._options)
+        readonly = bool(self._options.get("readonly"))
+        if sys.platform == "linux":
+            if self._data_file is None:
+                self._open_data_file(readonly)
+            try:
+                self._lock_file = FileIO(lock_file(self._path, self._options), "r+")
+            except OSError:  # deleted just now, or on a read-only mount, where LMDB works without locks
+                return readonly
         try:
-            replaced = _identity(os.stat(path)) != self._identity
-        except OSError:
-            replaced = True
-        if replaced:
-            return f"{path} was deleted or replaced"
-        return "" if self._has_lock() else f"this process has closed {path}, as what reads or copies the folder does"
+            self._lock_readers(True)
+            taken = self._lock_file is None or self._take_over(self._lock_file)
+            handle.reader_check()
+        finally:
+            self._lock_readers(False)
+        if self._identity != known and not readonly:
+            self.wait_for_reads()
+        return taken or readonly
+
+    def _take_over(self, file: FileIO) -> bool:
+        process = os.getpid()
+        try:
+            # LMDB has locked the byte of the process as it opened the file, and never looks at it again.
+            if _FLOCK.unpack(fcntl(file, F_OFD_GETLK, _byte(F_WRLCK, process)))[0] == F_UNLCK:
+                return False
+            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, 0))
+            fcntl(file, F_SETLK, _byte(F_UNLCK, process))
+            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))
+        except OSError:  # a file system without such locks
+            return True
+        self._identity = _identity(os.fstat(file.fileno()))
+        return True
+
+    def _open_data_file(self, readonly: bool) -> None:
+        self._data_file = file = FileIO(data_file(self._path, self._options), "r" if readonly else "r+")
+        unlock = partial(fcntl, file, F_OFD_SETLK, _byte(F_UNLCK, _WRITE))
+        try:
+            unlock()
+        except OSError:  # a file system without such locks
+            return
+        self._share_reading = partial(fcntl, file, F_OFD_SETLKW, _byte(F_RDLCK, _READ))
+        self._end_reading = partial(fcntl, file, F_OFD_SETLK, _byte(F_UNLCK, _READ))
+        if not readonly:
+            self.keep_others_from_writing = partial(fcntl, file, F_OFD_SETLKW, _byte(F_WRLCK, _WRITE))
+            self.let_others_write = unlock
 
     def close_lock_file(self) -> None:
         """Let others take the file for unused. LMDB must have closed it."""
-        fd, self._lock_file, self._identity = self._lock_file, None, None
-        if fd is not None:
-            os.close(fd)
+        file, self._lock_file, self._identity = self._lock_file, None, None
+        if file is not None:
+            file.close()
 
     def close(self) -> None:
         """Release what is held on the data file."""
         self._reset()
-        fd, self._data_file = self._data_file, None
-        if fd is not None:
-            os.close(fd)
+        self._reads.clear()
+        file, self._data_file = self._data_file, None
+        if file is not None:
+            file.close()
+
+    # -- readers
+
+    def check_readers(self, handle: lmdb.Environment) -> int:
+        """Let LMDB forget the readers of processes that died, and return how many there were."""
+        try:
+            self._lock_readers(True)
+            return handle.reader_check()
+        finally:
+            self._lock_readers(False)
+
+    def _lock_readers(self, lock: bool) -> None:
+        # A process whose lock is just being taken over looks dead to others.
+        if self._lock_file is not None:
+            try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+                fcntl(self._lock_file, F_OFD_SETLKW, _byte(F_WRLCK if lock else F_UNLCK, _READERS))
+            except OSError:  # a file system without such locks
+                pass
+
+    def begin_read(self) -> bool:
+        """Announce a read to processes with a new lock file. Return False if there is one: the read would be unseen."""
+        self._reads.append(None)
+        try:
+            self._share_reading()
+        except (OSError, ValueError):  # closed just now, as another thread forks
+            return False
+        return not self.lock_file_is_replaced()
+
+    def end_read(self) -> None:
+        """End what `begin_read` has begun."""
+        del self._reads[-1:]
+        if not self._reads:
+            try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+                self._end_reading()
+            except (OSError, ValueError):  # closed just now
+                pass
+
+    def wait_for_reads(self) -> None:
+        """Wait a moment for the reads that other processes have announced."""
+        if self._data_file is None or not self._options.get("lock", True):
+            return
+        deadline = time.monotonic() + _MOMENT
+        while True:
+            try:
+                fcntl(self._data_file, F_OFD_SETLK, _byte(F_WRLCK, _READ))
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    break
+            time.sleep(0.001)  # for another process; to wait in the system might take for as long as there are readers
+        self._end_reading()
+
+    # -- the lock file
+
+    def identity(self) -> Identity | None:
+        """Return what tells the lock file that is there now from others, or None if there is none."""
+        try:
+            return _identity(os.stat(lock_file(self._path, self._options)))
+        except OSError:
+            return None
+
+    def lock_file_is_replaced(self) -> bool:
+        """Return True if the lock file was deleted or replaced since it was opened: other processes use another one.
+
+        Not where the data file is gone as well, which nobody else can use then.
+        """
+        if self._identity is None or self.identity() == self._identity:
+            return False
+        return not self.data_file_is_deleted()
+
+    def data_file_is_deleted(self) -> bool:
+        """Return True if the data file was deleted, or another one was put in its place: commits to it would vanish."""
+        try:
+            return self._data_file is not None and not os.fstat(self._data_file.fileno()).st_nlink
+        except (OSError, ValueError):  # closed just now, by a signal handler that forks
+            return False
+
+    def delete_lock_file(self) -> None:
+        """Have all processes open the file again, with a lock file that LMDB begins."""
+        try:  # noqa: SIM105  # as above
+            os.unlink(lock_file(self._path, self._options))
+        except FileNotFoundError:
+            pass
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino

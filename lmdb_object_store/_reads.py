@@ -34,12 +34,17 @@ PAGE_BYTES = 1 << 20
 
 
 def _read(environment: Environment, read: Callable[[Begin], T]) -> T:
+    locks = environment.process_locks
     try:
-        return fresh(read, environment.begin)
+        if locks.begin_read():
+            return fresh(read, environment.begin)
     except StoreClosedError:
         raise
     except lmdb.Error:
-        return environment.repeat(read)
+        pass
+    finally:
+        locks.end_read()
+    return environment.repeat(read)
 
 
 def lookup(environment: Environment, key: bytes) -> bytes | None:
@@ -82,12 +87,7 @@ def is_large(size: int) -> bool:
 
 def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | None]:
     """The values stored under `keys`, None for what is not there, from one transaction."""
-    try:
-        return list(map(environment.begin().get, keys))
-    except StoreClosedError:
-        raise
-    except lmdb.Error:
-        return environment.repeat(lambda begin: list(map(begin().get, keys)))
+    return _read(environment, lambda begin: list(map(begin().get, keys)))
 
 
 def find_many(environment: Environment, pending: Pending, keys: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -79,7 +79,8 @@ class ResizeMixin(ABC):
                 try:
                     try:
                         kept = self._pages_kept(environment, handle, changes)
-                        return _write(environment, handle, changes, emptied, kept, begin)
+                        _write(environment, handle, changes, emptied, kept, begin)
+                        return environment.after_commit()
                     except lmdb.MapFullError as error:
                         self._make_room(environment, handle, changes, error)
                     except lmdb.MapResizedError:
@@ -116,7 +117,7 @@ class ResizeMixin(ABC):
         changes: Mapping[bytes, bytes | None],
         error: lmdb.MapFullError,
     ) -> None:
-        if handle.reader_check():
+        if environment.process_locks.check_readers(handle):
             return  # a dead process pinned pages, which are free now
         stat, current = handle.stat(), handle.info()["map_size"]
         # A lower bound of what the file must hold at the commit: old pages and new rows, side by side.

@@ -34,6 +34,7 @@ CASES = {
     "kill_holder": ("case_kill", "run_two_writers"),
     "disk": ("case_disk", "run"),
     "cap": ("case_cap", "run"),
+    "locks": ("case_locks", "run"),
     "processes": ("case_processes", "run"),
     "hundredfold": ("case_processes", "run_hundredfold"),
     "forks": ("case_forks", "run"),

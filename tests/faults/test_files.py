@@ -344,22 +344,25 @@ GONE = "deleted or replaced"
 
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
-    """The store goes on with the file that it has; what opens the path again, after a fork too, is told."""
+    """A write is refused, as it would vanish with the process; reads go on with the file that is open. After a fork
+    they are refused too."""
     make(path)
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         if what == "file":
             Path(path, "data.mdb").unlink()
         else:
             shutil.rmtree(path)
-        store["k001"] = "new"
-        store.flush()
-        assert (store["k001"], len(store)) == ("new", 503)
+        before = store["k001"], len(store)
+        store["pending"] = 1
+        for write in (store.flush, lambda: store.put_many({"many": 1}), store.transaction().__enter__):
+            with pytest.raises(lmdb.Error, match=GONE):
+                write()
+        assert (store["k001"], len(store) - 1, store["pending"]) == (*before, 1)
 
         def child() -> None:
             with pytest.raises(lmdb.Error, match=GONE):
                 store["k001"]
 
-        store["pending"] = 1
         Child(child).join()
         with pytest.raises(lmdb.Error, match=GONE):
             store["k001"]
@@ -368,13 +371,15 @@ def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
             store.close(strict=True)
 
 
-def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path) -> None:
-    """Another file that took its place is not taken for it after a fork, nor written to."""
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool) -> None:
+    """Another file that took its place is not taken for it after a fork, and neither of them is written to."""
     make(path)
     other = make(str(tmp_path / "other"))
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         os.replace(other, Path(path, "data.mdb"))
-        Child(lambda: None).join()
+        if forks:
+            Child(lambda: None).join()
         store["pending"] = 1
         with unchanged(tmp_path), pytest.raises(lmdb.Error, match=GONE):
             store.flush()
