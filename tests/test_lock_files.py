@@ -1,0 +1,274 @@
+"""Lock files that other programs read, copy, delete and replace while stores are open."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+from conftest import OpenStore
+from support import LIMIT, contents, in_thread
+
+from lmdb_object_store import ConflictError, LmdbObjectStore, _resize
+
+sys.path.append(str(Path(__file__).parent / "faults"))
+from case_locks import TOOLS
+
+Store = LmdbObjectStore[Any, Any]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="locks of open file descriptions are Linux's alone")
+
+LOSING = ["copytree", "zip", "hash"]  # LMDB's locks are lost by them; the lock file is the same
+REPLACING = ["rm", "replace"]
+
+# Runs each line that it gets, with the store as `store`, and answers with what the expression gives.
+_SERVER = """
+import sys
+from lmdb_object_store import LmdbObjectStore
+store = LmdbObjectStore(sys.argv[1], key_encoding="utf-8")
+print("open", flush=True)
+for line in sys.stdin:
+    print(eval(line), flush=True)
+store.close(strict=True)
+"""
+
+
+class Other:
+    """Another process that has the store at `path` open."""
+
+    def __init__(self, path: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.answer() == "open"
+
+    def answer(self) -> str:
+        """The next line that it prints."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def tell(self, expression: str) -> None:
+        """Have it evaluate `expression`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(expression + "\n")
+        self._process.stdin.flush()
+
+    def do(self, expression: str) -> str:
+        """What `expression` gives there."""
+        self.tell(expression)
+        return self.answer()
+
+    def close(self) -> None:
+        """Close its store; it must end in order."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            assert self._process.wait(LIMIT) == 0
+        finally:
+            self._process.kill()
+            self._process.stdout.close()
+
+
+@pytest.fixture
+def start(path: str) -> Iterator[Callable[[], Other]]:
+    """Starts other processes at `path`, and ends them after the test."""
+    others: list[Other] = []
+
+    def started() -> Other:
+        others.append(Other(path))
+        return others[-1]
+
+    yield started
+    for other in others:
+        other.close()
+
+
+@pytest.fixture
+def store(path: str) -> Iterator[Store]:
+    """A store that is closed before the other processes are."""
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        store["before"] = 0
+        store.flush()
+        yield store
+
+
+def use(tool: str, path: str) -> None:
+    """Let `tool` at the folder at `path`, in this process."""
+    TOOLS[tool](Path(path), Path(f"{path} scratch"))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_flush_after_a_tool_at_the_lock_file_waits_for_a_transaction(
+    start: Callable[[], Other], store: Store, path: str, tool: str
+) -> None:
+    """A flush, and a transaction, wait for that of a process that opened the store after the tool; none is lost."""
+    use(tool, path)
+    other = start()
+    for name, write in {"flush": store.flush, "transaction": lambda: in_transaction(store)}.items():
+        other.do("[t := store.transaction(), t.__enter__()]")
+        store[name] = 1
+        thread = threading.Thread(target=write, daemon=True)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), f"{name} did not wait"
+        other.do(f"[store.put('other {name}', 2), t.__exit__(None, None, None)]")
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+    expected = {"before": 0, "flush": 1, "other flush": 2, "transaction": 1, "other transaction": 2, "inside": 3}
+    assert dict(store) == expected
+    assert other.do("dict(store)") == repr(dict(sorted(expected.items())))
+
+
+def in_transaction(store: Store) -> None:
+    """A transaction of one write."""
+    with store.transaction():
+        store["inside"] = 3
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_other_process_after_a_tool_sees_the_readers_of_this_one(
+    start: Callable[[], Other], store: Store, path: str, tool: str
+) -> None:
+    """LMDB in another process does not take this one for dead: its readers keep their pages."""
+    use(tool, path)
+    store["after"] = 1
+    store.flush()
+    with store.env.begin() as txn:
+        other = start()
+        other.do("store.env.reader_check()")
+        pid = str(os.getpid())
+        assert pid in other.do("[line.split()[0] for line in store.env.readers().splitlines()]")
+        for number in range(5):
+            other.do(f"[store.update((str(i), {number}) for i in range(500)), store.flush()]")
+        assert [key for key, _ in txn.cursor()] == [b"after", b"before"]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_commit_after_a_lock_file_was_replaced_warns(
+    store: Store, path: str, tool: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning names the cause, once, and not where nothing was lost."""
+    use(tool, path)
+    for number in range(3):
+        store["a"] = number
+        store.flush()
+    for thread in threading.enumerate():
+        if thread.name == "lmdb_object_store log":
+            thread.join(LIMIT)
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [path in message and "deleted or replaced" in message for message in messages] == [True] * (
+        tool in REPLACING
+    )
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_transaction_commits_if_nobody_wrote_after_a_tool_within(store: Store, path: str, tool: str) -> None:
+    """The block commits, also where the lock file was replaced within it."""
+    with store.transaction():
+        store["before"] += 1
+        use(tool, path)
+        store["after"] = store["before"]
+    store.close()
+    assert contents(path) == {"before": 1, "after": 1}
+
+
+@pytest.mark.parametrize("tool", REPLACING)
+def test_transaction_raises_if_another_program_wrote_by_a_new_lock_file(store: Store, path: str, tool: str) -> None:
+    """ConflictError, and nothing of the block is there: a program that uses LMDB alone does not wait for it."""
+    script = "import lmdb, sys\nwith lmdb.open(sys.argv[1]).begin(write=True) as txn: txn.put(b'theirs', b'N.')"
+    with pytest.raises(ConflictError), store.transaction():
+        store["ours"] = 1
+        use(tool, path)
+        subprocess.run([sys.executable, "-c", script, path], check=True, timeout=LIMIT)
+    assert dict(store) == {"before": 0, "theirs": None}
+    in_transaction(store)
+    assert dict(store) == {"before": 0, "theirs": None, "inside": 3}
+
+
+def test_lock_file_begun_during_a_commit_does_not_undo_it(
+    start: Callable[[], Other], store: Store, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that begins a lock file while another one commits does not write over that commit."""
+    others = []
+    write = _resize._write
+
+    def write_late(*arguments: Any) -> None:
+        use("rm", path)
+        others.append(start())  # LMDB notes the last commit there, which is the one before this
+        monkeypatch.undo()
+        write(*arguments)
+
+    monkeypatch.setattr(_resize, "_write", write_late)
+    store["ours"] = 1
+    store.flush()
+    others[0].do("[store.put('theirs', 2), store.flush()]")
+    assert dict(store) == {"before": 0, "ours": 1, "theirs": 2}
+
+
+def test_scan_after_a_lock_file_was_deleted_uses_the_new_one(
+    start: Callable[[], Other], store: Store, path: str
+) -> None:
+    """A process that only reads notices as well: a scan is seen by those who write by the new lock file."""
+    use("rm", path)
+    other = start()
+    assert list(store) == ["before"]
+    with store.env.begin():
+        assert str(os.getpid()) in other.do("[line.split()[0] for line in store.env.readers().splitlines()]")
+
+
+def test_open_waits_for_no_transaction(start: Callable[[], Other], store: Store) -> None:
+    """A store opens, reads and buffers while another process is in a transaction."""
+    with store.transaction():
+        other = start()
+        assert other.do("[store['before'], store.put('theirs', 1)]") == "[0, None]"
+    other.do("store.flush()")
+    assert store["theirs"] == 1
+
+
+def test_descriptors_are_closed_with_the_store(open_store: OpenStore, path: str) -> None:
+    """A store that is closed, has forked, or could not be opened leaves no descriptor of its files open."""
+
+    def open_files() -> list[str]:
+        links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+        return [os.readlink(link) for link in links if link.is_symlink() and path in os.readlink(link)]
+
+    store = open_store()
+    store["a"] = 1
+    store.flush()
+    assert open_files()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(bool(open_files()))
+    assert os.waitpid(pid, 0)[1] == 0
+    assert store["a"] == 1
+    store.close()
+    assert open_files() == []
+    Path(path, "data.mdb").write_bytes(b"no store")
+    with pytest.raises(lmdb.Error):
+        open_store()
+    assert open_files() == []
+
+
+def test_readers_that_find_the_file_closed_read_again(store: Store) -> None:
+    """A scan whose file another thread closes at its first step, as a fork does, reads again."""
+    store.update({str(number): number for number in range(2000)})
+    store.flush()
+    begin_read = store._environment.process_locks.begin_read
+
+    def begin_late() -> bool:
+        with store._environment.lock:
+            store._environment.sleep()
+        store._environment.process_locks.begin_read = begin_read  # type: ignore[method-assign]
+        return begin_read()
+
+    store._environment.process_locks.begin_read = begin_late  # type: ignore[method-assign]
+    in_thread(lambda: len(list(store)))
+    assert len(list(store)) == 2001
