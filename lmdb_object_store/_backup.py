@@ -9,8 +9,12 @@ from contextlib import nullcontext, suppress
 
 import lmdb
 
-from ._datafile import data_file
+from ._access import has_locks
+from ._datafile import data_file, lmdb_path
 from ._environment import Environment
+
+# Copies that are tried of a file to which another program writes while LMDB has no locks.
+_ATTEMPTS = 5
 
 
 def part_of(target: str) -> str:
@@ -29,7 +33,7 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
         copy = data_file(part, environment.options)
         fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         try:
-            _copy(environment, fd, compact)
+            _copy(environment, fd, compact, _whole(copy))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -47,12 +51,18 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
 def discard(part: str) -> None:
     """Delete what there is of an incomplete copy."""
     shutil.rmtree(part, ignore_errors=True)
-    with suppress(OSError):
-        os.unlink(part)
+    for file in (part, _whole(part)):
+        with suppress(OSError):
+            os.unlink(file)
 
 
-def _copy(environment: Environment, fd: int, compact: bool) -> None:
-    """Write the file to `fd`, one snapshot of it.
+def _whole(copy: str) -> str:
+    # A copy with free pages, of which `copy` is then made.
+    return f"{copy}.whole"
+
+
+def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
+    """Write the file to `fd`, one snapshot of it. `whole` is the path of a copy that may be needed in between.
 
     No lock is held meanwhile: py-lmdb lets the map move, and the environment be closed, only once no call is in
     flight. A copy that is not compact waits in LMDB for the end of a write, whose abort waits for the copy: so that
@@ -61,6 +71,8 @@ def _copy(environment: Environment, fd: int, compact: bool) -> None:
     while True:
         with environment.lock:
             handle = environment.handle()
+            if not has_locks(handle):
+                return _copy_without_locks(environment, fd, compact, whole)
         try:
             with nullcontext() if compact else environment.lock:
                 return handle.copyfd(fd, compact)
@@ -71,8 +83,56 @@ def _copy(environment: Environment, fd: int, compact: bool) -> None:
             with environment.lock:
                 if environment.handle() is handle:
                     raise
-        os.ftruncate(fd, 0)  # a fork has closed the file before the copy began
-        os.lseek(fd, 0, os.SEEK_SET)
+        _empty(fd)  # a fork has closed the file before the copy began
+
+
+def _copy_without_locks(environment: Environment, fd: int, compact: bool, whole: str) -> None:
+    """Write the file to `fd` where LMDB has no locks, on a read-only mount for example. Needs the environment's lock.
+
+    A writer elsewhere does not see this reader, and may use its pages again. What was copied is whole if no commit
+    ended meanwhile. LMDB uses pages again two transactions after the one that freed them: the one that may be under
+    way writes to none that the copy reads. It is copied page by page, since LMDB, looking for free pages to leave
+    out, follows pointers: it was killed by SIGSEGV (3 of 3 runs beside a writer) on pages that had been used again.
+    """
+    if compact:
+        try:
+            with open(whole, "xb", opener=_private) as file:
+                _copy_at_rest(environment, file.fileno())
+            with lmdb.open(lmdb_path(whole, {"subdir": False}), subdir=False, readonly=True, lock=False) as copied:
+                copied.copyfd(fd, True)
+        finally:
+            with suppress(OSError):
+                os.unlink(whole)
+    else:
+        _copy_at_rest(environment, fd)
+
+
+def _copy_at_rest(environment: Environment, fd: int) -> None:
+    """Write the file to `fd` page by page, as it is while nothing commits; lmdb.Error if there is no such moment."""
+    for _ in range(_ATTEMPTS):
+        _empty(fd)
+        handle = environment.handle()
+        before = handle.info()["last_txnid"]
+        try:
+            handle.copyfd(fd, False)
+        except lmdb.MapResizedError:  # another process has grown the file
+            environment.resize(0)
+            continue
+        if handle.info()["last_txnid"] == before:
+            return
+    raise lmdb.Error(
+        f"{environment.path} cannot be copied here: it is open without locks, and another program wrote to it during "
+        f"each of {_ATTEMPTS} attempts. Copy it where its lock file can be written to, or while nothing writes to it."
+    )
+
+
+def _empty(fd: int) -> None:
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _publish(part: str, target: str) -> None:
