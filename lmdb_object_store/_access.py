@@ -57,8 +57,8 @@ def warn_without_locks(path: str, options: Options) -> None:
     _warned.add(path)
     cause = "its file system is read-only here" if options.get("lock", True) else "of lock=False"
     logger().warning(
-        "%s is open without locks, because %s. While another program writes to it, reads can give torn values without "
-        "an error, or crash this process. Open it where its lock file can be written to, or while nothing writes to it.",
+        "%s is open without locks, because %s. While another program writes to it, a read can give torn values without "
+        "an error, or crash. Open it where its lock file can be written to, or when nothing writes to it.",
         path,
         cause,
     )

@@ -232,7 +232,9 @@ def test_open_by_root_without_a_lock_file_gives_the_lock_file_to_the_datas_owner
     subdir: bool, readonly: bool, shared_path: str
 ) -> None:
     """A service goes on after root has looked at its store, which had been copied without the lock file."""
-    data, lock = (f"{shared_path}/data.mdb", f"{shared_path}/lock.mdb") if subdir else (shared_path, f"{shared_path}-lock")
+    data, lock = (
+        (f"{shared_path}/data.mdb", f"{shared_path}/lock.mdb") if subdir else (shared_path, f"{shared_path}-lock")
+    )
     as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path, subdir=subdir).close())
     os.unlink(lock)
     LmdbObjectStore(shared_path, subdir=subdir, readonly=readonly).close()
