@@ -31,7 +31,7 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
         if subdir:
             os.mkdir(part, 0o700)
         copy = data_file(part, environment.options)
-        fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        fd = _create(copy)
         try:
             _copy(environment, fd, compact, _whole(copy))
             os.fsync(fd)
@@ -46,6 +46,10 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
         discard(part)
         raise
     _sync_folder(os.path.dirname(target))
+
+
+def _create(copy: str) -> int:
+    return os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
 
 
 def discard(part: str) -> None:
@@ -89,26 +93,30 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
 def _copy_without_locks(environment: Environment, fd: int, compact: bool, whole: str) -> None:
     """Write the file to `fd` where LMDB has no locks, on a read-only mount for example. Needs the environment's lock.
 
-    A writer elsewhere does not see this reader, and may use its pages again. What was copied is whole if no commit
-    ended meanwhile. LMDB uses pages again two transactions after the one that freed them: the one that may be under
-    way writes to none that the copy reads. It is copied page by page, since LMDB, looking for free pages to leave
-    out, follows pointers: it was killed by SIGSEGV (3 of 3 runs beside a writer) on pages that had been used again.
+    A compact copy is made of a copy of all pages, at `whole`. To leave free pages out, LMDB follows the pointers in
+    pages. Beside a writer, which does not see this reader and uses its pages again, that ended in SIGSEGV.
     """
-    if compact:
+    if not compact:
+        return _copy_at_rest(environment, fd)
+    try:
+        pages = _create(whole)
         try:
-            with open(whole, "xb", opener=_private) as file:
-                _copy_at_rest(environment, file.fileno())
-            with lmdb.open(lmdb_path(whole, {"subdir": False}), subdir=False, readonly=True, lock=False) as copied:
-                copied.copyfd(fd, True)
+            _copy_at_rest(environment, pages)
         finally:
-            with suppress(OSError):
-                os.unlink(whole)
-    else:
-        _copy_at_rest(environment, fd)
+            os.close(pages)
+        with lmdb.open(lmdb_path(whole, {"subdir": False}), subdir=False, readonly=True, lock=False) as handle:
+            handle.copyfd(fd, True)
+    finally:
+        with suppress(OSError):
+            os.unlink(whole)
 
 
 def _copy_at_rest(environment: Environment, fd: int) -> None:
-    """Write the file to `fd` page by page, as it is while nothing commits; lmdb.Error if there is no such moment."""
+    """Write all pages of the file to `fd`. lmdb.Error if another program commits during each attempt.
+
+    If no commit ends during the copy, it is whole. A write transaction that is under way writes to new pages, and to
+    those that were free before the newest commit (mdb_page_alloc, mdb_find_oldest): to none that this commit needs.
+    """
     for _ in range(_ATTEMPTS):
         _empty(fd)
         handle = environment.handle()
@@ -129,10 +137,6 @@ def _copy_at_rest(environment: Environment, fd: int) -> None:
 def _empty(fd: int) -> None:
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _publish(part: str, target: str) -> None:
