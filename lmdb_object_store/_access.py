@@ -37,9 +37,8 @@ def open_lmdb(path: str | bytes, **options: Any) -> lmdb.Environment:
 
 
 def _has_reader_of(pid: int, handle: lmdb.Environment) -> bool:
-    # A line for each reader: process id, thread, transaction; a dash instead of the last for one that reads nothing.
-    readers = (line.split() for line in handle.readers().splitlines())
-    return any(reader[0] == str(pid) and reader[-1].isdigit() for reader in readers)
+    # After a heading there is a line for each reader: process id, thread, transaction.
+    return any(line.split()[0] == str(pid) for line in handle.readers().splitlines())
 
 
 def has_locks(handle: lmdb.Environment) -> bool:

@@ -398,7 +398,6 @@ MUTANTS = [
     Mutant("a copy without locks appends to the last one", "_backup", "        _empty(fd)\n        handle", "        handle"),
     Mutant("a copy without locks leaves one behind", "_backup", "            os.unlink(whole)\n", "            pass\n"),
     Mutant("a dead reader of this process's id keeps pages", "_access", "if not _has_reader_of(os.getpid(), handle):", "if True:"),
-    Mutant("a reader that reads nothing keeps pages", "_access", " and reader[-1].isdigit() for", " for"),
     Mutant("a lock file that root makes is root's", "_access", "                os.fchown(fd, uid, owner.st_gid)\n", "                pass\n"),
     Mutant("a lock file that a member makes is the member's", "_access", "for uid in (owner.st_uid, -1):", "for uid in (owner.st_uid,):"),
     Mutant("opening without locks is not logged", "_access", "    if path in _warned or not", "    if True or not"),
