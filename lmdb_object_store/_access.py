@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 import lmdb
 
@@ -69,7 +70,7 @@ def create_lock_file(path: str, options: Options, mode: int) -> None:
     LMDB's would be the one of whoever opens the store first. Where root looks at a service's store, the service could
     not open its own store again. A new file of this name cannot be one that LMDB has open: it is safe to close.
     """
-    if not hasattr(os, "fchown") or not options.get("lock", True):
+    if sys.platform == "win32" or not options.get("lock", True):
         return
     try:
         owner = os.stat(data_file(path, options))
@@ -144,12 +145,14 @@ def _may(path: str, access: int) -> bool:
 
 def _owned(path: str) -> str:
     """Return `path` with its owner and permissions, as far as they can be told."""
+    if sys.platform == "win32":
+        return path
+    from pwd import getpwuid
+
     try:
         status = os.stat(path)
-        from pwd import getpwuid  # POSIX has it alone
-
         owner = getpwuid(status.st_uid).pw_name
-    except (ImportError, OSError):
+    except OSError:
         return path
     except KeyError:  # a container knows few of the host's users
         owner = str(status.st_uid)

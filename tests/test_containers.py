@@ -206,6 +206,37 @@ except lmdb.Error as error:
     assert message.startswith(f"True {mount}/db: Read-only file system: open it with readonly=True")
 
 
+# Mounts the folder `lower` over itself, writable, as a container has the layers of its image.
+_IMAGE_LAYER = """
+mount -t tmpfs none "$1/changes" && mkdir "$1/changes/upper" "$1/changes/work" &&
+mount -t overlay none -o "lowerdir=$1/lower,upperdir=$1/changes/upper,workdir=$1/changes/work" "$1/lower" &&
+shift && exec "$@"
+"""
+
+
+@needs_mounts
+def test_read_of_an_image_layers_store_follows_writers_once_it_was_open_to_write(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    """Linux maps the image's own file to a reader that comes first, and writers write to a copy of it."""
+    for name in ("lower", "changes"):
+        (tmp_path / name).mkdir()
+    open_store(path=str(tmp_path / "lower" / "db")).close()
+    command = ["unshare", "--mount", "sh", "-c", _IMAGE_LAYER, "sh", str(tmp_path)]
+    if not _can(*command):
+        pytest.skip("no overlay file system")
+    program = """
+import subprocess
+LmdbObjectStore(path).close()
+write = "import sys; from lmdb_object_store import LmdbObjectStore as S; S(sys.argv[1]).put_many({b'a': sys.argv[2]})"
+with LmdbObjectStore(path, readonly=True) as reader:
+    for number in "123":
+        subprocess.run([sys.executable, "-c", write, path, number], check=True)
+        print(reader[b"a"])
+"""
+    assert ended([*command, *python(program, str(tmp_path / "lower" / "db"))]).split() == ["1", "2", "3"]
+
+
 def test_open_without_locks_is_logged_once_where_a_lock_file_exists(
     open_store: OpenStore, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
