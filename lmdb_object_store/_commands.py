@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 
+import lmdb
+
 from . import _backup, _jsonlines, _keytext
+from ._access import has_locks
 from ._codec import MAX_VALUE_BYTES, too_large
 from ._encoding import StoredKey
 from ._errors import shown
@@ -146,9 +149,16 @@ def verify(arguments: Arguments) -> int:
     from lmdb import verify
 
     with _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store:
+        before = store.env.info()["last_txnid"]
         snapshot = store.env.begin()  # while it is open, no writer uses a page again that the check comes to
         problems = verify.verify(_data_file(arguments.path), subdir=False)  # type: ignore[no-untyped-call]  # lmdb.verify has no types
         snapshot.abort()
+        if problems and not has_locks(store.env) and store.env.info()["last_txnid"] != before:
+            # On a read-only mount writers do not see the snapshot.
+            raise lmdb.Error(
+                f"{arguments.path} cannot be checked here: it is open without locks, and another program wrote to it "
+                "meanwhile. Check it where its lock file can be written to, or while nothing writes to it."
+            )
         for problem in problems:
             print(problem)
         if problems:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import lmdb
 
+from ._access import create_lock_file, explain, open_lmdb
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, log_in_thread
 from ._lockfile import ProcessLocks
@@ -169,16 +170,18 @@ class Environment(Tenants):
     def _opened(self, create: bool) -> lmdb.Environment:
         path: Any = lmdb_path(self.path, self.options)  # bytes too
         mode = creation_mode(self.path, self.options)
+        create_lock_file(self.path, self.options, mode)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = lmdb.open(path, **{**self.options, "mode": mode, "create": create})
+                handle = open_lmdb(path, **{**self.options, "mode": mode, "create": create})
                 break
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
                     raise
             except lmdb.Error as error:
                 check_begun(self.path, self.options, error)
+                explain(self.path, self.options, error)
                 raise
         info = handle.info()
         try:

@@ -34,6 +34,8 @@ class MaintenanceMixin(ABC):
 
         Reads and commits go on, but a map that has to grow, a failed write and a fork wait for the copy, and reads
         with them; an interrupt takes effect at its end. Pages that others free meanwhile are used again only later.
+        Where LMDB has no locks, on a read-only mount or with lock=False, it is copied again if another program commits
+        meanwhile; lmdb.Error after five attempts.
         FileExistsError if there is something at `path`, OSError or lmdb.Error if it cannot be written.
         """
         from ._backup import backup, part_of

@@ -7,6 +7,7 @@ import os
 
 import lmdb
 
+from ._access import refusal
 from ._datafile import data_file, is_store
 from ._serializer import by_protocol
 from ._store import LmdbObjectStore
@@ -49,8 +50,8 @@ def open(
     except lmdb.ReadonlyError as error:
         if flag != "r":
             raise
-        hint = "may not write to the lock file: lock=False does without, if nothing else writes to the store meanwhile"
-        raise PermissionError(errno.EACCES, hint, path) from error
+        file, reason = refusal(path, {**options, "readonly": True})
+        raise PermissionError(errno.EACCES, reason, file) from error
     if flag == "n":
         try:
             store.clear()

@@ -8,7 +8,7 @@ from functools import partial
 
 import lmdb
 
-from . import _lifecycle, _reads, _serializer
+from . import _access, _lifecycle, _reads, _serializer
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Environment
@@ -136,7 +136,15 @@ class LmdbObjectStore(
             release(environment, self)
             raise
         _lifecycle.watch_multiprocessing()
+        if self._readonly or not environment.options.get("lock", True):
+            self._warn_without_locks(environment)
         return environment
+
+    def _warn_without_locks(self, environment: Environment) -> None:
+        with environment.lock:
+            unlocked = not _access.has_locks(environment.handle())
+        if unlocked:  # logged with nothing held: a logging handler is user code
+            _access.warn_without_locks(environment.path, environment.options)
 
     def __getstate__(self) -> dict[str, Any]:
         """Flush; path and options alone are pickled."""

@@ -223,3 +223,20 @@ def in_each_commit(action: Callable[[], object], body: Callable[[], object]) -> 
     finally:
         sys.setprofile(None)
     return commits
+
+
+@contextmanager
+def at_copies(*actions: Callable[[], object]) -> Iterator[None]:
+    """Run the first of `actions` just before this thread's first call of LMDB's copy, the second before the second …"""
+    remaining = list(actions)
+
+    def profile(_: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ == "copyfd" and remaining:
+            remaining.pop(0)()
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+    assert not remaining, "LMDB was not asked to copy so often"

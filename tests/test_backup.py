@@ -9,38 +9,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import contents, in_child, in_each_commit, in_thread, looping, run_script
+from support import at_copies, contents, in_child, in_each_commit, in_thread, looping, run_script
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, StoreStats
 
 Store = LmdbObjectStore[Any, Any]
-
-
-@contextmanager
-def at_copies(*actions: Callable[[], object]) -> Iterator[None]:
-    """Run the first of `actions` just before this thread's first call of LMDB's copy, the second before the second …"""
-    remaining = list(actions)
-
-    def profile(_: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and called.__name__ == "copyfd" and remaining:
-            remaining.pop(0)()
-
-    sys.setprofile(profile)
-    try:
-        yield
-    finally:
-        sys.setprofile(None)
-    assert not remaining, "LMDB was not asked to copy so often"
 
 
 def parts(folder: Path) -> list[str]:

@@ -8,14 +8,14 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import in_child
+from support import in_child, run_script
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
@@ -126,7 +126,7 @@ def test_a_mode_that_is_none_is_refused(mode: Any, path: str) -> None:
 
 # As another user: a program of its own, since a process that has changed its user is of no more use as a test.
 _AS_NOBODY = f"""
-import os, sys, tempfile
+import logging, os, sys, tempfile
 path, options = sys.argv[1], eval(sys.argv[2])
 import lmdb
 from lmdb_object_store import LmdbObjectStore
@@ -204,3 +204,146 @@ def test_open_tells_of_another_users_store(shared_path: str) -> None:
             LmdbObjectStore(shared_path)
 
     in_child(child)
+
+
+# -- the lock file's owner
+
+
+def as_user(user: int, groups: list[int], body: Callable[[], object]) -> None:
+    """Run `body` in a fork that is `user`, whose group has the same number, for good."""
+
+    def child() -> None:
+        os.setgroups(groups)
+        os.setgid(user)
+        os.setuid(user)
+        body()
+
+    in_child(child)
+
+
+def owner(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_uid, status.st_gid
+
+
+@pytest.mark.parametrize("subdir", [True, False])
+@pytest.mark.parametrize("readonly", [True, False])
+def test_open_by_root_without_a_lock_file_gives_the_lock_file_to_the_datas_owner(
+    subdir: bool, readonly: bool, shared_path: str
+) -> None:
+    """A service goes on after root has looked at its store, which had been copied without the lock file."""
+    data, lock = (
+        (f"{shared_path}/data.mdb", f"{shared_path}/lock.mdb") if subdir else (shared_path, f"{shared_path}-lock")
+    )
+    as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path, subdir=subdir).close())
+    os.unlink(lock)
+    LmdbObjectStore(shared_path, subdir=subdir, readonly=readonly).close()
+    assert owner(lock) == owner(data) == (NOBODY, NOBODY)
+    assert bits(lock) == 0o600
+
+    def go_on() -> None:
+        with LmdbObjectStore[bytes, int](shared_path, subdir=subdir) as store:
+            store[b"a"] = 1
+
+    as_user(NOBODY, [], go_on)
+
+
+def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner(shared_path: str) -> None:
+    """`sudo lmdb-object-store keys` is how root looks."""
+    as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path).close())
+    os.unlink(f"{shared_path}/lock.mdb")
+    run_script("from lmdb_object_store._cli import main; main(['keys', path])", shared_path, status=None)
+    assert owner(f"{shared_path}/lock.mdb") == (NOBODY, NOBODY)
+
+
+def test_open_by_a_member_of_the_datas_group_gives_the_lock_file_to_the_group(shared_path: str, umask: int) -> None:
+    """Who is not root cannot give a file to a user, but to a group of theirs: the other members go on too."""
+    member, team = 65532, 65533
+
+    def create() -> None:
+        LmdbObjectStore(shared_path, mode=0o660).close()
+        os.chown(shared_path, -1, team)
+        os.chown(f"{shared_path}/data.mdb", -1, team)
+        os.unlink(f"{shared_path}/lock.mdb")
+
+    as_user(NOBODY, [team], create)
+    as_user(member, [team], lambda: LmdbObjectStore(shared_path).close())
+    assert owner(f"{shared_path}/lock.mdb") == (member, team)
+    as_user(NOBODY, [team], lambda: LmdbObjectStore(shared_path).close())
+
+
+def test_open_by_root_leaves_other_files_to_their_owners(shared_path: str) -> None:
+    """A lock file that exists keeps its owner, nothing is created with lock=False, and a new store is root's."""
+    as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path).close())
+    lock = f"{shared_path}/lock.mdb"
+    os.chown(lock, 0, 0)
+    LmdbObjectStore(shared_path).close()
+    assert owner(lock) == (0, 0)
+    os.unlink(lock)
+    LmdbObjectStore(shared_path, lock=False).close()
+    assert not os.path.exists(lock)
+    for name in (lock, f"{shared_path}/data.mdb"):
+        if os.path.exists(name):
+            os.unlink(name)
+    LmdbObjectStore(shared_path).close()
+    assert owner(lock) == owner(f"{shared_path}/data.mdb") == (0, 0)
+
+
+def test_open_by_root_follows_no_link_in_place_of_the_lock_file(shared_path: str) -> None:
+    """The owner of the folder could otherwise have root give them a file that is not theirs."""
+    as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path).close())
+    lock, target = f"{shared_path}/lock.mdb", f"{shared_path}-target"
+    os.unlink(lock)
+    os.symlink(target, lock)
+    LmdbObjectStore(shared_path).close()
+    assert owner(target) == (0, 0), "LMDB follows the link, and root's new file stays root's"
+
+
+# -- messages
+
+
+@pytest.mark.parametrize(
+    ("refused", "permissions_of", "options", "words"),
+    [
+        ("", 0o600, {}, ["may not enter", "chmod"]),
+        ("data.mdb", 0o600, {}, ["may not read", "chmod"]),
+        ("data.mdb", 0o600, {"readonly": True}, ["may not read", "chmod"]),
+        ("data.mdb", 0o644, {}, ["may not write to", "readonly=True"]),
+        ("lock.mdb", 0o644, {"readonly": True}, ["may not write to", "lock=False", "readers"]),
+        ("lock.mdb", 0o600, {}, ["may not write to", "owner and the permissions of", "data.mdb"]),
+        ("lock.mdb", None, {"readonly": True}, ["may not create", "lock=False"]),
+        ("lock.mdb", None, {}, ["may not create"]),
+    ],
+)
+def test_open_without_permission_names_the_file_and_the_way_out(
+    refused: str, permissions_of: int | None, options: dict[str, Any], words: list[str], shared_path: str, umask: int
+) -> None:
+    """The constructor's error is LMDB's as before; `open(…, "r")` has PermissionError with the file."""
+    LmdbObjectStore(shared_path, mode=0o666).close()
+    file = os.path.join(shared_path, refused) if refused else shared_path
+    if permissions_of is None:
+        os.unlink(file)
+        os.chmod(shared_path, 0o755)
+    else:
+        os.chmod(file, permissions_of)
+    expected = [file, "Permission denied", *words] if refused else ["Permission denied", shared_path, *words]
+    if permissions_of is not None:
+        expected += ["root", f"{permissions_of:o}"]
+
+    def child() -> None:
+        with pytest.raises(lmdb.ReadonlyError) as caught:
+            LmdbObjectStore(shared_path, **options)
+        assert not [word for word in expected if word not in str(caught.value)], str(caught.value)
+        assert options.get("readonly") or "lock=False" not in str(caught.value), "writers need the locks"
+        looked_into = "may not read" in words or not refused  # open() looks into the data file first
+        if options.get("readonly") or looked_into:
+            with pytest.raises(PermissionError) as refusal:
+                lmdb_object_store.open(shared_path, "r" if options.get("readonly") else "w")
+            assert refusal.value.filename == (file if refused else f"{shared_path}/data.mdb")
+            assert looked_into or not [word for word in words if word not in str(refusal.value)], str(refusal.value)
+        else:
+            with pytest.raises(lmdb.ReadonlyError) as caught:
+                lmdb_object_store.open(shared_path, "w")
+            assert not [word for word in expected if word not in str(caught.value)], str(caught.value)
+
+    as_user(NOBODY, [], child)
