@@ -184,10 +184,15 @@ def test_transaction_commits_if_nobody_wrote_after_a_tool_within(store: Store, p
 def test_transaction_raises_if_another_program_wrote_by_a_new_lock_file(store: Store, path: str, tool: str) -> None:
     """ConflictError, and nothing of the block is there: a program that uses LMDB alone does not wait for it."""
     script = "import lmdb, sys\nwith lmdb.open(sys.argv[1]).begin(write=True) as txn: txn.put(b'theirs', b'N.')"
-    with pytest.raises(ConflictError), store.transaction():
-        store["ours"] = 1
-        use(tool, path)
-        subprocess.run([sys.executable, "-c", script, path], check=True, timeout=LIMIT)
+
+    def block() -> None:
+        with store.transaction():
+            store["ours"] = 1
+            use(tool, path)
+            subprocess.run([sys.executable, "-c", script, path], check=True, timeout=LIMIT)
+
+    with pytest.raises(ConflictError):
+        block()
     assert dict(store) == {"before": 0, "theirs": None}
     in_transaction(store)
     assert dict(store) == {"before": 0, "theirs": None, "inside": 3}
