@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import lmdb
 
+from ._checks import check_opened, make_durable
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, logger
 from ._lockfile import ProcessLocks
@@ -162,6 +163,9 @@ class Environment(Tenants):
             check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
             if info["last_txnid"] < self.last_transaction:  # another file, of the same number
                 raise gone(self.path)
+            check_opened(handle, self.path, self.options)
+            if info["last_txnid"] == 0:
+                make_durable(handle, self.path, self.options)
         except BaseException:
             handle.close()
             raise
@@ -169,9 +173,8 @@ class Environment(Tenants):
             handle.reader_check()  # readers of processes that died would keep old pages from being used again
         self._handle = handle
         if self.options.get("lock", True):
-            handle.begin()  # LMDB takes the lock of this process with the first read
-            self.process_locks.watch()
-        self.options["map_size"] = info["map_size"]
+            self.process_locks.watch()  # LMDB has the lock of this process since the first read, of `check_opened`
+        self.options["map_size"] = handle.info()["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
         self.unshut()
