@@ -85,14 +85,18 @@ def check_named(handle: lmdb.Environment, path: str, options: dict[str, Any]) ->
 
     A store takes their records for values, and `clear` would destroy them.
     """
-    file = data_file(path, options)
     page_size = handle.stat()["psize"]
-    with open(file, "rb", buffering=0) as data:
+    # A descriptor: an object of Python's would give a ResourceWarning where an interrupt of `clear` comes as it opens.
+    fd = os.open(data_file(path, options), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        data = open(fd, "rb", buffering=0, closefd=False)  # noqa: SIM115  # it owns nothing
         while True:  # until no commit came in between, from which a transaction without locks keeps no page
             meta = newest_meta(data, page_size)
             names = named_databases(data, page_size, meta)
             if not names or newest_meta(data, page_size) == meta:
                 break
+    finally:
+        os.close(fd)
     if names:
         listed = ", ".join(map(shown, names[:_LISTED]))
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

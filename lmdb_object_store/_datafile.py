@@ -147,14 +147,14 @@ def _check_room(folder: str, options: dict[str, Any]) -> None:
 def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
     """Raise lmdb.InvalidError where `error` came of a file that holds nothing yet: LMDB's words are no help then."""
     file = data_file(path, options)
-    if not os.path.isfile(file):
-        return
-    if options.get("readonly") and not os.path.getsize(file):
+    if options.get("readonly") and os.path.isfile(file) and not os.path.getsize(file):
         raise lmdb.InvalidError(
             f"{file} is empty, so there is nothing to read: open it without readonly=True to make a store of it"
         ) from error
-    with open(file, "rb") as data:
-        if is_begun(data):
+    if isinstance(error, lmdb.InvalidError):
+        with open(file, "rb") as data:
+            begun = is_begun(data)
+        if begun:
             raise lmdb.InvalidError(
                 f"{file} was begun and holds nothing: a power cut or a crash came before its first commit was on the "
                 f"disk. Delete it and {lock_file(path, options)}, and open the store again to make a new one"

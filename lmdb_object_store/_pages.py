@@ -78,15 +78,17 @@ def is_begun(file: BinaryIO) -> bool:
     LMDB writes two meta pages of its first transaction, 0, and waits for the disk with the first commit. A power cut
     before that can leave zeros in their place.
     """
-    from mmap import PAGESIZE  # slow to import, and seldom needed
-
     half = os.fstat(file.fileno()).st_size // 2
     if not _SMALLEST_PAGE <= half <= _LARGEST_PAGE:
         return False
     pages = meta_pages(file, half)
     new = [meta for page in pages if (meta := meta_of(page)) and meta.page_size == half and meta.transaction == 0]
     zeros = sum(not any(page) for page in pages)
-    return (zeros, len(new)) == (1, 1) or (zeros == 2 and half <= PAGESIZE)
+    if zeros < 2:
+        return zeros == len(new) == 1
+    from mmap import PAGESIZE  # slow to import, and seldom needed
+
+    return half <= PAGESIZE  # that of new files
 
 
 def lacks_free_pages_alone(file: BinaryIO, page_size: int, meta: Meta) -> bool:
