@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 import lmdb
 
 from ._access import has_locks
+from ._checks import sync_folder
 from ._datafile import data_file, lmdb_path
 from ._environment import Environment
 
@@ -34,18 +35,18 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
         fd = _create(copy)
         try:
             _copy(environment, fd, compact, _whole(copy))
+            shutil.copymode(source, copy)  # before the sync, which has it on the disk too
             os.fsync(fd)
         finally:
             os.close(fd)
-        shutil.copymode(source, copy)
         if subdir:
             shutil.copymode(environment.path, part)
-            _sync_folder(part)
+            sync_folder(part)
         _publish(part, target)
     except BaseException:
         discard(part)
         raise
-    _sync_folder(os.path.dirname(target))
+    sync_folder(os.path.dirname(target))
 
 
 def _create(copy: str) -> int:
@@ -157,12 +158,3 @@ def _publish(part: str, target: str) -> None:
 def _refuse_existing(target: str) -> None:
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, "a backup replaces nothing, and there is something at", target)
-
-
-def _sync_folder(folder: str) -> None:
-    if os.name != "nt":  # where a folder cannot be opened
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import lmdb
 
 from ._access import create_lock_file, explain, open_lmdb
+from ._checks import check_opened, make_durable
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, log_in_thread
 from ._lockfile import ProcessLocks
@@ -149,33 +150,53 @@ class Environment(Tenants):
         if self.identity not in (None, identity(self.path, self.options)):
             raise gone(self.path)
         check_place(self.path, self.options)
-        locks = self.process_locks
         try:
+            handle = None
             for attempt in range(_ATTEMPTS):
-                known = locks.identity()
-                handle = self._opened(create)
-                if locks.take_over(handle, known) or attempt == _ATTEMPTS - 1:
-                    break
-                handle.close()
-                locks.close_lock_file()
+                handle = handle or self._opened(create, last=attempt == _ATTEMPTS - 1)
         except BaseException:
-            locks.close()
+            self.process_locks.close()
             raise
+        assert handle is not None
         self._handle = handle
         self.options["map_size"] = handle.info()["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
         self.unshut()
 
-    def _opened(self, create: bool) -> lmdb.Environment:
+    def _opened(self, create: bool, last: bool) -> lmdb.Environment | None:
+        """The handle; None where the lock file was replaced meanwhile, and this is not the `last` attempt."""
+        locks = self.process_locks
+        known = locks.identity()
+        handle = self._open_lmdb(create)
+        kept = False
+        try:
+            info = handle.info()
+            check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
+            if info["last_txnid"] < self.last_transaction:  # another file, of the same number
+                raise gone(self.path)
+            taken = locks.take_over(handle, known)
+            check_opened(handle, self.path, self.options)
+            if info["last_txnid"] == 0:
+                make_durable(handle, self.path, self.options)
+            kept = taken or last
+        except lmdb.Error:
+            if last or not locks.lock_file_is_replaced():
+                raise
+        finally:
+            if not kept:
+                handle.close()
+                locks.close_lock_file()
+        return handle if kept else None
+
+    def _open_lmdb(self, create: bool) -> lmdb.Environment:
         path: Any = lmdb_path(self.path, self.options)  # bytes too
         mode = creation_mode(self.path, self.options)
         create_lock_file(self.path, self.options, mode)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = open_lmdb(path, **{**self.options, "mode": mode, "create": create})
-                break
+                return open_lmdb(path, **{**self.options, "mode": mode, "create": create})
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
                     raise
@@ -183,15 +204,6 @@ class Environment(Tenants):
                 check_begun(self.path, self.options, error)
                 explain(self.path, self.options, error)
                 raise
-        info = handle.info()
-        try:
-            check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
-            if info["last_txnid"] < self.last_transaction:  # another file, of the same number
-                raise gone(self.path)
-        except BaseException:
-            handle.close()
-            raise
-        return handle
 
     def handle_to_write(self) -> lmdb.Environment:
         """Return the handle to begin a write transaction with, once no other process has one open.

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator
 from itertools import chain
 
-from ._datafile import identity
+from ._datafile import check_way, identity
 from ._environment import Environment
 from ._locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
 from ._options import Options, check_options
@@ -48,6 +48,7 @@ def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
 
 
 def _open(path: str, options: Options) -> Environment:
+    check_way(path, options)
     environment = Environment(path, options)
     _registry[id(environment)] = environment  # before it is open: a fork must find what is
     try:

@@ -8,6 +8,7 @@ from operator import methodcaller
 
 import lmdb
 
+from ._checks import check_named
 from ._codec import weight
 from ._environment import Environment
 from ._interval import WHOLE, Interval
@@ -146,6 +147,8 @@ def _write(
     txn = begin(handle)
     try:
         if emptied is WHOLE:
+            # Another program may have added databases since the file was opened, and LMDB would lose their pages.
+            check_named(handle, environment.path, environment.options)
             txn.drop(handle.open_db(txn=txn), delete=False)
         elif emptied is not None:
             _empty(txn.cursor(), emptied)
