@@ -13,6 +13,8 @@ import pytest
 
 import lmdb_object_store
 
+pytestmark = pytest.mark.once  # it reads the files of this repository
+
 ROOT = Path(__file__).parent.parent
 INSTALLED = Path(lmdb_object_store.__file__).parent
 DISTRIBUTION = metadata("lmdbobjectstore")
