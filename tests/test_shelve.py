@@ -202,7 +202,7 @@ def test_r_without_permission_to_write(tmp_path: Path) -> None:
     for entry in (*path.iterdir(), path):
         entry.chmod(stat.S_IMODE(entry.stat().st_mode) & ~0o222)
     for folder in (tmp_path, *tmp_path.parents):
-        if folder == tmp_path or folder.name.startswith("pytest-"):  # these are the tests' own
+        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):  # these are the tests' own
             folder.chmod(folder.stat().st_mode | 0o055)
         if not folder.stat().st_mode & 0o001:
             pytest.skip("no other user can reach the folder for temporary files")
