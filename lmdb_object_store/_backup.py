@@ -80,7 +80,11 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
                 return _copy_without_locks(environment, fd, compact, whole)
         try:
             with nullcontext() if compact else environment.lock:
-                return handle.copyfd(fd, compact)
+                handle.copyfd(fd, compact)
+            if not environment.process_locks.lock_file_is_replaced():
+                return
+            with environment.lock:  # writers by a new lock file have not seen this copy
+                environment.reopen_if_lock_file_is_replaced()
         except lmdb.MapResizedError:  # another process has grown the file
             with environment.lock:
                 environment.resize(0)
@@ -88,7 +92,7 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
             with environment.lock:
                 if environment.handle() is handle:
                     raise
-        _empty(fd)  # a fork has closed the file before the copy began
+        _empty(fd)  # of a copy that does not count; or a fork has closed the file before the copy began
 
 
 def _copy_without_locks(environment: Environment, fd: int, compact: bool, whole: str) -> None:

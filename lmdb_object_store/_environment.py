@@ -34,7 +34,7 @@ HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
 # How often a file is opened whose lock file is replaced as it is opened.
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 # Seconds that a read goes on trying while LMDB's reader table is full or its map is being outgrown.
 PATIENCE = 10.0
 
@@ -115,7 +115,7 @@ class Environment(Tenants):
         deadline = time.monotonic() + PATIENCE
         while True:
             with self.lock:
-                self._reopen_if_lock_file_is_replaced()
+                self.reopen_if_lock_file_is_replaced()
                 try:
                     if self.process_locks.begin_read():
                         return fresh(read, self.handle().begin)
@@ -175,11 +175,11 @@ class Environment(Tenants):
             check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
             if info["last_txnid"] < self.last_transaction:  # another file, of the same number
                 raise gone(self.path)
-            taken = locks.take_over(handle, known)
-            check_opened(handle, self.path, self.options)
-            if info["last_txnid"] == 0:
-                make_durable(handle, self.path, self.options)
-            kept = taken or last
+            if locks.take_over(handle, known) or last:
+                check_opened(handle, self.path, self.options)
+                if info["last_txnid"] == 0:
+                    make_durable(handle, self.path, self.options)
+                kept = True
         except lmdb.Error:
             if last or not locks.lock_file_is_replaced():
                 raise
@@ -216,7 +216,7 @@ class Environment(Tenants):
         self.process_locks.keep_others_from_writing()
         if self.process_locks.data_file_is_deleted():
             raise gone(self.path)
-        return self.handle() if self._reopen_if_lock_file_is_replaced() else handle
+        return self.handle() if self.reopen_if_lock_file_is_replaced() else handle
 
     def after_commit(self) -> None:
         """Delete a lock file that was begun during the commit: it may hold the number of the commit before.
@@ -225,9 +225,10 @@ class Environment(Tenants):
         """
         if self.process_locks.lock_file_is_replaced():
             self.process_locks.delete_lock_file()
-            self._reopen_if_lock_file_is_replaced()
+            self.reopen_if_lock_file_is_replaced()
 
-    def _reopen_if_lock_file_is_replaced(self) -> bool:
+    def reopen_if_lock_file_is_replaced(self) -> bool:
+        """Close the file and open it again if its lock file was deleted or replaced. Return True if so."""
         if self._handle is None or not self.process_locks.lock_file_is_replaced():
             return False
         log_in_thread(

@@ -171,6 +171,7 @@ MUTANTS = [
     Mutant("byte of the process not taken over", "_lockfile", "            fcntl(file, F_SETLK, _byte(F_UNLCK, process))\n            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))\n", ""),
     Mutant("a data file that was deleted is written to", "_environment", "if self.process_locks.data_file_is_deleted():", "if False:"),
     Mutant("reads not announced", "_lockfile", "            self._share_reading()\n", "            pass\n"),
+    Mutant("a copy that others did not see counts", "_backup", "if not environment.process_locks.lock_file_is_replaced():", "if True:"),
     Mutant("new writers do not wait for reads", "_environment", "        self.process_locks.wait_for_reads()\n", ""),
     Mutant("options not compared", "_options", "if our != their:", "if False:"),
     Mutant("a larger map_size ignored", "_environment", 'self.resize(options["map_size"])', "pass"),
