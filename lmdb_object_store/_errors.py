@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import lmdb
@@ -35,6 +36,18 @@ def shown(key: object) -> str:
     except Exception:  # an int of too many digits, a tuple nested too deep
         return f"<{type(key).__name__}>"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def note_key(error: Exception, key: object) -> None:
+    """Note on `error`, which the serializer raised for the value of `key`, which key that is.
+
+    Python shows notes from 3.11 on. In 3.10 the note is in the same place, for pytest and others that look there.
+    """
+    note = f"The value for key {shown(key)} was not stored."
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]
 
 
 def check_limit(name: str, limit: object) -> None:

@@ -29,6 +29,7 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     where the store is not direct.
     """
 
+    serializer: Any
     _loads: Callable[..., Any]
     _short: int
     _large: bool
@@ -106,7 +107,12 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
         how = "unpickle" if self._loads is loads else "deserialize"
         where = "buffered" if self._pending.get(stored) is data else "DB"
-        return RuntimeError(f"Failed to {how} {where} key {self._codec.shown(stored)}: {error}")
+        text = f"Failed to {how} {where} key {self._codec.shown(stored)}: {error}"
+        if where == "DB":  # what is buffered is as this store's own serializer has made it
+            from ._serializer import remedy  # not before it is needed
+
+            text += remedy(self.serializer, data, error)
+        return RuntimeError(text)
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
     # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.

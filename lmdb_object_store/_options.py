@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import lmdb
+
 from ._datafile import check_mode
 from ._errors import check_limit
 from ._typing import Any
@@ -19,6 +23,22 @@ _STORES = (
     "serializer",
 )  # fmt: skip
 _ALL = _SHARED.keys() | {"map_size", "max_readers", "mode", "create", "lib_version"}
+
+
+def absolute_path(path: str | os.PathLike[str] | os.PathLike[bytes] | bytes, name: str) -> str:
+    """Return `path`, the argument `name`, as an absolute path. ValueError for what names no place on the disk.
+
+    SQLite takes ":memory:" for a database in memory, and programs that move from it pass that on.
+    """
+    text = os.fsdecode(path)
+    if not text:
+        raise ValueError(f"{name} is empty: give the path of the store's folder")
+    if text == ":memory:" or text.startswith("file::memory:"):
+        raise ValueError(
+            f"{name} {text!r} is no path: LMDB has no store in memory. Use a folder made by tempfile, on Linux in "
+            f"/dev/shm, or a dict. A folder of that very name is './{text}'."
+        )
+    return os.path.abspath(text)
 
 
 def check_options(options: Options) -> None:
@@ -50,6 +70,23 @@ def check_shared(path: str, ours: Options, theirs: Options) -> None:
                 f"{path} is already open in this process with {name}={our!r}, which {name}={their!r} contradicts: "
                 "open it with the same options, or close the other store first"
             )
+
+
+def explain(error: Exception, path: str, options: Options) -> None:
+    """Raise `error`, which came of opening `path`, with what py-lmdb's own message leaves out; return if it is clear."""
+    if "already open in this process" in str(error):
+        raise type(error)(
+            f"{path} is already open in this process, by py-lmdb itself or by a second copy of this package (one that "
+            "was imported again or reloaded, or that of another sub-interpreter). Close it there first, or use it there."
+        ) from error
+    if isinstance(error, lmdb.MemoryError):
+        raise lmdb.MemoryError(
+            f"{path} cannot be mapped with map_size={options.get('map_size')}: there is not so much address space. "
+            f"Pass a smaller map_size, or raise the limit (ulimit -v). LMDB says: {error}"
+        ) from error
+    if isinstance(error, (TypeError, OverflowError)):  # of an option, which it does not name
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise type(error)(f"lmdb.open does not take one of these options: {given}. It says: {error}") from error
 
 
 def waits_for_disk(options: Options) -> bool:
