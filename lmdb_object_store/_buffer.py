@@ -65,7 +65,8 @@ class BufferMixin(FlushMixin):
         """Store `obj` under `key`, in memory until the next flush.
 
         TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors, with a note
-        that names the key: then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
+        that names the key: then nothing has changed. An error of the flush that reaching a threshold sets off leaves it
+        pending.
         """
         # `update` has the same steps once more: a call for them would cost as much as they do.
         plain = type(key) is bytes and 0 < len(key) <= self._plain

@@ -50,12 +50,14 @@ def note_key(error: Exception, key: object) -> None:
         error.__notes__ = [*getattr(error, "__notes__", ()), note]
 
 
-def check_limit(name: str, limit: object) -> None:
-    """Raise unless `limit`, the option `name`, is an int of at least 1."""
+def check_limit(name: str, limit: object, most: int | None = None) -> None:
+    """Raise unless `limit`, the option `name`, is an int of at least 1, and at `most` that."""
     if not isinstance(limit, int):
         raise TypeError(f"{name} must be an int, not {limit!r}")
     if limit < 1:
         raise ValueError(f"{name} must be at least 1, not {limit}")
+    if most is not None and limit > most:
+        raise ValueError(f"{name} must be at most {most}, not {limit}")
 
 
 def logger() -> Logger:

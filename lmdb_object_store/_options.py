@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import lmdb
 
@@ -17,6 +18,8 @@ _SHARED: Options = {
     "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
     "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
 }  # fmt: skip
+# The largest numbers that py-lmdb takes: its own errors do not name the option.
+_MOST = {"map_size": sys.maxsize, **dict.fromkeys(("max_readers", "max_dbs", "max_spare_txns"), 2**31 - 1)}
 # The store's own, of which a misspelt one is taken for one of LMDB's.
 _STORES = (
     "batch_size", "batch_bytes", "autoflush_on_read", "key_encoding", "key_errors", "str_normalize", "max_map_size",
@@ -45,9 +48,9 @@ def check_options(options: Options) -> None:
     """Raise TypeError or ValueError for what `lmdb.open` would not take; it does not say which option that is."""
     for name in sorted(options.keys() - _ALL):
         raise TypeError(f"neither the store nor lmdb.open has an option {name}{_hint(name)}")
-    for name in options.keys() & {"map_size", "max_readers"}:
+    for name in sorted(_MOST.keys() & options.keys()):
         if options[name] != 0:  # with which LMDB decides
-            check_limit(name, options[name])
+            check_limit(name, options[name], _MOST[name])
     if "mode" in options:
         check_mode(options["mode"])
 
@@ -73,20 +76,17 @@ def check_shared(path: str, ours: Options, theirs: Options) -> None:
 
 
 def explain(error: Exception, path: str, options: Options) -> None:
-    """Raise `error`, which came of opening `path`, with what py-lmdb's own message leaves out; return if it is clear."""
+    """Raise `error`, which came of opening `path`, with what LMDB's own message leaves out. Return if it is clear."""
     if "already open in this process" in str(error):
-        raise type(error)(
-            f"{path} is already open in this process, by py-lmdb itself or by a second copy of this package (one that "
-            "was imported again or reloaded, or that of another sub-interpreter). Close it there first, or use it there."
+        raise lmdb.Error(
+            f"{path} is already open in this process: by py-lmdb itself, or by a second copy of this package. A copy "
+            "comes of a second import, a reload or a sub-interpreter. Close the file there first, or use it there."
         ) from error
     if isinstance(error, lmdb.MemoryError):
         raise lmdb.MemoryError(
-            f"{path} cannot be mapped with map_size={options.get('map_size')}: there is not so much address space. "
-            f"Pass a smaller map_size, or raise the limit (ulimit -v). LMDB says: {error}"
+            f"{path} cannot be mapped with map_size={options.get('map_size')}: the process has not so much address "
+            f"space. Pass a smaller map_size, or raise the limit (ulimit -v). LMDB says: {error}"
         ) from error
-    if isinstance(error, (TypeError, OverflowError)):  # of an option, which it does not name
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise type(error)(f"lmdb.open does not take one of these options: {given}. It says: {error}") from error
 
 
 def waits_for_disk(options: Options) -> bool:

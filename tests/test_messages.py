@@ -25,9 +25,14 @@ Store = LmdbObjectStore[Any, Any]
 
 @pytest.mark.parametrize(
     ("options", "convert"),
-    [({"key_encoding": None}, "bytes-like; got int. Convert it to bytes"), ({}, "bytes-like or str; got int. Convert it to str")],
+    [
+        ({"key_encoding": None}, "bytes-like; got int. Convert it to bytes"),
+        ({}, "bytes-like or str; got int. Convert it to str"),
+    ],
 )
-def test_get_key_of_another_type_says_what_takes_it(open_store: OpenStore, options: dict[str, Any], convert: str) -> None:
+def test_get_key_of_another_type_says_what_takes_it(
+    open_store: OpenStore, options: dict[str, Any], convert: str
+) -> None:
     """The error names both ways: another key, or another `key_encoding`, which does take it."""
     store = open_store(**options)
     for call in (store.get, store.__getitem__, store.__contains__, store.pop, store.delete, lambda k: store.put(k, 1)):
@@ -45,7 +50,7 @@ def test_get_key_of_another_type_says_what_takes_it(open_store: OpenStore, optio
 def test_getitem_slice_names_range(store: Store) -> None:
     """Who writes a slice wants a part of the store."""
     with pytest.raises(TypeError, match=r"^Key must be bytes-like or str; got slice\. .* range\(minimum, maximum\)"):
-        store["a":"b"]  # type: ignore[misc]
+        store["a":"b"]
 
 
 # -- values that cannot be pickled
@@ -95,12 +100,12 @@ def test_put_value_that_cannot_be_pickled_names_its_key(
     path: str, write: Callable[[Store, Any], object], writeback: bool, serializer: str
 ) -> None:
     """A note names the key, once; the error is the serializer's own object, and the value is not stored."""
-    options: dict[str, Any] = {"pickle": {}, "json": {"serializer": json}, "own": {"protocol": 2}}[serializer]
-    store = lmdb_object_store.open(path, writeback=writeback, **options)
+    options: dict[str, dict[str, Any]] = {"pickle": {}, "json": {"serializer": json}, "own": {"protocol": 2}}
+    store = lmdb_object_store.open(path, writeback=writeback, **options[serializer])
     error = ArithmeticError("refused")
-    value = object() if serializer == "json" else Refusing(error)
+    value = Refusing(error)
     with pytest.raises(TypeError if serializer == "json" else ArithmeticError) as caught:
-        write(store, value)
+        write(store, value)  # which `json` refuses by its type
     assert serializer == "json" or caught.value is error
     assert notes(caught.value) == ["The value for key 'k' was not stored."]
     assert "k" not in store
@@ -114,12 +119,14 @@ def test_put_value_that_cannot_be_pickled_shows_its_key_in_the_traceback(path: s
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()])
-def test_put_interrupted_is_not_noted(store: Store, error: BaseException) -> None:
+@pytest.mark.parametrize("options", [{}, {"protocol": 2}])
+def test_put_interrupted_is_not_noted(path: str, error: BaseException, options: dict[str, Any]) -> None:
     """An interrupt that comes amid the pickling has nothing to do with the value."""
-    for write in (WRITES["put"], WRITES["update"], WRITES["put_many"], WRITES["setdefault"]):
-        with pytest.raises(type(error)) as caught:
-            write(store, Refusing(error))
-        assert notes(caught.value) == []
+    with lmdb_object_store.open(path, **options) as store:
+        for write in (WRITES["put"], WRITES["update"], WRITES["put_many"], WRITES["setdefault"]):
+            with pytest.raises(type(error)) as caught:
+                write(store, Refusing(error))
+            assert notes(caught.value) == []
 
 
 def test_update_iterable_that_raises_is_not_noted(store: Store) -> None:
@@ -154,7 +161,9 @@ def test_flush_changed_value_that_cannot_be_pickled_names_its_key(path: str) -> 
 BESIDE = "The value is damaged, or another serializer wrote it; this store's is "
 
 
-@pytest.mark.parametrize("data", [b'{"a": 1}', b'"text"', b"[1, 2]", b"null", b"3", b"", b"\x81\xa1a\x01", b"\x80\x05K\x01"])
+@pytest.mark.parametrize(
+    "data", [b'{"a": 1}', b'"text"', b"[1, 2]", b"null", b"3", b"", b"\x81\xa1a\x01", b"\x80\x05K\x01"]
+)
 def test_get_value_of_another_serializer_says_so(open_store: OpenStore, data: bytes) -> None:
     """JSON, MessagePack, a pickle that was cut off: no pickle of this store's."""
     store = open_store()
@@ -179,13 +188,34 @@ def test_get_value_of_another_serializer_says_so(open_store: OpenStore, data: by
 def test_get_pickle_with_another_serializer_says_so(open_store: OpenStore, serializer: Any, name: str) -> None:
     """The other way about: the store's own serializer is named, a module or a class."""
     if serializer is OrderedKeys:
-        serializer = type("OrderedKeys", (), {"dumps": lambda _, value: b"", "loads": lambda _, data: json.loads(data)})()
+        serializer = type(
+            "OrderedKeys", (), {"dumps": lambda _, value: b"", "loads": lambda _, data: json.loads(data)}
+        )()
     with open_store() as store:
         store["k"] = {"a": {1}}
     store = open_store(serializer=serializer)
     with pytest.raises(RuntimeError, match=r"^Failed to deserialize DB key 'k': ") as caught:
         store["k"]
     assert str(caught.value).endswith(f". {BESIDE}{name}.")
+
+
+class WriteOnly:
+    """A serializer that refuses what it has made itself."""
+
+    def dumps(self, value: object) -> bytes:
+        return b"bytes"
+
+    def loads(self, data: bytes) -> Any:
+        raise ArithmeticError("refused")
+
+
+def test_get_pending_value_is_not_called_damaged(open_store: OpenStore) -> None:
+    """What waits in memory is as this store's own serializer has made it."""
+    store = open_store(serializer=WriteOnly())
+    store["k"] = 1
+    with pytest.raises(RuntimeError) as caught:
+        store["k"]
+    assert str(caught.value) == "Failed to deserialize buffered key 'k': refused"
 
 
 class Unloadable:
@@ -227,7 +257,9 @@ def test_get_value_of_a_class_that_is_not_there_says_what_to_do(path: str) -> No
 # -- paths
 
 
-@pytest.mark.parametrize("name", [":memory:", b":memory:", Path(":memory:"), "file::memory:", "file::memory:?cache=shared"])
+@pytest.mark.parametrize(
+    "name", [":memory:", b":memory:", Path(":memory:"), "file::memory:", "file::memory:?cache=shared"]
+)
 @pytest.mark.parametrize("make", [LmdbObjectStore, lmdb_object_store.open])
 def test_open_path_that_means_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, name: Any
@@ -286,7 +318,7 @@ def test_open_in_a_second_copy_of_the_package_says_so(path: str, how: str) -> No
     ended = run_script(_PURGED, path, how)
     assert f"{path} is already open in this process" in ended.stdout
     assert "second copy of this package" in ended.stdout
-    assert "Close it there first" in ended.stdout
+    assert "Close the file there first" in ended.stdout
     assert contents(path) == {"a": 1, "b": 2}
 
 
@@ -335,10 +367,16 @@ interpreters.destroy(interpreter)
 """
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="a sub-interpreter is made by C code alone")
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("isolated", "ImportError py-lmdb cannot be imported in a sub-interpreter"), ("legacy", "already open in this process")],
+    [
+        pytest.param(
+            "isolated",
+            "ImportError py-lmdb cannot be imported in a sub-interpreter",
+            marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="all of them share one lock"),
+        ),
+        ("legacy", "already open in this process"),
+    ],
 )
 def test_open_in_a_sub_interpreter_says_so(path: str, kind: str, message: str) -> None:
     """One with a lock of its own cannot import py-lmdb; one of mod_wsgi's kind finds the file open. Nothing is lost."""
@@ -358,7 +396,9 @@ def test_pickle_of_a_view_is_refused(store: Store, view: str, make_copy: Callabl
     for mapping in (store, store.range("a"), {"a": 1}):
         with pytest.raises(TypeError, match=r"^cannot pickle '\w+' object") as caught:
             make_copy(getattr(mapping, view)())
-    with pytest.raises(TypeError, match=r"^cannot pickle 'Store\w+' object: it is a view of a store. Give list\(view\)") as caught:
+    with pytest.raises(
+        TypeError, match=r"^cannot pickle 'Store\w+' object: it is a view of a store. Give list\(view\)"
+    ) as caught:
         make_copy(getattr(store, view)())
     assert "view" in str(caught.value)
 
@@ -379,17 +419,17 @@ def test_put_view_as_a_value_is_refused(store: Store, view: str) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"map_size": 1 << 70}, OverflowError, r"map_size"),
-        ({"max_spare_txns": -1}, OverflowError, r"max_spare_txns"),
-        ({"max_dbs": "x"}, TypeError, r"max_dbs"),
-        ({"lib_version": "x"}, TypeError, r"lib_version"),
+        ({"map_size": 1 << 70}, ValueError, f"map_size must be at most {sys.maxsize}, not {1 << 70}"),
+        ({"max_readers": 1 << 40}, ValueError, f"max_readers must be at most {2**31 - 1}, not {1 << 40}"),
+        ({"max_spare_txns": -1}, ValueError, "max_spare_txns must be at least 1, not -1"),
+        ({"max_dbs": "x"}, TypeError, "max_dbs must be an int, not 'x'"),
     ],
 )
 def test_open_option_that_lmdb_refuses_is_named(path: str, options: Any, kind: type[Exception], message: str) -> None:
     """LMDB's own message does not say which one it is."""
-    with pytest.raises(kind, match=message) as caught:
+    with pytest.raises(kind) as caught:
         LmdbObjectStore(path, **options)
-    assert repr(next(iter(options.values()))) in str(caught.value)
+    assert str(caught.value) == message
 
 
 def test_open_map_size_beyond_the_address_space_is_named(path: str) -> None:
