@@ -82,6 +82,8 @@ class KeyCodec:
         """Raise for an unknown encoding (LookupError), error handler (LookupError) or normal form (ValueError)."""
         if encoding is not None:
             "".encode(encoding)
+        if not isinstance(errors, str):
+            raise TypeError(f"key_errors must be the name of an error handler, such as 'strict', not {errors!r}")
         codecs.lookup_error(errors)
         if normalize:
             _normalizer(normalize)
@@ -144,7 +146,10 @@ class KeyCodec:
         if len(data) <= self.max_size:
             return data
         if data is self.unstorable:
-            raise ValueError(f"the key of {len(EMPTY)} NUL bytes is reserved: it stands for the empty key in the file")
+            raise ValueError(
+                f"the key of {len(EMPTY)} NUL bytes is reserved: it stands for the empty key in the file. "
+                "Use any other key."
+            )
         raise ValueError(
             f"key {shown(key)} is {len(data)} bytes long; this file takes keys of at most {self.max_size}: "
             "shorten it, or store under a digest of it"

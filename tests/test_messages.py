@@ -479,3 +479,28 @@ def test_get_many_decode_without_an_encoding_says_which(open_store: OpenStore) -
     """The message has the option to open the store with."""
     with pytest.raises(ValueError, match=r"key_encoding='utf-8'"):
         open_store(key_encoding=None).get_many([b"a"], decode_keys=True)
+
+
+def test_put_reserved_key_says_what_to_do(store: Store) -> None:
+    """The one key that no file holds."""
+    with pytest.raises(ValueError, match=r"it stands for the empty key in the file\. Use any other key\.$"):
+        store[b"\0" * 511] = 1
+
+
+def test_open_key_errors_of_another_type_is_named(path: str) -> None:
+    """Python's own message does not say which option it is."""
+    with pytest.raises(TypeError, match="key_errors must be the name of an error handler, such as 'strict', not 5"):
+        LmdbObjectStore(path, key_encoding="utf-8", key_errors=5)  # type: ignore[arg-type]
+
+
+def test_open_read_only_with_writeback_says_what_to_do(store: Store) -> None:
+    """A shelf takes both, and loses what has changed."""
+    with pytest.raises(ValueError, match="leave out writeback=True, or open the store to write"):
+        lmdb_object_store.open(store.db_path, "r", writeback=True)
+
+
+def test_put_key_that_ordered_keys_does_not_take_says_which_it_takes(open_store: OpenStore) -> None:
+    """In a tuple too; the key and the type are named."""
+    store = open_store(key_encoding=OrderedKeys())
+    with pytest.raises(TypeError, match=r"key \('a', \[1\]\) .* or a tuple of these, not list: convert it\."):
+        store["a", [1]] = 1
