@@ -1,7 +1,7 @@
 """A dict that stays on disk: `LmdbObjectStore`, a MutableMapping of Python objects in an LMDB file."""
 
 try:
-    import lmdb as _lmdb  # noqa: F401  # here first, for the sake of its error
+    import lmdb as _lmdb  # noqa: F401  # its own error in a sub-interpreter says only that cffi is missing
 except ImportError as error:
     if "subinterpreters" in f"{error} {error.__context__}":
         raise ImportError(

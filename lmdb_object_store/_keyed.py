@@ -13,7 +13,7 @@ from ._codec import loads
 from ._environment import MISSING
 from ._errors import KeyNotFoundError
 from ._large import LARGE
-from ._typing import Any, TypeVar, overload
+from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,7 +29,8 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     where the store is not direct.
     """
 
-    serializer: Any
+    if TYPE_CHECKING:
+        serializer: Any  # the reference lists it once, with the store's own attributes
     _loads: Callable[..., Any]
     _short: int
     _large: bool

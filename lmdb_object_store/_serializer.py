@@ -60,12 +60,13 @@ def remedy(serializer: Serializer, data: bytes | bytearray, error: Exception) ->
 
     Nothing is added for a whole pickle that the code of its own objects refuses.
     """
-    if serializer is pickle and _is_pickle(data) and not isinstance(error, (pickle.UnpicklingError, EOFError)):
+    pickles = serializer is pickle or isinstance(serializer, _PickleProtocol)
+    if pickles and _is_pickle(data) and not isinstance(error, (pickle.UnpicklingError, EOFError)):
         if isinstance(error, ImportError) or "Can't get attribute" in str(error):
             return ". The program that reads a value must be able to import its class."
         return ""
-    name = serializer.__name__ if isinstance(serializer, ModuleType) else type(serializer).__name__
-    return f". The value is damaged, or another serializer wrote it; this store's is {name}."
+    own = pickle if pickles else serializer if isinstance(serializer, ModuleType) else type(serializer)
+    return f". The value is damaged, or another serializer wrote it; this store's is {own.__name__}."
 
 
 def _is_pickle(data: bytes | bytearray) -> bool:

@@ -330,7 +330,7 @@ MUTANTS = [
     Mutant("setdefault names no key", "_codec", "    except Exception as error:\n        note_key(error, key)\n        raise\n    if len(data)", "    except Exception:\n        raise\n    if len(data)"),
     Mutant("another serializer's error names no key", "_serializer", "        note_key(error, key)\n", "        pass\n"),
     Mutant("an interrupt is noted", "_serializer", "    except Exception as error:\n        note_key(", "    except BaseException as error:\n        note_key("),
-    Mutant("a class's own error is called damage", "_serializer", "    if serializer is pickle and _is_pickle(data) and not", "    if False and not"),
+    Mutant("a class's own error is called damage", "_serializer", "    if pickles and _is_pickle(data) and not", "    if False and not"),
     Mutant("what is buffered is called damaged", "_keyed", "        if where == \"DB\":", "        if True:"),
     Mutant("a path that means memory makes a folder", "_options", "    if text == \":memory:\" or", "    if"),
     Mutant("another path that means memory makes a file", "_options", " or text.startswith(\"file::memory:\")", ""),

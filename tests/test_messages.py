@@ -184,6 +184,15 @@ def test_get_value_of_another_serializer_says_so(open_store: OpenStore, data: by
         assert str(caught.value).endswith(f". {BESIDE}pickle.")
 
 
+def test_open_protocol_is_named_as_pickle(path: str) -> None:
+    """A store that `open(protocol=…)` has made reads pickles of any protocol."""
+    with lmdb_object_store.open(path, protocol=2) as store:
+        with store.env.begin(write=True) as txn:
+            txn.put(b"k", b"[1]")
+        with pytest.raises(RuntimeError, match=r"this store's is pickle\.$"):
+            store["k"]
+
+
 @pytest.mark.parametrize(("serializer", "name"), [(json, "json"), (OrderedKeys, "OrderedKeys")])
 def test_get_pickle_with_another_serializer_says_so(open_store: OpenStore, serializer: Any, name: str) -> None:
     """The other way about: the store's own serializer is named, a module or a class."""
