@@ -10,7 +10,7 @@ from pickle import dumps as pickled
 from ._block import Block
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import HAS_GIL, MISSING
-from ._errors import StoreClosedError, check_limit
+from ._errors import StoreClosedError, check_limit, note_key
 from ._flush import FlushMixin
 from ._interval import Interval
 from ._typing import Any
@@ -64,13 +64,21 @@ class BufferMixin(FlushMixin):
     def put(self, key: Any, obj: Any) -> None:
         """Store `obj` under `key`, in memory until the next flush.
 
-        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
-        then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
+        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors, with a note
+        that names the key: then nothing has changed. An error of the flush that reaching a threshold sets off leaves it
+        pending.
         """
         # `update` has the same steps once more: a call for them would cost as much as they do.
         plain = type(key) is bytes and 0 < len(key) <= self._plain
         stored = key if plain else self._codec.encode_to_store(key)
-        data = pickled(obj, HIGHEST_PROTOCOL) if self._direct else self._dumps(key, obj)
+        if self._direct:
+            try:
+                data = pickled(obj, HIGHEST_PROTOCOL)
+            except Exception as error:
+                note_key(error, key)
+                raise
+        else:
+            data = self._dumps(key, obj)
         if len(data) > MAX_VALUE_BYTES:
             raise too_large(key, data)
         buffer = self.write_buffer
@@ -94,7 +102,14 @@ class BufferMixin(FlushMixin):
         direct, dumps = self._direct, self._dumps
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, HIGHEST_PROTOCOL) if direct else dumps(key, value)
+            if direct:
+                try:
+                    data = pickled(value, HIGHEST_PROTOCOL)
+                except Exception as error:
+                    note_key(error, key)
+                    raise
+            else:
+                data = dumps(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             if stored in buffer or not ONE_STEP:

@@ -157,7 +157,7 @@ class CacheMixin(KeyedMixin[K, V]):
 
     def _unwritable(self, stored: bytes, error: Exception) -> RuntimeError:
         key = self._codec.shown(stored)
-        failure = RuntimeError(f"what has changed in the value of key {key} of {self.db_path} is not stored: {error}")
+        failure = RuntimeError(f"the changed value of key {key} of {self.db_path} was not stored: {error}")
         failure.__cause__ = error
         return failure
 

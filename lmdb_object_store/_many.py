@@ -61,7 +61,9 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         """
         decode_missing = decode_keys if decode_not_found is None else decode_not_found
         if (decode_keys or decode_missing) and self.key_encoding is None:
-            raise ValueError("keys can be decoded only where key_encoding is set")
+            raise ValueError(
+                "keys can be decoded only where key_encoding is set: open the store with key_encoding='utf-8', say"
+            )
         keys = list(keys)
         encode, plain = self._codec.encode, self._plain
         stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]

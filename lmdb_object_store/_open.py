@@ -9,6 +9,7 @@ import lmdb
 
 from ._access import refusal
 from ._datafile import data_file, is_store
+from ._options import absolute_path
 from ._serializer import by_protocol
 from ._store import LmdbObjectStore
 from ._typing import Any
@@ -33,9 +34,7 @@ def open(
     where something else is in its place; PermissionError where it is another user's, or "r" may not write to the lock
     file.
     """
-    if not filename:
-        raise ValueError("filename is empty")
-    path = os.path.abspath(os.fsdecode(filename))
+    path = absolute_path(filename, "filename")
     _check_place(path, flag, options)
     if protocol is not None:
         if "serializer" in options:

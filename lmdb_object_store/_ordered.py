@@ -157,6 +157,8 @@ class OrderedMapping(MutableMapping[K, V]):
         return self._within(self._part(Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))))
 
     def _between(self, minimum: Any, maximum: Any, inclusive: tuple[bool, bool]) -> Interval:
+        if not isinstance(inclusive, (tuple, list)) or len(inclusive) != 2:
+            raise TypeError(f"inclusive must be a pair of bools, for minimum and for maximum, not {inclusive!r}")
         encode = self._source()._codec.encode_bound
         low, high = (None if bound is None else encode(bound) for bound in (minimum, maximum))
         return self._part(Interval.between(low, high, inclusive))

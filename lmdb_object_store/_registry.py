@@ -16,7 +16,7 @@ from itertools import chain
 from ._datafile import check_way, identity
 from ._environment import Environment
 from ._locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
-from ._options import Options, check_options
+from ._options import Options, check_options, explain
 from ._tenants import Tenant, values_of
 from ._typing import Any
 
@@ -53,8 +53,10 @@ def _open(path: str, options: Options) -> Environment:
     _registry[id(environment)] = environment  # before it is open: a fork must find what is
     try:
         environment.open(create=options.get("create", True))
-    except BaseException:
+    except BaseException as error:
         del _registry[id(environment)]
+        if isinstance(error, Exception):
+            explain(error, path, options)
         raise
     return environment
 

@@ -18,7 +18,7 @@ from ._keyed import KeyedMixin
 from ._lifecycle import Detached
 from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
-from ._options import waits_for_disk
+from ._options import absolute_path, waits_for_disk
 from ._ordered import OrderedMapping
 from ._range import StoreRange
 from ._registry import acquire, release
@@ -94,10 +94,7 @@ class LmdbObjectStore(
             check_limit("max_map_size", max_map_size)
         _serializer.check(serializer)
         self._start_buffer(batch_size, batch_bytes)
-        path = os.fsdecode(db_path)
-        if not path:
-            raise ValueError("db_path is empty")
-        self.db_path: str = os.path.abspath(path)
+        self.db_path: str = absolute_path(db_path, "db_path")
         self.autoflush_on_read = autoflush_on_read
         self.key_encoding = key_encoding
         self.key_errors = key_errors

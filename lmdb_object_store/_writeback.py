@@ -43,7 +43,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         **options: Any,
     ) -> None:
         if options.get("readonly"):
-            raise ValueError("a read-only store can write nothing back: open it without writeback, or to be written")
+            raise ValueError("a read-only store has no writeback: leave out writeback=True, or open the store to write")
         if max_cached is not None:
             check_limit("max_cached", max_cached)
         self._start_cache(max_cached)

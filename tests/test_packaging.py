@@ -61,6 +61,14 @@ def test_the_same_pythons_everywhere() -> None:
     assert matrix("python") == [pythons]
 
 
+def test_only_tested_systems_are_named() -> None:
+    """Classifiers name the system that the README calls tested, and no other."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r'"Operating System :: (.*)"', project) == ["POSIX :: Linux"]
+    assert re.findall(r"^Tested on (\w+)\.", readme, re.M) == ["Linux"]
+
+
 def test_the_workflow_runs_what_tox_runs() -> None:
     """Each environment that `tox run` runs is in the workflow, and those that take more to install are."""
     (checks,) = matrix("environment")
