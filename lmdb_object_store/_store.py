@@ -12,7 +12,7 @@ from . import _access, _lifecycle, _reads, _serializer
 from ._buffer import BufferMixin, Shut
 from ._codec import KeyCodec
 from ._environment import Environment
-from ._errors import check_limit, closed
+from ._errors import ReadonlyStoreError, check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
 from ._lifecycle import Detached
@@ -197,8 +197,11 @@ class LmdbObjectStore(
             self._flush()
 
     def sync(self) -> None:
-        """`flush`, and wait for the disk, also with `sync=False` and the like. Does nothing for a read-only store."""
-        if self._readonly and not self._is_closed:
+        """`flush`, and wait for the disk, also with `sync=False` and the like.
+
+        Do nothing for a read-only store. Do nothing for a closed one, as `sync` of a closed shelf does nothing.
+        """
+        if self._readonly or self._is_closed:  # Celery's beat calls it once more after `close`
             return
         self.flush()
         if not waits_for_disk(self._lmdb_kwargs):
@@ -259,4 +262,6 @@ def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is
 
 
 def _refuse_readonly(path: str) -> None:
-    raise lmdb.ReadonlyError(f"the store at {path} is open read-only")
+    raise ReadonlyStoreError(
+        f"the store at {path} is open read-only: to write, open it without readonly=True, or by `open` with flag 'w'"
+    )

@@ -81,6 +81,36 @@ def test_r_reads_and_writes_nothing(filled: str) -> None:
     assert contents(filled) == {"k": [1]}
 
 
+def test_write_with_flag_r_raises_what_dbm_error_catches(filled: str) -> None:
+    """A script that catches `dbm.error` goes on, as it does with a shelf; the text says how to open it."""
+    with lmdb_object_store.open(filled, "r") as store:
+        writes: list[Callable[[], object]] = [
+            lambda: store.__setitem__("k", 2),
+            lambda: store.__delitem__("k"),
+            lambda: store.delete("k"),
+            lambda: store.update(k=2),
+            lambda: store.update(),
+            lambda: store.put_many({}),
+            lambda: store.setdefault("k", 2),
+            lambda: store.pop("k"),
+            lambda: store.range("a").popitem(),
+            lambda: store.prefix("k").clear(),
+            store.popitem,
+            store.clear,
+            store.flush,
+            store.transaction().__enter__,
+            store.edit("k").__enter__,
+        ]
+        for write in writes:
+            with pytest.raises(dbm.error, match="open read-only.*flag 'w'") as caught:
+                write()
+            assert isinstance(caught.value, lmdb.ReadonlyError)
+            assert isinstance(caught.value, PermissionError)
+            assert filled in str(caught.value)
+            again = pickle.loads(pickle.dumps(caught.value))
+            assert (type(again), str(again)) == (type(caught.value), str(caught.value))
+
+
 @pytest.mark.parametrize("flag", ["w", "c"])
 def test_w_and_c_keep_what_is_there(filled: str, flag: str) -> None:
     """And add to it."""
@@ -304,9 +334,22 @@ def test_sync_commits(path: str, open_store: OpenStore) -> None:
     store.sync()
     assert other["k"] == 1
     store.sync()
+
+
+@pytest.mark.parametrize("flag", ["c", "r"])
+@pytest.mark.parametrize("writeback", [False, True])
+def test_sync_of_a_closed_store_does_nothing(filled: str, flag: str, writeback: bool) -> None:
+    """As `sync` of a closed shelf: Celery's beat calls it once more as it stops."""
+    store = lmdb_object_store.open(filled, flag, writeback=writeback and flag == "c")
+    changed = store["k"]
     store.close()
+    changed.append(2)
+    store.sync()
+    store.sync()
+    assert store.write_buffer == {}
     with pytest.raises(ValueError, match="closed"):
-        store.sync()
+        store.flush()
+    assert contents(filled) == {"k": [1]}
 
 
 @pytest.mark.parametrize(
