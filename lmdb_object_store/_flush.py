@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 
 import lmdb
@@ -16,7 +16,9 @@ from ._scan import Pending
 from ._writer import BeginToWrite
 
 
-class FlushMixin(ABC):
+# No mixin has the base `ABC`: no class could then have a store and a base of `(MutableMapping, ABC)` as its bases,
+# such as the `BaseStorage` of requests-cache.
+class FlushMixin(metaclass=ABCMeta):
     """Provides `_flush` and what builds on it. Needs the attributes and the methods below.
 
     `write_buffer` is the dict of pending changes, always the same object: stored key to pickled value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABCMeta
 from collections.abc import Iterable, Mapping
 from operator import methodcaller
 
@@ -55,7 +55,7 @@ def pages_kept(current: int, cap: int | None, page: int) -> int:
     return max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))
 
 
-class ResizeMixin(ABC):
+class ResizeMixin(metaclass=ABCMeta):
     """Provides `_commit`. Needs the two attributes below."""
 
     max_map_size: int | None
