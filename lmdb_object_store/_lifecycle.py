@@ -26,7 +26,6 @@ class Handle(Protocol):
     """What these functions need of a store."""
 
     db_path: str
-    write_buffer: dict[bytes, bytes | None]
     _accept: dict[bytes, bytes | None] | Shut | Block
     _pending: Pending
     _environment: Environment
@@ -34,6 +33,8 @@ class Handle(Protocol):
     _is_closed: bool
     _failure_told: bool | None
 
+    @property
+    def write_buffer(self) -> dict[bytes, bytes | None]: ...
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...

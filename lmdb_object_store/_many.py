@@ -17,7 +17,6 @@ from ._interval import Interval
 from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from ._encoding import KeyEncoding
     from ._typing import Literal
 
 K = TypeVar("K")
@@ -27,7 +26,7 @@ V = TypeVar("V")
 class ManyMixin(BufferMixin, MutableMapping[K, V]):
     """Provides `get_many`, `put_many`, `update`, `len` and the scan. Needs the attributes and the methods below."""
 
-    key_encoding: str | KeyEncoding | None
+    _fixed: dict[str, Any]
     _is_closed: bool
 
     @abstractmethod
@@ -60,7 +59,7 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         those not found too. ValueError without `key_encoding`.
         """
         decode_missing = decode_keys if decode_not_found is None else decode_not_found
-        if (decode_keys or decode_missing) and self.key_encoding is None:
+        if (decode_keys or decode_missing) and self._fixed["key_encoding"] is None:
             raise ValueError("keys can be decoded only where key_encoding is set")
         keys = list(keys)
         encode, plain = self._codec.encode, self._plain

@@ -14,7 +14,9 @@ T = TypeVar("T")
 class Tenant(Protocol):
     """A store that lives on an environment."""
 
-    write_buffer: dict[bytes, bytes | None]
+    @property
+    def write_buffer(self) -> dict[bytes, bytes | None]:
+        """What is pending."""
 
     def close(self) -> None:
         """Flush, then leave the environment."""

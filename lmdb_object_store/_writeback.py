@@ -42,12 +42,15 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         max_cached: int | None = None,
         **options: Any,
     ) -> None:
+        self._check_unopened()
         if options.get("readonly"):
             raise ValueError("a read-only store can write nothing back: open it without writeback, or to be written")
         if max_cached is not None:
             check_limit("max_cached", max_cached)
         self._start_cache(max_cached)
         super().__init__(db_path, batch_size, **options)
+
+    _writeback = True
 
     def _start_reading(self) -> None:
         super()._start_reading()
@@ -57,6 +60,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         return {**super().__getstate__(), "max_cached": self.max_cached}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._check_unopened()
         self._start_cache(state["max_cached"])
         super().__setstate__(state)
 

@@ -102,7 +102,7 @@ def test_write_with_flag_r_raises_what_dbm_error_catches(filled: str) -> None:
             store.edit("k").__enter__,
         ]
         for write in writes:
-            with pytest.raises(dbm.error, match="open read-only.*flag 'w'") as caught:
+            with pytest.raises(dbm.error, match=r"open read-only.*flag 'w'") as caught:
                 write()
             assert isinstance(caught.value, lmdb.ReadonlyError)
             assert isinstance(caught.value, PermissionError)

@@ -38,7 +38,7 @@ class WithMeta(MutableMapping[str, Any], metaclass=Meta):
 @pytest.mark.parametrize("other", [Storage, WithMeta])
 def test_class_with_another_mapping_as_base_is_made(path: str, kind: type[Any], other: type[Any]) -> None:
     """A base of `(MutableMapping, ABC)` fits on the right of a store, and is no abstract class then."""
-    made = type(other)("Made", (kind, other), {})
+    made: Any = type(other)("Made", (kind, other), {})  # type: ignore[misc]  # a metaclass
     assert isinstance(made, type(other))
     with made(path, key_encoding="utf-8") as store:
         store.update(a=[1], b=[2])

@@ -536,7 +536,7 @@ def test_a_value_that_cannot_be_pickled_any_more_is_told_of_by_name(
     assert "'bad'" in caplog.text
     assert contents(store.db_path) == {"bad": [], "good": [1, 2, 3]}
     with pytest.raises(StoreClosedError):
-        store.sync()
+        store.flush()
 
 
 def test_both_failures_of_a_close_are_told(
