@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 
 from . import _scan
@@ -30,6 +30,12 @@ class Source(Protocol):
     def _pages(
         self, interval: Interval, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE
     ) -> Iterator[_scan.Rows]: ...
+    def _until_close(
+        self,
+        pages: Iterator[Any],
+        decode_page: Callable[[list[bytes]], Iterable[Any]],
+        loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[Any]] | None = None,
+    ) -> Iterator[Iterable[Any]]: ...
     def _flush_before_read(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
     def _block(self) -> Block | None: ...
@@ -61,14 +67,13 @@ class OrderedMapping(MutableMapping[K, V]):
         store = self._source()
         store._flush_before_read()
         pages = store._pages(self._interval, reverse=reverse, values=False)
-        return chain.from_iterable(map(store._codec.decode_page, pages))
+        return chain.from_iterable(store._until_close(pages, store._codec.decode_page))
 
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         store = self._source()
         store._flush_before_read()
-        pages: Iterator[Any] = store._pages(self._interval, reverse=reverse, values=True)
-        decode_page, loaded = store._codec.decode_page, store._loaded
-        return chain.from_iterable(zip(decode_page(page), loaded(page.items())) for page in pages)
+        pages = store._pages(self._interval, reverse=reverse, values=True)
+        return chain.from_iterable(store._until_close(pages, store._codec.decode_page, store._loaded))
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()

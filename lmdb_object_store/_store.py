@@ -107,6 +107,7 @@ class LmdbObjectStore(
         self._attach()
 
     def _start_reading(self) -> None:
+        self._open_pages: dict[object, list[Any]] = {}
         # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
         self._plain = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
