@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
+from time import monotonic
 
 from . import _scan
 from ._block import Block
@@ -19,6 +20,10 @@ V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="OrderedMapping[Any, Any]")
+
+# How many keys IPython is given at most to complete one, and how long they may take.
+_COMPLETIONS = 1000
+_COMPLETION_SECONDS = 0.1
 
 
 class Source(Protocol):
@@ -126,6 +131,19 @@ class OrderedMapping(MutableMapping[K, V]):
     def __ior__(self: S, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> S:  # type: ignore[misc]  # wider than `|`, as dict's
         self.update(other)
         return self
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Return the first keys, which IPython offers after `store["` and a tab. Flush nothing."""
+        store, keys = self._source(), list[Any]()
+        deadline = monotonic() + _COMPLETION_SECONDS
+        try:
+            for stored in chain.from_iterable(store._pages(self._interval, reverse=False, values=False)):
+                if len(keys) == _COMPLETIONS or monotonic() > deadline:
+                    break
+                keys.append(store._codec.decode(stored))
+        except Exception:
+            pass  # IPython would print it into the line that the user types
+        return keys
 
     # -- parts, by order
 
