@@ -148,19 +148,34 @@ class LmdbObjectStore(
         if unlocked:  # logged with nothing held: a logging handler is user code
             _access.warn_without_locks(environment.path, environment.options)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reduced = super().__reduce_ex__(protocol)
+        state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+        if isinstance(state, dict) and state.get("attributes"):
+            from ._pickling import check_attributes  # not before it is needed: few subclasses have attributes
+
+            check_attributes(type(self), state["attributes"])
+        return reduced
+
     def __getstate__(self) -> dict[str, Any]:
-        """Flush; path and options alone are pickled."""
+        """Flush. Return path and options, and as "attributes" those that a subclass has of its own."""
         if self._is_closed:
-            raise closed(self.db_path)
+            raise closed(self._fixed["db_path"])
         _lifecycle.check_carried(self._fixed["key_encoding"])
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
-        state = {name: self._fixed[name] for name in _FIXED}
-        state.update((name, getattr(self, name)) for name in (*_SETTABLE, "_lmdb_kwargs"))
-        return {**state, "serializer": _serializer.carried(self._fixed["serializer"])}
+        from ._pickling import own_attributes  # as above
+
+        state = self._options()
+        return {**state, "attributes": own_attributes(self, state)}
+
+    def _options(self) -> dict[str, Any]:
+        options = {name: self._fixed[name] for name in _FIXED}
+        options.update((name, getattr(self, name)) for name in (*_SETTABLE, "_lmdb_kwargs"))
+        return {**options, "serializer": _serializer.carried(self._fixed["serializer"])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A handle that opens its file when it is first used: in a worker, say, that it was sent to."""
+        """Become a store that opens its file when it is first used: in a worker process that it was sent to."""
         self._check_unopened()
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in ("autoflush_on_read", "max_map_size", "_lmdb_kwargs"):
@@ -171,6 +186,8 @@ class LmdbObjectStore(
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
         self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
         self._is_closed = False
+        for name, value in state["attributes"].items():
+            setattr(self, name, value)
 
     # -- names kept from the first implementation of this interface
 

@@ -56,8 +56,8 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         super()._start_reading()
         self._direct = False  # what is read and stored goes through the cache
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "max_cached": self.max_cached}
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "max_cached": self._max_cached}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._check_unopened()
