@@ -80,6 +80,10 @@ class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
     An OSError too, because a script written for `shelve` catches it as `dbm.error`.
     """
 
+    if TYPE_CHECKING:  # that of OSError, which comes second
+
+        def __init__(self, *arguments: object) -> None: ...
+
 
 class ConflictError(lmdb.Error):
     """Another process may have written between what a transaction read and what it would write: run it again.
