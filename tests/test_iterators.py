@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from conftest import OpenStore
-from support import frequent_switches, together
+from support import frequent_switches, in_thread, together
 
-from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError
+from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError, _reads
 from lmdb_object_store._writeback import WritebackStore
 
 Store = LmdbObjectStore[Any, Any]
@@ -116,6 +116,25 @@ class Closes:
     @staticmethod
     def close() -> None:
         Closes.store.close()
+
+
+@pytest.mark.parametrize("begin", [iter, lambda store: iter(store.items())])
+def test_iterator_whose_page_is_read_as_the_store_is_closed_raises(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, begin: Callable[[Store], Iterator[Any]]
+) -> None:
+    """Another thread closes the store between the reading of a page and its first row."""
+    store = open_store()
+    store.put_many({"a": 1, "b": 2})
+    read_page = _reads.page
+
+    def page(*arguments: Any, **options: Any) -> Any:
+        rows = read_page(*arguments, **options)
+        in_thread(store.close)
+        return rows
+
+    monkeypatch.setattr(_reads, "page", page)
+    with pytest.raises(StoreClosedError):
+        next(begin(store))
 
 
 def test_iterator_beside_a_thread_that_closes_gives_no_short_answer(open_store: OpenStore) -> None:
