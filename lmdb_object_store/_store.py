@@ -92,12 +92,14 @@ class LmdbObjectStore(
         path = os.fsdecode(db_path)
         if not path:
             raise ValueError("db_path is empty")
+        path = os.path.abspath(path)
+        # From here on nothing is refused but by LMDB: a closed store that is opened again stays closed then.
         self._start_buffer(batch_size, batch_bytes)
         self.autoflush_on_read = autoflush_on_read
         self._max_map_size = max_map_size
         self._lmdb_kwargs = lmdb_kwargs
         self._fix(
-            db_path=os.path.abspath(path),
+            db_path=path,
             key_encoding=key_encoding,
             key_errors=key_errors,
             str_normalize=str_normalize,
