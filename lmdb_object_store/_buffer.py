@@ -50,11 +50,11 @@ class BufferMixin(FlushMixin):
         if batch_size is not None:
             check_limit("batch_size", batch_size)
         check_limit("batch_bytes", batch_bytes)
-        self.batch_size = batch_size
-        self.batch_bytes = batch_bytes
-        self.write_buffer: dict[bytes, bytes | None] = {}
-        self._accept: dict[bytes, bytes | None] | Shut | Block = self.write_buffer
-        self._pending = self.write_buffer
+        self._batch_size = batch_size
+        self._batch_bytes = batch_bytes
+        self._write_buffer = {}
+        self._accept: dict[bytes, bytes | None] | Shut | Block = self._write_buffer
+        self._pending = self._write_buffer
         self._pending_bytes = 0
         self._commits = 0
         # The keys that are deleted while a row is being taken, by a signal handler of its thread.
@@ -81,7 +81,7 @@ class BufferMixin(FlushMixin):
             data = self._dumps(key, obj)
         if len(data) > MAX_VALUE_BYTES:
             raise too_large(key, data)
-        buffer = self.write_buffer
+        buffer = self._write_buffer
         if stored in buffer or not ONE_STEP:
             self._stage(stored, data)
             return
@@ -89,8 +89,8 @@ class BufferMixin(FlushMixin):
         self._accept[stored] = data
         self._pending_bytes += more
         self._failure_told = None
-        count = self.batch_size
-        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+        count = self._batch_size
+        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._batch_bytes:
             try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
                 self._flush_if_full()
             except StoreClosedError:  # closed just now by another thread, this change included
@@ -98,7 +98,7 @@ class BufferMixin(FlushMixin):
 
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """`put` each of `pairs`, but leave `batch_size` out of account."""
-        encode, buffer, plain = self._codec.encode_to_store, self.write_buffer, self._plain
+        encode, buffer, plain = self._codec.encode_to_store, self._write_buffer, self._plain
         direct, dumps = self._direct, self._dumps
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
@@ -119,7 +119,7 @@ class BufferMixin(FlushMixin):
             self._accept[stored] = data
             self._pending_bytes += more
             self._failure_told = None
-            if self._pending_bytes >= self.batch_bytes:
+            if self._pending_bytes >= self._batch_bytes:
                 self._flush_if_full(sys.maxsize)
 
     def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:

@@ -89,6 +89,17 @@ class StoreClosedError(lmdb.Error, ValueError):
     __module__ = __package__
 
 
+class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
+    """A write to a store that is open read-only.
+
+    An OSError too, because a script written for `shelve` catches it as `dbm.error`.
+    """
+
+    if TYPE_CHECKING:  # that of OSError, which comes second
+
+        def __init__(self, *arguments: object) -> None: ...
+
+
 class ConflictError(lmdb.Error):
     """Another process may have written between what a transaction read and what it would write: run it again.
 

@@ -19,6 +19,7 @@ from ._errors import FlushError, closed, logger, shown
 from ._locks import holders_here
 from ._registry import all_environments, release
 from ._scan import Pending
+from ._tenants import values_of
 from ._typing import Any, Protocol
 
 
@@ -26,14 +27,16 @@ class Handle(Protocol):
     """What these functions need of a store."""
 
     db_path: str
-    write_buffer: dict[bytes, bytes | None]
     _accept: dict[bytes, bytes | None] | Shut | Block
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
     _is_closed: bool
     _failure_told: bool | None
+    _open_pages: dict[object, list[Any]]
 
+    @property
+    def write_buffer(self) -> dict[bytes, bytes | None]: ...
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
@@ -101,6 +104,9 @@ def mark_closed(store: Handle) -> None:
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
     store._is_closed = True
+    open_pages, store._open_pages = store._open_pages, {}
+    for page in values_of(open_pages):  # iterators end here, see `ManyMixin._until_close`
+        page.clear()
 
 
 def _refuse(path: str) -> Environment:
