@@ -81,10 +81,10 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
         try:
             with nullcontext() if compact else environment.lock:
                 handle.copyfd(fd, compact)
-            if not environment.process_locks.lock_file_is_replaced():
+            if not environment.process_locks.lock_file_is_deleted():
                 return
             with environment.lock:  # writers by a new lock file have not seen this copy
-                environment.reopen_if_lock_file_is_replaced()
+                environment.reopen_if_lock_file_is_deleted()
         except lmdb.MapResizedError:  # another process has grown the file
             with environment.lock:
                 environment.resize(0)

@@ -10,6 +10,7 @@ import lmdb
 
 from ._datafile import data_file, lock_file
 from ._errors import shown
+from ._lockfile import ProcessLocks
 from ._pages import named_databases, newest_meta
 from ._typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,11 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
 _LISTED = 10
 
 
-def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any]) -> None:
+def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any], locks: ProcessLocks) -> None:
     """Raise lmdb.Error if the file at `path` was replaced, lmdb.IncompatibleError if it is not made for a store."""
     while True:
         try:
-            _check_replaced(handle, path, options)
+            _check_replaced(handle, path, options, locks)
             with handle.begin() as transaction:
                 _check_flags(handle, transaction, path)
                 check_named(handle, path, options)
@@ -37,32 +38,44 @@ def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any]) -
             handle.set_mapsize(0)
 
 
-def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any]) -> None:
+def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any], locks: ProcessLocks) -> None:
     """Raise lmdb.Error if another file was put in the place of the data file while a process had it open.
 
     The lock file has the number of the last transaction, and LMDB finds its meta page by that. The file at hand must
-    have the same number. It is one ahead within a commit, and after the end of a process that was killed there.
+    have the same number. It is one ahead within a commit, after the end of a process that was killed there, and where
+    the lock file was begun during a commit: such a lock file is deleted.
     """
     for _ in range(_ATTEMPTS):
-        before = handle.info()["last_txnid"]
+        stored = handle.info()["last_txnid"]
         with handle.begin() as transaction:
             locked = transaction.id()
-        if before <= locked <= handle.info()["last_txnid"]:
+        if stored <= locked <= handle.info()["last_txnid"]:
             return
         time.sleep(0.001)  # for the end of a commit, which no event announces
-    if before == locked + 1:
+    if stored == locked + 1:
         if options.get("readonly"):
             return  # cannot be told from a commit, and the older meta page is whole
-        # This waits for the end of a longer commit. If its process was killed, LMDB mends the number.
-        alone = handle.begin(write=True)
         try:
-            before, locked = handle.info()["last_txnid"], alone.id() - 1
+            locks.keep_others_from_writing()
+            # This waits for the end of a longer commit. If its process was killed, LMDB mends the number.
+            alone = handle.begin(write=True)
+            try:
+                stored, locked = handle.info()["last_txnid"], alone.id() - 1
+            finally:
+                alone.abort()
+            if stored == locked:
+                return
+            if stored == locked + 1 and locks.held:
+                locks.delete_lock_file()
         finally:
-            alone.abort()
-        if before == locked:
-            return
-    raise lmdb.Error(
-        f"{data_file(path, options)} was replaced while a process had it open: its last transaction is {before}, but "
+            locks.let_others_write()
+    raise replaced(path, options, stored, locked)
+
+
+def replaced(path: str, options: dict[str, Any], stored: int, locked: int) -> lmdb.Error:
+    """The error for a data file whose last transaction, `stored`, is not the one in the lock file, `locked`."""
+    return lmdb.Error(
+        f"{data_file(path, options)} was replaced while a process had it open: its last transaction is {stored}, but "
         f"{locked} in the lock file. Nothing was changed. Close the store in all processes, delete "
         f"{lock_file(path, options)}, and open it again"
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import lmdb
 
 from ._access import create_lock_file, explain, open_lmdb
-from ._checks import check_opened, make_durable
+from ._checks import check_opened, make_durable, replaced
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, log_in_thread
 from ._lockfile import ProcessLocks
@@ -115,7 +115,7 @@ class Environment(Tenants):
         deadline = time.monotonic() + PATIENCE
         while True:
             with self.lock:
-                self.reopen_if_lock_file_is_replaced()
+                self.reopen_if_lock_file_is_deleted()
                 try:
                     if self.process_locks.begin_read():
                         return fresh(read, self.handle().begin)
@@ -176,12 +176,12 @@ class Environment(Tenants):
             if info["last_txnid"] < self.last_transaction:  # another file, of the same number
                 raise gone(self.path)
             if locks.take_over(handle, known) or last:
-                check_opened(handle, self.path, self.options)
+                check_opened(handle, self.path, self.options, locks)
                 if info["last_txnid"] == 0:
                     make_durable(handle, self.path, self.options)
                 kept = True
         except lmdb.Error:
-            if last or not locks.lock_file_is_replaced():
+            if last or not locks.lock_file_is_deleted():
                 raise
         finally:
             if not kept:
@@ -205,32 +205,44 @@ class Environment(Tenants):
                 explain(self.path, self.options, error)
                 raise
 
-    def handle_to_write(self) -> lmdb.Environment:
-        """Return the handle to begin a write transaction with, once no other process has one open.
+    def begin_write(self) -> Transaction[bytes]:
+        """Begin a write transaction, once no other process has one open. `process_locks.let_others_write` ends that.
 
-        `process_locks.let_others_write` ends that. Where the lock file was deleted or replaced, the file is closed and
-        opened again first, as after a fork: a transaction that is open is lost then. lmdb.Error where the data file
-        was deleted or replaced.
+        Where the lock file was replaced, the file is closed and opened again first, as after a fork: a transaction that
+        is open is lost then. lmdb.Error where the data file was deleted or replaced.
         """
-        handle = self.handle()
-        self.process_locks.keep_others_from_writing()
-        if self.process_locks.data_file_is_deleted():
-            raise gone(self.path)
-        return self.handle() if self.reopen_if_lock_file_is_replaced() else handle
+        locks = self.process_locks
+        for _ in range(_ATTEMPTS):
+            handle = self.handle()
+            locks.keep_others_from_writing()
+            if locks.data_file_is_deleted():
+                raise gone(self.path)
+            if locks.lock_file_is_deleted():
+                self._reopen()
+                continue
+            transaction = handle.begin(write=True)
+            try:
+                stored, locked = handle.info()["last_txnid"], transaction.id() - 1
+                if stored == locked:
+                    return transaction
+            except BaseException:  # an interrupt, whose traceback would keep the transaction open
+                transaction.abort()
+                raise
+            transaction.commit()  # of nothing
+            if stored != locked + 1 or not locks.held:
+                break
+            # LMDB takes the number from the lock file. This one was begun while a process committed by an older one,
+            # and has the number of the commit before. The next commit would take the place of that one.
+            locks.delete_lock_file()
+            self._reopen()
+        raise replaced(self.path, self.options, stored, locked)
 
-    def after_commit(self) -> None:
-        """Delete a lock file that was begun during the commit: it may hold the number of the commit before.
+    def reopen_if_lock_file_is_deleted(self) -> None:
+        """Close the file and open it again if its lock file was deleted or replaced."""
+        if self._handle is not None and self.process_locks.lock_file_is_deleted():
+            self._reopen()
 
-        The processes that use it would write over this commit. They are kept from writing until they have noticed.
-        """
-        if self.process_locks.lock_file_is_replaced():
-            self.process_locks.delete_lock_file()
-            self.reopen_if_lock_file_is_replaced()
-
-    def reopen_if_lock_file_is_replaced(self) -> bool:
-        """Close the file and open it again if its lock file was deleted or replaced. Return True if so."""
-        if self._handle is None or not self.process_locks.lock_file_is_replaced():
-            return False
+    def _reopen(self) -> None:
         log_in_thread(
             "the lock file of %s was deleted or replaced while the store was open, so the file is opened again: leave "
             "the lock file alone, or close the store in all processes before",
@@ -239,7 +251,6 @@ class Environment(Tenants):
         self._close()
         self.open(create=False)
         self.process_locks.wait_for_reads()
-        return True
 
     def sleep(self) -> None:
         """Close the file; the next use opens it again."""

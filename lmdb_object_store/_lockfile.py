@@ -12,7 +12,7 @@ as well. These are held:
   process has readers. They take over from LMDB's.
 - On the data file byte 0, during each write transaction. Processes with different lock files do not write at the same
   time.
-- On the data file byte 1, shared, during each read that takes longer than a look-up of one key. A process with a new
+- On the data file byte 1, shared, during each read that takes longer than a look-up of a few keys. A process with a new
   lock file does not see the readers by an old one, and waits for them before it writes over their pages.
 
 Only Linux has them. The descriptor of the lock file must be closed after LMDB's environment, not before: to close it
@@ -176,7 +176,7 @@ class ProcessLocks:
             self._share_reading()
         except (OSError, ValueError):  # closed just now, as another thread forks
             return False
-        return not self.lock_file_is_replaced()
+        return not self.lock_file_is_deleted()
 
     def end_read(self) -> None:
         """End what `begin_read` has begun."""
@@ -211,21 +211,25 @@ class ProcessLocks:
         except OSError:
             return None
 
-    def lock_file_is_replaced(self) -> bool:
+    @property
+    def held(self) -> bool:
+        """Return True if these locks keep other processes apart."""
+        return self._identity is not None
+
+    def deleted(self) -> bool:
+        """Return True if either file was deleted or replaced."""
+        return self.data_file_is_deleted() or self.lock_file_is_deleted()
+
+    def lock_file_is_deleted(self) -> bool:
         """Return True if the lock file was deleted or replaced since it was opened: other processes use another one.
 
         Not where the data file is gone as well, which nobody else can use then.
         """
-        if self._identity is None or self.identity() == self._identity:
-            return False
-        return not self.data_file_is_deleted()
+        return self._identity is not None and _is_deleted(self._lock_file) and not self.data_file_is_deleted()
 
     def data_file_is_deleted(self) -> bool:
         """Return True if the data file was deleted, or another one was put in its place: commits to it would vanish."""
-        try:
-            return self._data_file is not None and not os.fstat(self._data_file.fileno()).st_nlink
-        except (OSError, ValueError):  # closed just now, by a signal handler that forks
-            return False
+        return _is_deleted(self._data_file)
 
     def delete_lock_file(self) -> None:
         """Have all processes open the file again, with a lock file that LMDB begins."""
@@ -233,6 +237,13 @@ class ProcessLocks:
             os.unlink(lock_file(self._path, self._options))
         except FileNotFoundError:
             pass
+
+
+def _is_deleted(file: FileIO | None) -> bool:
+    try:
+        return file is not None and not os.fstat(file.fileno()).st_nlink
+    except (OSError, ValueError):  # closed just now, as another thread or a signal handler forks
+        return False
 
 
 def _identity(status: os.stat_result) -> Identity:

@@ -33,17 +33,24 @@ _COPIES_AT_ONCE = HAS_GIL and sys.version_info >= (3, 12)
 PAGE_BYTES = 1 << 20
 
 
-def _read(environment: Environment, read: Callable[[Begin], T]) -> T:
-    locks = environment.process_locks
+# Look-ups, or rows of a page, that are so few that they take no longer than a commit of another process.
+_FEW = 64
+
+
+def _read(environment: Environment, read: Callable[[Begin], T], few: bool = False) -> T:
     try:
-        if locks.begin_read():
+        if few:
             return fresh(read, environment.begin)
+        locks = environment.process_locks
+        try:
+            if locks.begin_read():
+                return fresh(read, environment.begin)
+        finally:
+            locks.end_read()
     except StoreClosedError:
         raise
     except lmdb.Error:
         pass
-    finally:
-        locks.end_read()
     return environment.repeat(read)
 
 
@@ -87,7 +94,7 @@ def is_large(size: int) -> bool:
 
 def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | None]:
     """The values stored under `keys`, None for what is not there, from one transaction."""
-    return _read(environment, lambda begin: list(map(begin().get, keys)))
+    return _read(environment, lambda begin: list(map(begin().get, keys)), len(keys) <= _FEW)
 
 
 def find_many(environment: Environment, pending: Pending, keys: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -110,14 +117,14 @@ def count(environment: Environment, pending: Pending) -> int:
             total += (data is not None) - (txn.get(key) is not None)
         return total
 
-    return _read(environment, read)
+    return _read(environment, read, len(changes) <= _FEW)
 
 
 def page(environment: Environment, low: bytes, high: bytes | None, limit: int, *, reverse: bool, values: bool) -> Page:
     """The first `limit` rows (the last ones, where `reverse`) from `low`, inclusive, to `high`, exclusive, and whether
     there are no more. One descent, then row by row. A bound may be one byte too long to store and still be sought.
     """
-    return _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values))
+    return _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values), limit <= _FEW)
 
 
 def _page(begin: Begin, low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool) -> Page:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Iterable, Mapping
-from operator import methodcaller
 
 import lmdb
 
@@ -17,8 +16,6 @@ from ._writer import BeginToWrite
 
 if TYPE_CHECKING:
     from lmdb import Cursor, Transaction
-
-_begin: BeginToWrite = methodcaller("begin", write=True)
 
 MIN_GROWTH = 64 * 1024 * 1024
 
@@ -63,27 +60,29 @@ class ResizeMixin(metaclass=ABCMeta):
     _environment: Environment
 
     def _commit(
-        self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: BeginToWrite = _begin
+        self,
+        changes: Mapping[bytes, bytes | None],
+        *,
+        emptied: Interval | None = None,
+        begin: BeginToWrite | None = None,
     ) -> None:
         """Write `changes` (None deletes) in one transaction, all or none, once every row of `emptied` is deleted in it.
 
-        `begin` begins it, and may be called several times, as it is begun anew after the map has grown.
+        `begin` begins it, by default as a transaction of its own. It may be called several times, as the transaction is
+        begun again after the map has grown.
         MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
         Needs the environment's lock, and it to be `busy`.
         """
         environment = self._environment
+        begin = begin or environment.begin_write
         try:
             while True:
-                handle = environment.handle_to_write()
-                if not environment.busy:
-                    return  # this is a child that a signal handler has forked: the changes are the parent's to write
+                handle = environment.handle()
                 try:
                     try:
-                        kept = self._pages_kept(environment, handle, changes)
-                        _write(environment, handle, changes, emptied, kept, begin)
-                        return environment.after_commit()
+                        return _write(environment, changes, emptied, self._max_map_size, begin)
                     except lmdb.MapFullError as error:
-                        self._make_room(environment, handle, changes, error)
+                        self._make_room(environment, environment.handle(), changes, error)
                     except lmdb.MapResizedError:
                         environment.resize(0)
                 except lmdb.MemoryError:
@@ -94,13 +93,6 @@ class ResizeMixin(metaclass=ABCMeta):
                         raise
         finally:
             environment.process_locks.let_others_write()
-
-    def _pages_kept(
-        self, environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None]
-    ) -> int:
-        if self._max_map_size is None or not any(changes.values()):
-            return 0
-        return pages_kept(environment.options["map_size"], self._max_map_size, handle.stat()["psize"])
 
     def _deletions_at_once(self) -> int | None:
         # Near the cap, so many as find free pages: each may change two and those above them, and so do the next ones.
@@ -138,14 +130,16 @@ class ResizeMixin(metaclass=ABCMeta):
 
 def _write(
     environment: Environment,
-    handle: lmdb.Environment,
     changes: Mapping[bytes, bytes | None],
     emptied: Interval | None,
-    kept: int,
+    cap: int | None,
     begin: BeginToWrite,
 ) -> None:
-    txn = begin(handle)
+    txn = begin()
     try:
+        handle = environment.handle()  # which that may have opened again
+        if not environment.busy:
+            return txn.abort()  # this is a child that a signal handler has forked: the changes are the parent's to write
         if emptied is WHOLE:
             # Another program may have added databases since the file was opened, and LMDB would lose their pages.
             check_named(handle, environment.path, environment.options)
@@ -164,8 +158,8 @@ def _write(
                     txn.put(key, data)
         else:
             txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # 15 % faster than one by one
-        if kept and _free_pages(txn, environment.options["map_size"]) < kept:
-            raise lmdb.MapFullError(f"{kept} pages are kept free, to delete with")
+        if cap is not None and any(changes.values()):
+            _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
     except BaseException:
         environment.shut()
@@ -176,11 +170,14 @@ def _write(
         environment.unshut()
 
 
-def _free_pages(txn: Transaction[bytes], map_size: int) -> int:
-    # Those of the list of free pages, which are few, count as free.
+def _check_free_pages(txn: Transaction[bytes], map_size: int, cap: int) -> None:
+    """Raise lmdb.MapFullError unless the pages stay free that are kept to delete with."""
     stat = txn.stat()
+    # Those of the list of free pages, which are few, count as free.
     used: int = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-    return map_size // stat["psize"] - 2 - used  # two hold what LMDB knows of the file
+    free = map_size // stat["psize"] - 2 - used  # two hold what LMDB knows of the file
+    if (kept := pages_kept(map_size, cap, stat["psize"])) > max(free, 0):
+        raise lmdb.MapFullError(f"{kept} pages are kept free, to delete with")
 
 
 def _empty(cursor: Cursor[bytes], interval: Interval) -> None:

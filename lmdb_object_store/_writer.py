@@ -13,8 +13,7 @@ from ._typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lmdb import Transaction
 
-# Begins a write transaction of that environment.
-BeginToWrite = Callable[[lmdb.Environment], "Transaction[bytes]"]
+BeginToWrite = Callable[[], "Transaction[bytes]"]
 
 
 class Writer:
@@ -38,12 +37,11 @@ class Writer:
         environment = self.environment
         self._txn, self.sleeps = None, -1
         while True:
-            handle = environment.handle_to_write()
-            sleeps = environment.sleeps
+            handle = environment.handle()
             try:
                 self._used = False
-                self._txn = handle.begin(write=True)
-                number = self._txn.id()
+                self._txn = environment.begin_write()
+                sleeps, number = environment.sleeps, self._txn.id()
                 break
             except lmdb.MapResizedError:
                 environment.resize(0)
@@ -86,9 +84,11 @@ class Writer:
             del txn
         self._txn = None
 
-    def begin_to_write(self, _: lmdb.Environment) -> Transaction[bytes]:
+    def begin_to_write(self) -> Transaction[bytes]:
         """The transaction to write into. A second call, once the first one's is aborted, begins another."""
-        if self._used or self.sleeps != self.environment.sleeps:
+        environment = self.environment
+        if self._used or self.sleeps != environment.sleeps or environment.process_locks.deleted():
+            self._end()
             self.lock()
         assert self._txn is not None
         self._used = True

@@ -106,9 +106,9 @@ def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     begun: list[int] = []
     write = _resize._write
 
-    def counted(environment: Any, handle: Any, changes: Any, *more: Any) -> None:
+    def counted(environment: Any, changes: Any, *more: Any) -> None:
         begun.append(len(changes))
-        write(environment, handle, changes, *more)
+        write(environment, changes, *more)
 
     monkeypatch.setattr(_resize, "_write", counted)
     return begun
