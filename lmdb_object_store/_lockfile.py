@@ -66,6 +66,8 @@ class ProcessLocks:
     let_others_write: Callable[[], Any]
     _share_reading: Callable[[], Any]
     _end_reading: Callable[[], Any]
+    _data_status: Callable[[], os.stat_result]
+    _lock_status: Callable[[], os.stat_result]
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         self._path = path
@@ -74,13 +76,14 @@ class ProcessLocks:
         # another thread may use one that a fork closes: the number of a descriptor could be that of another file then.
         self._lock_file: FileIO | None = None
         self._data_file: FileIO | None = None
-        self._identity: Identity | None = None  # of the lock file that is locked
+        self.held = False  # whether these locks keep other processes apart
         self._reads: list[None] = []  # an item for each read that is under way
         self._reset()
 
     def _reset(self) -> None:
         self.keep_others_from_writing = self.let_others_write = int  # does nothing
         self._share_reading = self._end_reading = int
+        self._data_status = self._lock_status = partial(os.stat, os.sep)  # of what is not deleted
 
     # -- with the file, which LMDB opens before and closes before
 
@@ -106,7 +109,7 @@ class ProcessLocks:
             handle.reader_check()
         finally:
             self._lock_readers(False)
-        if self._identity != known and not readonly:
+        if not readonly and self.identity() != known:
             self.wait_for_reads()
         return taken or readonly
 
@@ -121,12 +124,14 @@ class ProcessLocks:
             fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))
         except OSError:  # a file system without such locks
             return True
-        self._identity = _identity(os.fstat(file.fileno()))
+        self._lock_status = partial(os.fstat, file.fileno())
+        self.held = True
         return True
 
     def _open_data_file(self, readonly: bool) -> None:
         self._data_file = file = FileIO(data_file(self._path, self._options), "r" if readonly else "r+")
-        unlock = partial(fcntl, file, F_OFD_SETLK, _byte(F_UNLCK, _WRITE))
+        self._data_status = partial(os.fstat, file.fileno())
+        unlock = partial(fcntl, file.fileno(), F_OFD_SETLK, _byte(F_UNLCK, _WRITE))
         try:
             unlock()
         except OSError:  # a file system without such locks
@@ -134,12 +139,13 @@ class ProcessLocks:
         self._share_reading = partial(fcntl, file, F_OFD_SETLKW, _byte(F_RDLCK, _READ))
         self._end_reading = partial(fcntl, file, F_OFD_SETLK, _byte(F_UNLCK, _READ))
         if not readonly:
-            self.keep_others_from_writing = partial(fcntl, file, F_OFD_SETLKW, _byte(F_WRLCK, _WRITE))
+            # By number, which takes less time: nobody closes it meanwhile, as that takes the environment's lock.
+            self.keep_others_from_writing = partial(fcntl, file.fileno(), F_OFD_SETLKW, _byte(F_WRLCK, _WRITE))
             self.let_others_write = unlock
 
     def close_lock_file(self) -> None:
         """Let others take the file for unused. LMDB must have closed it."""
-        file, self._lock_file, self._identity = self._lock_file, None, None
+        file, self._lock_file, self.held = self._lock_file, None, False
         if file is not None:
             file.close()
 
@@ -211,25 +217,16 @@ class ProcessLocks:
         except OSError:
             return None
 
-    @property
-    def held(self) -> bool:
-        """Return True if these locks keep other processes apart."""
-        return self._identity is not None
-
-    def deleted(self) -> bool:
-        """Return True if either file was deleted or replaced."""
-        return self.data_file_is_deleted() or self.lock_file_is_deleted()
-
     def lock_file_is_deleted(self) -> bool:
         """Return True if the lock file was deleted or replaced since it was opened: other processes use another one.
 
         Not where the data file is gone as well, which nobody else can use then.
         """
-        return self._identity is not None and _is_deleted(self._lock_file) and not self.data_file_is_deleted()
+        return self.held and _is_deleted(self._lock_status) and not self.data_file_is_deleted()
 
     def data_file_is_deleted(self) -> bool:
         """Return True if the data file was deleted, or another one was put in its place: commits to it would vanish."""
-        return _is_deleted(self._data_file)
+        return _is_deleted(self._data_status)
 
     def delete_lock_file(self) -> None:
         """Have all processes open the file again, with a lock file that LMDB begins."""
@@ -239,10 +236,10 @@ class ProcessLocks:
             pass
 
 
-def _is_deleted(file: FileIO | None) -> bool:
+def _is_deleted(status: Callable[[], os.stat_result]) -> bool:
     try:
-        return file is not None and not os.fstat(file.fileno()).st_nlink
-    except (OSError, ValueError):  # closed just now, as another thread or a signal handler forks
+        return not status().st_nlink
+    except OSError:  # closed just now, as another thread or a signal handler forks
         return False
 
 

@@ -139,7 +139,7 @@ def _write(
     try:
         handle = environment.handle()  # which that may have opened again
         if not environment.busy:
-            return txn.abort()  # this is a child that a signal handler has forked: the changes are the parent's to write
+            return txn.abort()  # a child that a signal handler has forked: the changes are the parent's to write
         if emptied is WHOLE:
             # Another program may have added databases since the file was opened, and LMDB would lose their pages.
             check_named(handle, environment.path, environment.options)

@@ -87,7 +87,7 @@ class Writer:
     def begin_to_write(self) -> Transaction[bytes]:
         """The transaction to write into. A second call, once the first one's is aborted, begins another."""
         environment = self.environment
-        if self._used or self.sleeps != environment.sleeps or environment.process_locks.deleted():
+        if self._used or self.sleeps != environment.sleeps or environment.process_locks.lock_file_is_deleted():
             self._end()
             self.lock()
         assert self._txn is not None
