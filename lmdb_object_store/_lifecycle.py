@@ -54,10 +54,12 @@ class Detached:
 
 
 def close(store: Handle, strict: bool) -> None:
-    """Flush, and let the environment go whatever became of that; then tell of a flush that failed."""
+    """Flush, and let the environment go whatever became of that; then tell of a flush that failed.
+
+    RecursionError and MemoryError say nothing about the changes: a caller with more room can write them. They leave the
+    store open, as an interrupt does.
+    """
     environment = store._environment
-    failure: Exception | None = None
-    pending: dict[bytes, bytes | None] = {}
     if isinstance(environment, Detached):  # closed, or a pickled handle that nobody used
         mark_closed(store)
         return
@@ -67,29 +69,50 @@ def close(store: Handle, strict: bool) -> None:
         store._refuse_in_commit()
         accept, shut = store._accept, Shut(partial(_refuse, store.db_path))
         try:
-            try:
-                store._flush()
-            finally:
-                store._accept = shut
-            store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
-        except Exception as error:
-            failure, pending = error, dict(store.write_buffer)
-        except BaseException:  # an interrupt goes on up, and leaves the store open
+            failed = _flush_twice(store, shut)
+        except BaseException:  # the store stays open
             store._accept = accept
             raise
         # In this order, an interrupt leaves what a second call can finish.
         release(environment, store)
         mark_closed(store)
-        environment.close_orphans()
-    if failure is None:
+        try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+            environment.close_orphans()
+        except RecursionError:  # the next commit, or the exit, closes them; an error of the flush must be told
+            pass
+    if failed is None:
         return
     if strict:
+        raise failed
+    try:
+        logger().error(
+            "Error during final flush on close: %s (%d changes of %s are not stored)",
+            failed.__cause__, len(failed.pending), store.db_path, exc_info=failed.__cause__,
+        )  # fmt: skip
+    except (RecursionError, MemoryError):
+        raise failed from failed.__cause__  # the caller must hear of it, and has the changes
+
+
+def _flush_twice(store: Handle, shut: Shut) -> FlushError | None:
+    """Flush, and once more for what came meanwhile. Return the error for a flush that failed.
+
+    The error is made here, where the store is still open: at the recursion limit that may fail in its turn.
+    """
+    try:
+        try:
+            store._flush()
+        finally:
+            store._accept = shut
+        store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as cause:
+        pending = store.write_buffer
         message = f"Final flush failed during close() of {store.db_path}: {len(pending)} changes are not stored"
-        raise FlushError(message, pending) from failure
-    logger().error(
-        "Error during final flush on close: %s (%d changes of %s are not stored)",
-        failure, len(pending), store.db_path, exc_info=failure,
-    )  # fmt: skip
+        failed = FlushError(message, pending)
+        failed.__cause__ = cause
+        return failed
+    return None
 
 
 def mark_closed(store: Handle) -> None:
@@ -141,6 +164,8 @@ def close_all() -> None:
                 except Exception:  # the others must be closed all the same
                     logger().exception("a store could not be closed at exit")
             environment.close_orphans()
+            if environment.orphans:  # there was no memory to write what they hold
+                logger().error("%d collected stores of %s are not stored", len(environment.orphans), environment.path)
         finally:
             environment.lock.release()
 

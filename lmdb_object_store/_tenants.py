@@ -49,7 +49,10 @@ class Tenants:
         self._closing_orphans = True
         try:
             while self.orphans:
-                self.orphans[0].close()
+                try:
+                    self.orphans[0].close()
+                except (RecursionError, MemoryError):
+                    return  # it stays open: the next commit, or the exit, closes it
                 self.orphans.popleft()  # not before: an interrupt of the close must not lose it
         finally:
             self._closing_orphans = False

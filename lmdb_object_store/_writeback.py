@@ -158,8 +158,14 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
             raise failure
 
     def close(self, strict: bool = False) -> None:
-        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged."""
+        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged.
+
+        RuntimeError where the recursion limit or the memory keeps it from being serialized: the store stays open.
+        """
         failure = self._write_back(self._write)
+        if failure is not None and isinstance(failure.__cause__, (RecursionError, MemoryError)):
+            super().flush()  # the others
+            raise failure  # a caller with more room can write it
         try:
             super().close(strict)
         except FlushError:
