@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import os
 import pickle
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -19,25 +17,22 @@ from ._errors import FlushError, closed, logger, shown
 from ._locks import holders_here
 from ._registry import all_environments, release
 from ._scan import Pending
+from ._tenants import Tenant
 from ._typing import Any, Protocol
 
 
-class Handle(Protocol):
+class Handle(Tenant, Protocol):
     """What these functions need of a store."""
 
-    db_path: str
-    write_buffer: dict[bytes, bytes | None]
     _accept: dict[bytes, bytes | None] | Shut | Block
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
     _is_closed: bool
-    _failure_told: bool | None
 
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
-    def _forget_pending(self) -> None: ...
 
 
 class Detached:
@@ -158,6 +153,7 @@ def close_all() -> None:
         if not _acquire(environment):
             continue
         try:
+            environment.close_orphans()  # which may be among the living still, as their finalisers brought them back
             for store in environment.living():
                 try:
                     store.close()
@@ -184,35 +180,6 @@ def _acquire(environment: Environment) -> bool:
 
 
 atexit.register(close_all)
-
-# -- processes of `multiprocessing`, some of which end without running what `atexit` holds: it depends on how they were
-# started, and on the version of Python
-
-_watched_by: int | None = None
-
-
-def _close_all_at_the_end_of_this_child(_: object = None) -> None:
-    from multiprocessing.util import Finalize
-
-    Finalize(None, close_all, exitpriority=0)
-
-
-def watch_multiprocessing() -> None:
-    """Have the stores of `multiprocessing`'s children closed at their end. Called before a fork and at each open."""
-    global _watched_by
-    if _watched_by == os.getpid() or "multiprocessing" not in sys.modules:
-        return
-    from multiprocessing import parent_process, util
-
-    _watched_by = os.getpid()
-    # What a child has registered is dropped as its target begins, and these functions run after that.
-    util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)
-    if parent_process() is not None:
-        _close_all_at_the_end_of_this_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=watch_multiprocessing)
 
 
 def check_carried(key_encoding: object) -> None:

@@ -10,6 +10,7 @@ import lmdb
 
 from . import _access, _lifecycle, _reads, _serializer
 from ._buffer import BufferMixin, Shut
+from ._children import watch_multiprocessing
 from ._codec import KeyCodec
 from ._environment import Environment
 from ._errors import check_limit, closed
@@ -135,7 +136,7 @@ class LmdbObjectStore(
         except BaseException:
             release(environment, self)
             raise
-        _lifecycle.watch_multiprocessing()
+        watch_multiprocessing()
         if self._readonly or not environment.options.get("lock", True):
             self._warn_without_locks(environment)
         return environment

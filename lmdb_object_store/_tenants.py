@@ -14,7 +14,13 @@ T = TypeVar("T")
 class Tenant(Protocol):
     """A store that lives on an environment."""
 
+    db_path: str
     write_buffer: dict[bytes, bytes | None]
+    _failure_told: bool | None
+    _readonly: bool
+
+    def flush(self) -> None:
+        """Commit what is pending."""
 
     def close(self) -> None:
         """Flush, then leave the environment."""

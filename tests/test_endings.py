@@ -160,6 +160,27 @@ def test_a_final_flush_that_fails_ends_a_script_with_an_error(path: str) -> None
         assert "MapFullError" in ended.stderr
 
 
+def test_a_store_that_was_collected_beside_a_commit_ends_quietly(path: str) -> None:
+    """A store that was collected while another thread had the lock is written at exit, and the log is empty."""
+    source = """
+        store = opened()
+        store["key"] = 1
+        lock, held, collected = store._environment.lock, threading.Event(), threading.Event()
+        def hold():
+            with lock:
+                held.set()
+                collected.wait(20)
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(20)
+        del store
+        collected.set()
+        holder.join(20)
+    """
+    assert not run_script(source, path).stderr
+    assert contents(path) == {"key": 1}
+
+
 def test_an_unclosed_store_is_a_resource_warning(path: str) -> None:
     """Python's development mode tells of a store that nobody closed, once."""
     ended = run_script("store = opened()\nstore['key'] = 1\ndel store", path, python=("-X", "dev"))
