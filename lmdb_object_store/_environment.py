@@ -11,6 +11,7 @@ import lmdb
 from ._access import create_lock_file, explain, open_lmdb
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, log_in_thread
+from ._inherited import Process, leave_as_it_is, let_open_again, watch_uwsgi
 from ._lockfile import ProcessLocks
 from ._locks import FileLock, new_lock
 from ._options import Options, check_shared
@@ -61,9 +62,10 @@ class Environment(Tenants):
     stat: Callable[[], Any]
     lock: FileLock
 
-    def __init__(self, path: str, options: Options) -> None:
+    def __init__(self, path: str, options: Options, process: Process) -> None:
         super().__init__()
         self.path = path
+        self._process = process
         self.options = {"max_readers": MAX_READERS, **options}
         self.lock = new_lock(path)
         self.shut()
@@ -84,11 +86,17 @@ class Environment(Tenants):
 
     def _begin_under_lock(self, **options: Any) -> Transaction[bytes]:
         with self.lock:
-            return self.handle().begin(**options)
+            return self._checked_handle().begin(**options)
 
     def _stat_under_lock(self) -> Any:
         with self.lock:
-            return self.handle().stat()
+            return self._checked_handle().stat()
+
+    def _checked_handle(self) -> lmdb.Environment:
+        handle = self.handle()
+        if self._is_forked_by_c:
+            self.unshut()  # if this is a worker now
+        return handle
 
     def shut(self) -> None:
         """Make new reads wait for the lock, which the caller holds.
@@ -96,12 +104,14 @@ class Environment(Tenants):
         py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
         would keep it waiting for ever. A map that moves under them would cost each an error.
         """
+        self._is_forked_by_c = False
         self.begin = self._begin_under_lock
         self.stat = self._stat_under_lock
 
     def unshut(self) -> None:
-        """Let reads go straight to LMDB again."""
-        if self._handle is not None:
+        """Let reads go straight to LMDB again. In a process that uWSGI forks they go on to pass `handle`."""
+        self._is_forked_by_c = watch_uwsgi(self.check_process)
+        if self._handle is not None and not self._is_forked_by_c:
             self.begin = self._handle.begin
             self.stat = self._handle.stat
 
@@ -114,10 +124,14 @@ class Environment(Tenants):
         deadline = time.monotonic() + PATIENCE
         while True:
             with self.lock:
+                self.check_process()
                 self._reopen_if_lock_file_is_replaced()
                 try:
                     if self.process_locks.begin_read():
                         return fresh(read, self.handle().begin)
+                    continue
+                except lmdb.PanicError as error:
+                    self.reopen_after_panic(error)
                     continue
                 except (lmdb.MapResizedError, lmdb.ReadersFullError) as error:
                     if time.monotonic() > deadline:
@@ -134,6 +148,7 @@ class Environment(Tenants):
 
     def handle(self) -> lmdb.Environment:
         """LMDB's environment; opened again if a fork or a failed resize closed it."""
+        self.check_process()
         if self.closed:
             raise closed(self.path)
         if self._handle is None:
@@ -228,12 +243,33 @@ class Environment(Tenants):
         self.process_locks.wait_for_reads()
         return True
 
+    def reopen_after_panic(self, error: lmdb.PanicError) -> None:
+        """Open the file again: LMDB refuses to use an environment once it has failed to write a meta page."""
+        log_in_thread("%s is opened again after a failed write to the disk: %s", self.path, error)
+        self.sleep()
+        self.handle()  # which reads: an error that the new handle has too is raised here
+
     def sleep(self) -> None:
         """Close the file; the next use opens it again."""
         try:
             self._close()
         finally:
             self.process_locks.close()
+
+    def check_process(self) -> None:
+        """Leave all open files, and what is pending, to the parent if this process is its fork."""
+        self._process.check()
+
+    def leave_to_parent(self) -> None:
+        """Forget what LMDB has open: this process is a fork by C code."""
+        self.shut()
+        self.sleeps += 1
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            leave_as_it_is(handle)
+            let_open_again()
+        self.process_locks.close_lock_file()
+        self.process_locks.close()
 
     def _close(self) -> None:
         self.shut()

@@ -15,7 +15,7 @@ from ._codec import KeyCodec
 from ._environment import PATIENCE, Environment
 from ._errors import FlushError, closed, logger, shown
 from ._locks import holders_here
-from ._registry import all_environments, release
+from ._registry import all_environments, process, release
 from ._scan import Pending
 from ._tenants import Tenant
 from ._typing import Any, Protocol
@@ -58,6 +58,7 @@ def close(store: Handle, strict: bool) -> None:
     if isinstance(environment, Detached):  # closed, or a pickled handle that nobody used
         mark_closed(store)
         return
+    environment.check_process()
     with environment.lock:
         if store._environment is not environment:  # another thread was first
             return
@@ -147,6 +148,7 @@ def close_all() -> None:
 
     But what a transaction has changed that is open still. One of another thread keeps its file from being closed.
     """
+    process.check()
     for block in holders_here():
         block.end()
     for environment in all_environments():

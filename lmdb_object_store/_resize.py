@@ -87,6 +87,8 @@ class ResizeMixin(ABC):
                         environment.resize(0)
                 except lmdb.MemoryError:
                     raise
+                except lmdb.PanicError as error:
+                    environment.reopen_after_panic(error)
                 except lmdb.Error:
                     # A handler that forks closes the environment under this very transaction: again, on the new one.
                     if environment.handle() is handle:

@@ -193,6 +193,7 @@ class LmdbObjectStore(
     def flush(self) -> None:
         """Commit what is pending, in one transaction. lmdb.Error where that fails: then all of it stays pending."""
         self._check_writable()
+        self._environment.check_process()  # before the lock, which a thread of the parent may have had
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()

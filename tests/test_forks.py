@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import signal
 import threading
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +211,231 @@ def test_a_billiard_pool_calls_its_own_on_exit_first(path: str) -> None:
     """
     run_script(source, path)
     assert contents(path) == {"k0": 0, "k1": 1, "end": 0}
+
+
+# -- forks by C code, of which Python is not told
+
+
+def in_c_child(body: Callable[[], object]) -> None:
+    """Run `body` in a fork of this process that C code has made; fails if it raises or hangs."""
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        status = 1
+        signal.alarm(20)
+        try:
+            body()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def wrote(store: Store) -> None:
+    store["new"] = 1
+    store.flush()
+
+
+def wrote_many(store: Store) -> None:
+    store.put_many({"new": 1})
+
+
+def opened_another(store: Store) -> None:
+    with LmdbObjectStore(store.db_path, key_encoding="utf-8") as other:
+        assert other.get("stored") == 1
+
+
+def began(store: Store) -> None:
+    with store.transaction():
+        assert store["stored"] == 1
+        store["new"] = 1
+
+
+FIRST_USES: dict[str, Callable[[Store], object]] = {
+    "flush": lambda store: store.flush(),
+    "put and flush": wrote,
+    "put_many": wrote_many,
+    "transaction": began,
+    "another store": opened_another,
+    "clear of nothing": lambda store: store.range("x", "y").clear(),
+    "close": lambda store: store.close(),
+    "env": lambda store: store.env,
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("use", FIRST_USES.values(), ids=FIRST_USES)
+@pytest.mark.parametrize("version", [0, 1])
+def test_c_fork_leaves_pending_and_the_file_to_the_parent(
+    path: str, open_store: OpenStore, use: Callable[[Store], object], version: int
+) -> None:
+    """The child's first use drops what was pending and opens the file again, without harm to the parent's readers."""
+    store = open_store(autoflush_on_read=False, lib_version=version)
+    store.put_many({"stored": 1})
+    assert store["stored"] == 1
+    store["pending"] = 1
+
+    def child() -> None:
+        use(store)
+        assert store.write_buffer == {}
+        if use is not FIRST_USES["close"]:
+            handle = store.env
+            for _ in range(10):
+                assert store["stored"] == 1
+            assert "pending" not in store
+            with handle.begin():  # its place in the table of readers is the child's own
+                assert str(os.getpid()) in handle.readers()
+            store.close()
+
+    for _ in range(3):
+        in_c_child(child)
+        assert store["stored"] == 1
+    assert "no active" in store.env.readers()
+    assert store.env.begin().get(b"pending") is None, "a child wrote it"
+    assert store["pending"] == 1
+    store.flush()
+    assert dict(store).items() >= {"stored": 1, "pending": 1}.items()
+
+
+def test_c_fork_does_not_bring_back_what_was_pending(path: str, open_store: OpenStore) -> None:
+    """A child that ends late does not write the parent's older value over its newer one."""
+    store = open_store()
+    store["key"] = "old"
+    wait, go = os.pipe()
+
+    def child() -> None:
+        os.read(wait, 1)
+        store.flush()
+        store.close()
+
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        try:
+            child()
+        finally:
+            os._exit(0)
+    store["key"] = "new"
+    store.flush()
+    os.write(go, b".")
+    os.waitpid(pid, 0)
+    assert store["key"] == "new"
+
+
+def test_c_fork_warns_of_what_it_drops(open_store: OpenStore, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log of the child tells how many changes stay with the parent."""
+    store = open_store()
+    store.update(a=1, b=2)
+
+    def child() -> None:
+        logging.basicConfig(force=True)
+        store.flush()
+
+    in_c_child(child)
+    assert "2 pending changes are its parent's" in capfd.readouterr().err
+
+
+def test_c_fork_while_another_thread_has_the_lock(open_store: OpenStore) -> None:
+    """A lock that a thread of the parent has at the fork is not waited for in the child."""
+    store = open_store()
+    store.put_many({"stored": 1})
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._environment.lock:
+            held.set()
+            assert done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(20)
+
+    def child() -> None:
+        store.flush()
+        store["child"] = store["stored"]
+        store.close()
+
+    try:
+        in_c_child(child)
+    finally:
+        done.set()
+        holder.join(20)
+    assert store["child"] == 1
+
+
+def test_c_fork_within_a_transaction_leaves_it_to_the_parent(open_store: OpenStore) -> None:
+    """The child's uses raise, as they do after a fork by Python, and the parent's block commits."""
+    store = open_store()
+
+    def child() -> None:
+        with pytest.raises(RuntimeError, match="forked inside of a transaction"):
+            with store.transaction():
+                pass
+
+    with store.transaction():
+        store["parent"] = 1
+        in_c_child(child)
+    assert dict(store) == {"parent": 1}
+
+
+def test_c_fork_keeps_the_processes_apart(path: str, open_store: OpenStore) -> None:
+    """Parent and child increment one number in transactions, and none is lost."""
+    store = open_store()
+    store.put_many({"number": 0})
+
+    def increment() -> None:
+        for _ in range(200):
+            with store.transaction():
+                store["number"] += 1
+
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        try:
+            store.flush()
+            increment()
+        finally:
+            os._exit(0)
+    increment()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert store["number"] == 400
+
+
+def test_c_fork_of_a_c_fork(open_store: OpenStore) -> None:
+    """A child's own child is one more process that opens the file by itself."""
+    store = open_store()
+    store.put_many({"number": 1})
+
+    def grandchild() -> None:
+        store["grandchild"] = store["number"]
+        store.flush()
+
+    def child() -> None:
+        store.flush()
+        in_c_child(grandchild)
+        in_child(lambda: store.put_many({"forked": store["number"]}))
+        store["child"] = store["number"]
+        store.close()
+
+    in_c_child(child)
+    assert dict(store) == {"number": 1, "grandchild": 1, "forked": 1, "child": 1}
+
+
+def test_c_fork_that_ends_with_the_interpreter_harms_nobody(path: str) -> None:
+    """A child that ends as a script does, and never used its store, closes nothing of its parent's."""
+    source = """
+        import ctypes
+        store = opened(autoflush_on_read=False)
+        store.put_many({"stored": 1})
+        assert store["stored"] == 1
+        store["pending"] = 1
+        before = store.env.readers()
+        pid = ctypes.PyDLL(None).fork()
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+            assert store.env.readers() == before
+            assert store["stored"] == 1
+        else:
+            sys.exit()
+    """
+    run_script(source, path)
+    assert contents(path) == {"stored": 1, "pending": 1}
