@@ -82,7 +82,7 @@ def watch_uwsgi(check: Callable[[], None]) -> bool:
     To be called again and again: `uwsgidecorators` sets a hook of its own, and may be imported late.
     """
     uwsgi: Any = sys.modules.get("uwsgi")
-    if uwsgi is None:
+    if not hasattr(uwsgi, "worker_id"):  # not there, or a file of the user's that has this name
         return False
     former = getattr(uwsgi, "post_fork_hook", None)
     if not isinstance(former, _Hook):

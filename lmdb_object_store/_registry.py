@@ -156,8 +156,8 @@ def _enter_child() -> None:
     _fork.held = iter(())
     if dropped and not by_python:
         logger().warning(
-            "this process was forked by C code: %d pending changes are its parent's, and dropped here; flush before "
-            "such a fork, and first thing after it",
+            "this process was forked by C code, and leaves %d pending changes to its parent; call flush() before such "
+            "a fork (under uWSGI, as the last thing that the module of the app does), and as the first thing after it",
             dropped,
         )
 

@@ -18,6 +18,8 @@ from support import contents, in_child, run_script
 
 from lmdb_object_store import LmdbObjectStore
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]
 
@@ -332,7 +334,7 @@ def test_c_fork_warns_of_what_it_drops(open_store: OpenStore, capfd: pytest.Capt
         store.flush()
 
     in_c_child(child)
-    assert "2 pending changes are its parent's" in capfd.readouterr().err
+    assert "leaves 2 pending changes to its parent" in capfd.readouterr().err
 
 
 def test_c_fork_while_another_thread_has_the_lock(open_store: OpenStore) -> None:
@@ -368,9 +370,8 @@ def test_c_fork_within_a_transaction_leaves_it_to_the_parent(open_store: OpenSto
     store = open_store()
 
     def child() -> None:
-        with pytest.raises(RuntimeError, match="forked inside of a transaction"):
-            with store.transaction():
-                pass
+        with pytest.raises(RuntimeError, match="forked inside of a transaction"), store.transaction():
+            pass
 
     with store.transaction():
         store["parent"] = 1
@@ -439,3 +440,98 @@ def test_c_fork_that_ends_with_the_interpreter_harms_nobody(path: str) -> None:
     """
     run_script(source, path)
     assert contents(path) == {"stored": 1, "pending": 1}
+
+
+# -- uWSGI, which forks its workers in C, and then calls a hook
+
+UWSGI = """
+import ctypes, traceback, types
+
+master = os.getpid()
+uwsgi = sys.modules["uwsgi"] = types.ModuleType("uwsgi")
+uwsgi.worker_id = lambda: int(os.getpid() != master)
+called = []
+
+def in_worker(body):
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        status = 1
+        try:
+            vars(uwsgi).get("post_fork_hook", int)()
+            body()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+def hook():
+    called.append(os.getpid())
+
+"""
+
+
+def test_uwsgi_workers_take_no_places_of_the_masters_readers(path: str) -> None:
+    """Workers read past LMDB's number of readers, as fast as elsewhere; what the master had pending stays there."""
+    source = """
+store = opened(autoflush_on_read=False, max_readers=20)
+store.put_many({"stored": 1})
+store["pending"] = 1
+
+def work():
+    assert store.write_buffer == {}
+    for _ in range(50):
+        assert store["stored"] == 1
+        assert len(store) == len(list(store.items())) >= 1
+    assert store._environment.begin == store.env.begin
+    assert "no active" in store.env.readers()
+    store[f"worker {os.getpid()}"] = 1
+    store.close()
+
+for number in range(4):
+    in_worker(work)
+    assert store["stored"] == 1
+assert "no active" in store.env.readers()
+assert len(store) == 6
+"""
+    run_script(UWSGI + source, path)
+    assert len(contents(path)) == 6
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_uwsgi_hook_of_somebody_else_is_called(path: str, when: str) -> None:
+    """A hook that is there is kept. One that replaces the store's, as `uwsgidecorators` does, breaks no reads."""
+    source = f"""
+set_hook = lambda: setattr(uwsgi, "post_fork_hook", hook)
+if {when!r} == "before": set_hook()
+store = opened(max_readers=20)
+store.put_many({{"stored": 1}})
+if {when!r} == "between": set_hook()
+with opened() as other: other.flush()
+if {when!r} == "after": set_hook()
+
+def work():
+    assert called == [os.getpid()]
+    for _ in range(50):
+        assert store["stored"] == 1
+    assert "no active" in store.env.readers()
+    store.put_many({{"worker": 1}})
+
+in_worker(work)
+assert store["worker"] == 1
+"""
+    run_script(UWSGI + source, path)
+
+
+def test_uwsgi_is_not_what_a_user_calls_so(path: str) -> None:
+    """A module of the user's that has the name is left alone."""
+    source = """
+        import types
+        user = sys.modules["uwsgi"] = types.ModuleType("uwsgi")
+        store = opened()
+        store["key"] = 1
+        assert store["key"] == 1
+        assert not hasattr(user, "post_fork_hook")
+    """
+    run_script(source, path)
