@@ -65,7 +65,8 @@ class Environment(Tenants):
     def __init__(self, path: str, options: Options, process: Process) -> None:
         super().__init__()
         self.path = path
-        self._process = process
+        # Leaves all open files, and what is pending, to the parent if this process is its fork by C code.
+        self.check_process = process.check
         self.options = {"max_readers": MAX_READERS, **options}
         self.lock = new_lock(path)
         self.shut()
@@ -255,10 +256,6 @@ class Environment(Tenants):
             self._close()
         finally:
             self.process_locks.close()
-
-    def check_process(self) -> None:
-        """Leave all open files, and what is pending, to the parent if this process is its fork."""
-        self._process.check()
 
     def leave_to_parent(self) -> None:
         """Forget what LMDB has open: this process is a fork by C code."""

@@ -2,15 +2,15 @@
 
 No function of `os.register_at_fork` runs then, and the child inherits open files. It must not read through them: a read
 takes a place in LMDB's table of readers that nobody gives back, since it bears the parent's process id. It must not
-close them either: that gives up the parent's place. It leaves them as they are, and opens the files once more.
+close them either: that gives up the places of the parent's threads, and can wait for one of these. It leaves them as they are, and opens the files once more.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from os import getpid
 
 from ._locks import Lock
 from ._typing import Any
@@ -22,28 +22,23 @@ class Process:
     """The process that the open files belong to. `enter_child` makes a forked child leave them to its parent."""
 
     def __init__(self, enter_child: Callable[[], None]) -> None:
-        self.pid = os.getpid()
+        self.pid = getpid()
         self._enter_child = enter_child
         self._entering: dict[int, Lock] = {}  # by process: a lock of the parent's may be taken for good
 
     def check(self) -> None:
         """Leave the open files to the parent if this process is a child, and has not done so. Takes 0.2 µs."""
-        if self.pid == os.getpid():
+        if self.pid == getpid():
             return
-        with self._entering.setdefault(os.getpid(), Lock()):
-            if self.pid != os.getpid():  # else another thread was first
+        with self._entering.setdefault(getpid(), Lock()):
+            if self.pid != getpid():  # else another thread was first
                 self._enter_child()
-                self.pid = os.getpid()
+                self.pid = getpid()
 
 
 def leave_as_it_is(inherited: object) -> None:
-    """Keep an object of LMDB's that belongs to the parent, also at the end of the interpreter, which closes all."""
+    """Keep an object of LMDB's that belongs to the parent from being collected, which would close it."""
     _left.append(inherited)
-    try:
-        import ctypes  # slow to import, and seldom needed
-    except ImportError:
-        return
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
 def let_open_again() -> None:
@@ -52,7 +47,7 @@ def let_open_again() -> None:
     It tells files apart by what this function of its own returns. No public one stands in for it.
     """
     _envid: Any = import_module("lmdb._envid")
-    pid, keys_of = os.getpid(), _envid.env_keys
+    pid, keys_of = getpid(), _envid.env_keys
 
     def keys_in_this_process(path: Any, subdir: bool) -> tuple[Any, ...]:
         return tuple((pid, key) for key in keys_of(path, subdir))

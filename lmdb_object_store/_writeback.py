@@ -31,7 +31,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
     kept when it is undone. Reads of values wait for one of another thread.
 
     A value that another process or store has written is read anew, unless the one that is kept has changed: then that
-    is written over it. A forked child starts with nothing kept: what has changed before, the parent writes.
+    is written over it. What has changed is written before a fork, and the child starts with nothing kept.
     """
 
     def __init__(

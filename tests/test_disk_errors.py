@@ -113,10 +113,27 @@ def test_transaction_whose_meta_page_fails_is_undone_and_can_run_again(path: str
             except lmdb.Error as error:
                 assert attempt == 0
                 assert "Input/output" in str(error)
-                assert "key" not in store
+        assert attempt == 1
     """
     run_script(source, path)
     assert contents(path) == {"key": 1}
+
+
+def test_backup_after_a_transaction_whose_meta_page_failed(path: str, failing_disk: None) -> None:
+    """A copy has nothing to flush then, and opens the file again itself."""
+    source = """
+        import ctypes, lmdb
+        store = opened()
+        store.put_many({"key": 1})
+        ctypes.CDLL(None).fail_meta_pages(1)
+        try:
+            with store.transaction():
+                store["key"] = 2
+        except lmdb.Error:
+            store.backup(path + "-backup")
+    """
+    run_script(source, path)
+    assert contents(path + "-backup") == {"key": 1}
 
 
 def test_disk_that_fails_each_time_keeps_what_is_pending(path: str, failing_disk: None) -> None:

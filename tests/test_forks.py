@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -104,8 +105,10 @@ def test_fork_leaves_a_read_only_store_alone(
     assert not caplog.records
 
 
-def test_fork_within_a_transaction_flushes_other_files_alone(open_store: OpenStore, tmp_path: Path) -> None:
-    """The block commits at its end, as ever; what another file has pending is flushed."""
+def test_fork_within_a_transaction_flushes_other_files_alone(
+    open_store: OpenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The block commits at its end, as ever; what another file has pending is flushed, and the log is empty."""
     store, other = open_store(), open_store(path=str(tmp_path / "other"))
     with store.transaction():
         store["inside"] = 1
@@ -114,6 +117,7 @@ def test_fork_within_a_transaction_flushes_other_files_alone(open_store: OpenSto
         assert other.write_buffer == {}
         assert store["inside"] == 1
     assert dict(store) == {"inside": 1}
+    assert not caplog.records
 
 
 def test_fork_within_a_value_that_is_written_back(path: str) -> None:
@@ -155,7 +159,9 @@ def test_fork_closes_a_store_that_was_collected(path: str) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(20)
+    store.itself = store  # type: ignore[attr-defined]  # the collector finds it, and clears weak references to it first
     del store
+    gc.collect()
     collected.set()
     holder.join(20)
     in_child(lambda: None)
@@ -298,6 +304,22 @@ def test_c_fork_leaves_pending_and_the_file_to_the_parent(
     assert store["pending"] == 1
     store.flush()
     assert dict(store).items() >= {"stored": 1, "pending": 1}.items()
+
+
+def test_c_fork_beside_a_reader_keeps_its_place(open_store: OpenStore) -> None:
+    """A thread of the parent that reads at the fork goes on to keep the pages of its snapshot."""
+    store = open_store()
+    store.put_many({"stored": 1})
+
+    def child() -> None:
+        store.put_many({"child": 1})
+        store.close()
+
+    with store.env.begin() as txn:
+        in_c_child(child)
+        assert str(os.getpid()) in store.env.readers()
+        assert txn.get(b"child") is None
+    assert store["child"] == 1
 
 
 def test_c_fork_does_not_bring_back_what_was_pending(path: str, open_store: OpenStore) -> None:
@@ -520,6 +542,20 @@ def work():
 
 in_worker(work)
 assert store["worker"] == 1
+"""
+    run_script(UWSGI + source, path)
+
+
+def test_uwsgi_without_a_fork_reads_as_fast_as_elsewhere(path: str) -> None:
+    """The one process of a server without a master loads the app as number 0, and then becomes worker 1."""
+    source = """
+store = opened()
+store.put_many({"stored": 1})
+assert store["stored"] == 1
+assert store._environment.begin != store.env.begin
+uwsgi.worker_id = lambda: 1
+assert store["stored"] == 1
+assert store._environment.begin == store.env.begin
 """
     run_script(UWSGI + source, path)
 
