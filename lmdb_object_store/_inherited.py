@@ -2,7 +2,8 @@
 
 No function of `os.register_at_fork` runs then, and the child inherits open files. It must not read through them: a read
 takes a place in LMDB's table of readers that nobody gives back, since it bears the parent's process id. It must not
-close them either: that gives up the places of the parent's threads, and can wait for one of these. It leaves them as they are, and opens the files once more.
+close them either: that gives up the places of the parent's threads, and can wait for one of these. The child leaves
+them as they are, and opens the files once more.
 """
 
 from __future__ import annotations

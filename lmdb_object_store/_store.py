@@ -235,7 +235,8 @@ class LmdbObjectStore(
 
     def close(self, strict: bool = False) -> None:
         """Flush and close; a second call does nothing. With `strict` a failed flush is raised as FlushError after
-        the close, else it is logged. The file closes with the last store of this process that has it open."""
+        the close, else it is logged. RecursionError and MemoryError leave the store open: call it again with more room.
+        The file closes with the last store of this process that has it open."""
         _lifecycle.close(self, strict)
 
     def __enter__(self: S) -> S:
