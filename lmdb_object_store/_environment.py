@@ -11,19 +11,13 @@ import lmdb
 from ._access import create_lock_file, explain, open_lmdb
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, log_in_thread
-from ._inherited import Process, leave_as_it_is, let_open_again, watch_uwsgi
+from ._gate import Begin, Gate
+from ._inherited import Process, leave_as_it_is, let_open_again
 from ._lockfile import ProcessLocks
-from ._locks import FileLock, new_lock
+from ._locks import new_lock
 from ._options import Options, check_shared
 from ._tenants import Tenants
-from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from lmdb import Transaction
-
-    Begin = Callable[..., Transaction[bytes]]
-else:
-    Begin = Callable
+from ._typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 MISSING: Any = object()
@@ -49,7 +43,7 @@ class OpenTransaction(Protocol):
         """Leave it to the parent: this process is a fork."""
 
 
-class Environment(Tenants):
+class Environment(Gate, Tenants):
     """An open file and the stores that live on it (see _registry for how they come together).
 
     `begin` starts a read transaction, `stat` tells what LMDB's does. They are the gate: LMDB's own methods while the
@@ -58,15 +52,11 @@ class Environment(Tenants):
     midst of a commit, to code that a signal or the garbage collector runs there in the same thread.
     """
 
-    begin: Begin
-    stat: Callable[[], Any]
-    lock: FileLock
-
     def __init__(self, path: str, options: Options, process: Process) -> None:
         super().__init__()
         self.path = path
-        # Leaves all open files, and what is pending, to the parent if this process is its fork by C code.
         self.check_process = process.check
+        self._handle = None
         self.options = {"max_readers": MAX_READERS, **options}
         self.lock = new_lock(path)
         self.shut()
@@ -80,41 +70,9 @@ class Environment(Tenants):
         # The last one when the file was closed: LMDB counts them up.
         self.last_transaction = 0
         self.max_key_size = 0
-        self._handle: lmdb.Environment | None = None
         self.process_locks = ProcessLocks(path, self.options)
 
-    # -- the gate
-
-    def _begin_under_lock(self, **options: Any) -> Transaction[bytes]:
-        with self.lock:
-            return self._checked_handle().begin(**options)
-
-    def _stat_under_lock(self) -> Any:
-        with self.lock:
-            return self._checked_handle().stat()
-
-    def _checked_handle(self) -> lmdb.Environment:
-        handle = self.handle()
-        if self._is_forked_by_c:
-            self.unshut()  # if this is a worker now
-        return handle
-
-    def shut(self) -> None:
-        """Make new reads wait for the lock, which the caller holds.
-
-        py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
-        would keep it waiting for ever. A map that moves under them would cost each an error.
-        """
-        self._is_forked_by_c = False
-        self.begin = self._begin_under_lock
-        self.stat = self._stat_under_lock
-
-    def unshut(self) -> None:
-        """Let reads go straight to LMDB again. In a process that uWSGI forks they go on to pass `handle`."""
-        self._is_forked_by_c = watch_uwsgi(self.check_process)
-        if self._handle is not None and not self._is_forked_by_c:
-            self.begin = self._handle.begin
-            self.stat = self._handle.stat
+    # -- reads that met an error
 
     def repeat(self, read: Callable[[Begin], T]) -> T:
         """`read(begin)` again under the lock, where nothing can move the map: its errors are real ones.

@@ -186,7 +186,7 @@ MUTANTS = [
     Mutant("a child keeps its parent's locks after a fork by C code", "_registry", "        if environment.lock not in kept:\n", "        if by_python:\n"),
     Mutant("a child drops changes without a word", "_registry", "    if dropped and not by_python:\n", "    if False:\n"),
     Mutant("uWSGI's master reads past the gate", "_inherited", "    return bool(uwsgi.worker_id() == 0)\n", "    return False\n"),
-    Mutant("uWSGI's workers read through the gate", "_environment", "            self.unshut()  # if this", "            pass  # if this"),
+    Mutant("uWSGI's workers read through the gate", "_gate", "            self.unshut()  # if this", "            pass  # if this"),
     Mutant("uWSGI's hook is not set", "_inherited", "        uwsgi.post_fork_hook = _Hook(check, former)\n", "        pass\n"),
     Mutant("uWSGI's hook of somebody else is dropped", "_inherited", "            self.former()\n", "            pass\n"),
     Mutant("a panic of LMDB's is not answered by reads", "_environment", "                    self.reopen_after_panic(error)\n", "                    raise\n"),
