@@ -1,5 +1,14 @@
 """A dict that stays on disk: `LmdbObjectStore`, a MutableMapping of Python objects in an LMDB file."""
 
+try:
+    import lmdb as _lmdb  # noqa: F401  # its own error in a sub-interpreter says only that cffi is missing
+except ImportError as error:
+    if "subinterpreters" in f"{error} {error.__context__}":
+        raise ImportError(
+            "py-lmdb cannot be imported in a sub-interpreter that has a lock of its own: use threads or processes"
+        ) from error
+    raise
+
 from ._errors import ConflictError, FlushError, StoreClosedError
 from ._store import LmdbObjectStore
 from ._typing import TYPE_CHECKING

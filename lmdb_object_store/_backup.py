@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 import lmdb
 
 from ._access import has_locks
+from ._checks import sync_folder
 from ._datafile import data_file, lmdb_path
 from ._environment import Environment
 
@@ -34,18 +35,18 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
         fd = _create(copy)
         try:
             _copy(environment, fd, compact, _whole(copy))
+            shutil.copymode(source, copy)  # before the sync, which has it on the disk too
             os.fsync(fd)
         finally:
             os.close(fd)
-        shutil.copymode(source, copy)
         if subdir:
             shutil.copymode(environment.path, part)
-            _sync_folder(part)
+            sync_folder(part)
         _publish(part, target)
     except BaseException:
         discard(part)
         raise
-    _sync_folder(os.path.dirname(target))
+    sync_folder(os.path.dirname(target))
 
 
 def _create(copy: str) -> int:
@@ -79,7 +80,11 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
                 return _copy_without_locks(environment, fd, compact, whole)
         try:
             with nullcontext() if compact else environment.lock:
-                return handle.copyfd(fd, compact)
+                handle.copyfd(fd, compact)
+            if not environment.process_locks.lock_file_is_replaced():
+                return
+            with environment.lock:  # writers by a new lock file have not seen this copy
+                environment.reopen_if_lock_file_is_replaced()
         except lmdb.MapResizedError:  # another process has grown the file
             with environment.lock:
                 environment.resize(0)
@@ -90,7 +95,7 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
             with environment.lock:
                 if environment.handle() is handle:
                     raise
-        _empty(fd)  # a fork has closed the file before the copy began
+        _empty(fd)  # of a copy that does not count; or a fork has closed the file before the copy began
 
 
 def _copy_without_locks(environment: Environment, fd: int, compact: bool, whole: str) -> None:
@@ -160,12 +165,3 @@ def _publish(part: str, target: str) -> None:
 def _refuse_existing(target: str) -> None:
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, "a backup replaces nothing, and there is something at", target)
-
-
-def _sync_folder(folder: str) -> None:
-    if os.name != "nt":  # where a folder cannot be opened
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

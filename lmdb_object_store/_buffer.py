@@ -10,7 +10,7 @@ from pickle import dumps as pickled
 from ._block import Block
 from ._codec import MAX_VALUE_BYTES, KeyCodec, too_large, weight
 from ._environment import HAS_GIL, MISSING
-from ._errors import StoreClosedError, check_limit
+from ._errors import StoreClosedError, check_limit, note_key
 from ._flush import FlushMixin
 from ._interval import Interval
 from ._typing import Any
@@ -50,11 +50,11 @@ class BufferMixin(FlushMixin):
         if batch_size is not None:
             check_limit("batch_size", batch_size)
         check_limit("batch_bytes", batch_bytes)
-        self.batch_size = batch_size
-        self.batch_bytes = batch_bytes
-        self.write_buffer: dict[bytes, bytes | None] = {}
-        self._accept: dict[bytes, bytes | None] | Shut | Block = self.write_buffer
-        self._pending = self.write_buffer
+        self._batch_size = batch_size
+        self._batch_bytes = batch_bytes
+        self._write_buffer = {}
+        self._accept: dict[bytes, bytes | None] | Shut | Block = self._write_buffer
+        self._pending = self._write_buffer
         self._pending_bytes = 0
         self._commits = 0
         # The keys that are deleted while a row is being taken, by a signal handler of its thread.
@@ -64,16 +64,24 @@ class BufferMixin(FlushMixin):
     def put(self, key: Any, obj: Any) -> None:
         """Store `obj` under `key`, in memory until the next flush.
 
-        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors:
-        then nothing has changed. An error of the flush that reaching a threshold sets off leaves it pending.
+        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors, with a note
+        that names the key: then nothing has changed. An error of the flush that reaching a threshold sets off leaves it
+        pending.
         """
         # `update` has the same steps once more: a call for them would cost as much as they do.
         plain = type(key) is bytes and 0 < len(key) <= self._plain
         stored = key if plain else self._codec.encode_to_store(key)
-        data = pickled(obj, HIGHEST_PROTOCOL) if self._direct else self._dumps(key, obj)
+        if self._direct:
+            try:
+                data = pickled(obj, HIGHEST_PROTOCOL)
+            except Exception as error:
+                note_key(error, key)
+                raise
+        else:
+            data = self._dumps(key, obj)
         if len(data) > MAX_VALUE_BYTES:
             raise too_large(key, data)
-        buffer = self.write_buffer
+        buffer = self._write_buffer
         if stored in buffer or not ONE_STEP:
             self._stage(stored, data)
             return
@@ -81,8 +89,8 @@ class BufferMixin(FlushMixin):
         self._accept[stored] = data
         self._pending_bytes += more
         self._failure_told = None
-        count = self.batch_size
-        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self.batch_bytes:
+        count = self._batch_size
+        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._batch_bytes:
             try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
                 self._flush_if_full()
             except StoreClosedError:  # closed just now by another thread, this change included
@@ -90,11 +98,18 @@ class BufferMixin(FlushMixin):
 
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """`put` each of `pairs`, but leave `batch_size` out of account."""
-        encode, buffer, plain = self._codec.encode_to_store, self.write_buffer, self._plain
+        encode, buffer, plain = self._codec.encode_to_store, self._write_buffer, self._plain
         direct, dumps = self._direct, self._dumps
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, HIGHEST_PROTOCOL) if direct else dumps(key, value)
+            if direct:
+                try:
+                    data = pickled(value, HIGHEST_PROTOCOL)
+                except Exception as error:
+                    note_key(error, key)
+                    raise
+            else:
+                data = dumps(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             if stored in buffer or not ONE_STEP:
@@ -104,7 +119,7 @@ class BufferMixin(FlushMixin):
             self._accept[stored] = data
             self._pending_bytes += more
             self._failure_told = None
-            if self._pending_bytes >= self.batch_bytes:
+            if self._pending_bytes >= self._batch_bytes:
                 self._flush_if_full(sys.maxsize)
 
     def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import lmdb
 
+from ._attributes import Limit
 from ._buffer import Shut
 from ._environment import MISSING
 from ._errors import StoreClosedError, logger
@@ -38,8 +39,10 @@ class CacheMixin(KeyedMixin[K, V]):
     Values are serialized and loaded with nothing held, as everywhere.
     """
 
+    max_cached: Limit[int | None] = Limit(optional=True)
+
     def _start_cache(self, max_cached: int | None) -> None:
-        self.max_cached = max_cached
+        self._max_cached = max_cached
         # By stored key, the least recently used first. It changes under the environment's lock, but for that order.
         self._cache: Cache = OrderedDict()
 
@@ -99,7 +102,7 @@ class CacheMixin(KeyedMixin[K, V]):
         self._touch(stored)
 
     def _touch(self, stored: bytes) -> None:
-        if self.max_cached is not None:
+        if self._max_cached is not None:
             try:  # noqa: SIM105  # contextlib is slow to import
                 self._cache.move_to_end(stored)
             except KeyError:  # dropped by another thread
@@ -157,15 +160,15 @@ class CacheMixin(KeyedMixin[K, V]):
 
     def _unwritable(self, stored: bytes, error: Exception) -> RuntimeError:
         key = self._codec.shown(stored)
-        failure = RuntimeError(f"what has changed in the value of key {key} of {self.db_path} is not stored: {error}")
+        failure = RuntimeError(f"the changed value of key {key} of {self.db_path} was not stored: {error}")
         failure.__cause__ = error
         return failure
 
     def _evict(self) -> None:
         """Write and drop the least recently used, as long as there are more than `max_cached`."""
-        if self.max_cached is None or len(self._cache) <= self.max_cached:
+        if self._max_cached is None or len(self._cache) <= self._max_cached:
             return
-        while len(self._cache) > self.max_cached:
+        while self._max_cached is not None and len(self._cache) > self._max_cached:
             oldest = _first(self._cache)
             if oldest is None:  # closed by another thread
                 return

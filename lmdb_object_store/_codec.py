@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
-from ._errors import shown
+from ._errors import note_key, shown
 from ._typing import Any
 
 # LMDB has no empty key: this one stands for it in the file. All NULs, so that
@@ -31,8 +31,15 @@ def too_large(key: object, data: bytes) -> ValueError:
 
 
 def dumps(key: object, value: object) -> bytes:
-    """`value` pickled with the highest protocol; ValueError that names `key` where LMDB cannot hold it."""
-    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    """`value` pickled with the highest protocol; ValueError that names `key` where LMDB cannot hold it.
+
+    An error of the pickler has a note that names `key`.
+    """
+    try:
+        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        note_key(error, key)
+        raise
     if len(data) > MAX_VALUE_BYTES:
         raise too_large(key, data)
     return data
@@ -75,6 +82,8 @@ class KeyCodec:
         """Raise for an unknown encoding (LookupError), error handler (LookupError) or normal form (ValueError)."""
         if encoding is not None:
             "".encode(encoding)
+        if not isinstance(errors, str):
+            raise TypeError(f"key_errors must be the name of an error handler, such as 'strict', not {errors!r}")
         codecs.lookup_error(errors)
         if normalize:
             _normalizer(normalize)
@@ -90,9 +99,20 @@ class KeyCodec:
         elif key is None:
             raise TypeError("Key cannot be None.")
         else:
-            kinds = "bytes-like" if self.encoding is None else "bytes-like or str"
-            raise TypeError(f"Key must be {kinds}; got {type(key).__name__}")
+            raise self._no_key(key)
         return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
+
+    def _no_key(self, key: object) -> TypeError:
+        """Return the error for a key of another type, with the way out."""
+        kinds = "bytes-like" if self.encoding is None else "bytes-like or str"
+        text = f"Key must be {kinds}; got {type(key).__name__}."
+        if isinstance(key, slice):
+            return TypeError(f"{text} For a part of the store call range(minimum, maximum).")
+        wanted = "bytes" if self.encoding is None else "str"
+        return TypeError(
+            f"{text} Convert it to {wanted}, or make a store with key_encoding=OrderedKeys(), "
+            "which takes numbers, dates and tuples."
+        )
 
     def replaced(self, data: bytes) -> bytes:
         """The stored key for a key of the bytes `data`: the stand-in for the empty one, or what stands for that."""
@@ -126,7 +146,10 @@ class KeyCodec:
         if len(data) <= self.max_size:
             return data
         if data is self.unstorable:
-            raise ValueError(f"the key of {len(EMPTY)} NUL bytes is reserved: it stands for the empty key in the file")
+            raise ValueError(
+                f"the key of {len(EMPTY)} NUL bytes is reserved: it stands for the empty key in the file. "
+                "Use any other key."
+            )
         raise ValueError(
             f"key {shown(key)} is {len(data)} bytes long; this file takes keys of at most {self.max_size}: "
             "shorten it, or store under a digest of it"
@@ -144,7 +167,14 @@ class KeyCodec:
         changes: dict[bytes, bytes | None] = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            data = pickled(value, protocol) if serialized is None else serialized(key, value)
+            if serialized is not None:
+                data = serialized(key, value)
+            else:
+                try:
+                    data = pickled(value, protocol)
+                except Exception as error:
+                    note_key(error, key)
+                    raise
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             changes[stored] = data
@@ -158,6 +188,10 @@ class KeyCodec:
             return None
         own = self.decode(stored)
         return stored if type(own) is type(key) and own == key else None
+
+    def is_key(self, stored: bytes) -> bool:
+        """Return True if `stored` may be what this codec makes of a key."""
+        return True
 
     def to_bytes(self, stored: bytes) -> bytes:
         """The key as bytes that `stored` stands for."""

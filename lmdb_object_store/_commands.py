@@ -15,6 +15,7 @@ import lmdb
 from . import _backup, _jsonlines, _keytext
 from ._access import has_locks
 from ._codec import MAX_VALUE_BYTES, too_large
+from ._datafile import place
 from ._encoding import StoredKey
 from ._errors import shown
 from ._interval import WHOLE
@@ -205,33 +206,23 @@ def _data_file(path: str) -> str:
     return file
 
 
-def _place(path: str) -> tuple[str, bool]:
-    """The path of a store, and whether it is that of a directory, as LMDB is to be told them."""
-    if not os.path.isfile(path):
-        return path, True
-    folder, name = os.path.split(os.path.abspath(path))
-    if name == "data.mdb" and not os.path.exists(f"{path}-lock"):
-        return folder, True  # else it would have another lock file than for those who name the directory
-    return path, False
-
-
 def _looked_at(path: str, key_encoding: Any = None, serializer: Any = pickle) -> Store:
     """The store at `path`, to be read alone. FileNotFoundError if there is none: it is not made."""
     _data_file(path)
-    place, subdir = _place(path)
-    lock_file = os.path.join(place, "lock.mdb") if subdir else f"{place}-lock"
+    where, subdir = place(path)
+    lock_file = os.path.join(where, "lock.mdb") if subdir else f"{where}-lock"
     # Where there is none, nobody has the file open; where none can be made, nobody like us will.
     lock = os.path.exists(lock_file) or os.access(os.path.dirname(os.path.abspath(lock_file)), os.W_OK)
     return LmdbObjectStore(
-        place, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir, lock=lock
+        where, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir, lock=lock
     )
 
 
 @contextmanager
 def _written_to(path: str, key_encoding: Any, serializer: Any = pickle) -> Iterator[Store]:
     """The store at `path`, made if there is none. A failure of its last flush is raised, also after another error."""
-    place, subdir = _place(path)
-    store: Store = LmdbObjectStore(place, _BATCH, key_encoding=key_encoding, serializer=serializer, subdir=subdir)
+    where, subdir = place(path)
+    store: Store = LmdbObjectStore(where, _BATCH, key_encoding=key_encoding, serializer=serializer, subdir=subdir)
     try:
         yield store
     finally:

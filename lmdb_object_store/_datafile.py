@@ -1,35 +1,19 @@
-"""The data file of an environment: which one it is, who may read it, and whether it has all its pages.
-
-The layout is that of LMDB's mdb.c, for which nothing in its interface stands in.
-"""
+"""The data file of an environment: which one it is, who may read it, and whether it has all its pages."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import struct
-import sys
-from collections.abc import Iterator
 
 import lmdb
 
-from ._typing import TYPE_CHECKING, Any
+from ._pages import is_begun, lacks_free_pages_alone, newest_meta, page_size_of
+from ._typing import Any
 
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-# By data version (1: LMDB 0.9, 3: LMDB 1.0): bytes of a page's header, and where offsets in a page begin.
-_LAYOUTS = {1: (16, 0), 3: (24, 24)}
-# From the magic number on; of the two databases in between, the page size, which the first has, that of free pages, and
-# its root.
-_META = struct.Struct("=II 16x I 36x Q 48x QQ")
-_MAGIC = 0xBEEFC0DE
 # Bytes of a reader's entry in the lock file, and of what is there beside them, with a new file's first pages.
 _READER, _FIRST_PAGES = 64, 3 * 4096
-_NO_PAGE = 0xFFFFFFFFFFFFFFFF
 _PRIVATE = 0o600
-_BRANCH, _BIG = 0x01, 0x01  # flags of a page, and of a node whose data is on pages of its own
 
 
 def data_file(path: str, options: dict[str, Any]) -> str:
@@ -90,6 +74,41 @@ def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:
     return path
 
 
+def place(path: str) -> tuple[str, bool]:
+    """Return the path and the `subdir` by which the store at `path` is opened: one way for all processes.
+
+    A folder's data file has its lock file in the folder; one that was made with `subdir=False` has it beside itself.
+    Processes that take the other way have another lock file. They do not see each other, and overwrite each other's
+    commits.
+    """
+    is_folder = os.path.isdir(path)
+    real = os.path.join(path, "data.mdb") if is_folder else path
+    if not is_folder or os.path.islink(real):
+        real = os.path.realpath(real)
+    folder, name = os.path.split(real)
+    way, subdir = path, True
+    if name == "data.mdb" and os.path.exists(os.path.join(folder, "lock.mdb")):
+        way = folder
+    elif os.path.isfile(real):
+        if os.path.exists(f"{real}-lock"):
+            way, subdir = real, False
+        elif not is_folder:
+            way, subdir = (folder, True) if name == "data.mdb" else (path, False)
+    return path if way == path or way == os.path.realpath(path) else way, subdir
+
+
+def check_way(path: str, options: dict[str, Any]) -> None:
+    """Raise lmdb.InvalidError where the store at `path` is opened by another path, which has another lock file."""
+    if not options.get("lock", True):
+        return
+    way, subdir = place(path)
+    if way != path:
+        raise lmdb.InvalidError(
+            f"{path} is the store at {way}, and has another lock file: processes that open it by different paths "
+            f"overwrite each other's commits. Open {way}{'' if subdir else ' with subdir=False'}"
+        )
+
+
 def check_place(path: str, options: dict[str, Any]) -> None:
     """Raise for what LMDB would hang at, change or be killed by as it opens the file at `path`.
 
@@ -100,7 +119,7 @@ def check_place(path: str, options: dict[str, Any]) -> None:
     file = data_file(path, options)
     try:
         status = os.stat(file)
-    except NotADirectoryError:
+    except NotADirectoryError:  # check_way has refused the data file of a folder
         raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: subdir=False opens it") from None
     except OSError:
         return _check_room(os.path.dirname(file), options)
@@ -108,8 +127,8 @@ def check_place(path: str, options: dict[str, Any]) -> None:
         raise lmdb.InvalidError(f"{file} is neither a file nor a directory: it cannot hold a store")
     if options.get("writemap") and not options.get("readonly") and status.st_size:
         with open(file, "rb") as data:
-            if page_size := _page_size(data):  # else LMDB tells that it is none of its files
-                check_length(file, _newest_meta(data, page_size)[-1], page_size)
+            if page_size := page_size_of(data):  # else LMDB tells that it is none of its files
+                check_length(file, newest_meta(data, page_size).last_page, page_size)
     if not os.path.exists(os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{file}-lock"):
         _check_room(os.path.dirname(file), options)
 
@@ -126,21 +145,29 @@ def _check_room(folder: str, options: dict[str, Any]) -> None:
 
 
 def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
-    """Raise lmdb.InvalidError where `error` came of opening an empty file to read: LMDB's words are no help then."""
+    """Raise lmdb.InvalidError where `error` came of a file that holds nothing yet: LMDB's words are no help then."""
     file = data_file(path, options)
     if options.get("readonly") and os.path.isfile(file) and not os.path.getsize(file):
         raise lmdb.InvalidError(
             f"{file} is empty, so there is nothing to read: open it without readonly=True to make a store of it"
         ) from error
+    if isinstance(error, lmdb.InvalidError):
+        with open(file, "rb") as data:
+            begun = is_begun(data)
+        if begun:
+            raise lmdb.InvalidError(
+                f"{file} was begun and holds nothing: a power cut or a crash came before its first commit was on the "
+                f"disk. Delete it and {lock_file(path, options)}, and open the store again to make a new one"
+            ) from error
 
 
 def is_store(path: str) -> bool:
     """Whether the file at `path` is LMDB's, by what it begins with."""
     with open(path, "rb") as file:
         try:
-            _newest_meta(file, 4096)  # of any size, pages have the same beginning
+            newest_meta(file, 4096)  # of any size, pages have the same beginning
         except ValueError:
-            return False
+            return is_begun(file)
     return True
 
 
@@ -155,79 +182,12 @@ def check_length(path: str, last_page: int, page_size: int) -> None:
         return
     with open(path, "rb") as file:
         while True:  # until no commit of another process came in between
-            meta = _newest_meta(file, page_size)
-            whole = _lacks_free_pages_alone(file, page_size, meta)
-            if _newest_meta(file, page_size) == meta:
+            meta = newest_meta(file, page_size)
+            whole = lacks_free_pages_alone(file, page_size, meta)
+            if newest_meta(file, page_size) == meta:
                 break
     if not whole:
         raise lmdb.CorruptedError(
             f"{path} is truncated: it has {size} bytes of the {claimed} that its contents take; nothing was changed: "
             "restore it from a copy"
         )
-
-
-def _page_size(file: BinaryIO) -> int:
-    # 0 where this is none of LMDB's files.
-    data = file.read(4096)
-    for header, _ in _LAYOUTS.values():
-        if len(data) == 4096 and (meta := _META.unpack_from(data, header))[0] == _MAGIC:
-            return int(meta[2])
-    return 0
-
-
-def _newest_meta(file: BinaryIO, page_size: int) -> tuple[int, int, int, int]:
-    # Transaction, data version, root of the free pages, last page; the headers are as long as the version says.
-    found = []
-    for page in (0, 1):
-        file.seek(page * page_size)
-        data = file.read(page_size).ljust(page_size, b"\0")  # LMDB opens a file that ends in the midst of the second
-        for header, _ in _LAYOUTS.values():
-            magic, version, _, root, last, transaction = _META.unpack_from(data, header)
-            if magic == _MAGIC:
-                found.append((transaction, version, root, last))
-                break
-    return max(found)
-
-
-def _lacks_free_pages_alone(file: BinaryIO, page_size: int, meta: tuple[int, int, int, int]) -> bool:
-    _, version, root, last = meta
-    if version not in _LAYOUTS:
-        return True  # cannot be told
-    present = os.fstat(file.fileno()).st_size // page_size
-    try:
-        free = sum(present <= page <= last for page in _free_pages(file, page_size, version, root))
-    except (EOFError, struct.error):
-        return False
-    return free >= last + 1 - present
-
-
-def _free_pages(file: BinaryIO, page_size: int, version: int, root: int) -> Iterator[int]:
-    header, base = _LAYOUTS[version]
-    ahead, seen = [root] if root != _NO_PAGE else [], set[int]()
-    while ahead:
-        number = ahead.pop()
-        if number in seen:
-            raise EOFError  # no tree
-        seen.add(number)
-        page = _read(file, number * page_size, page_size)
-        flags, lower = struct.unpack_from("=HH", page, header - 6)
-        for index in range((lower - header + base) // 2):
-            at = base + struct.unpack_from("=H", page, header + 2 * index)[0]
-            low, high, kind, key_size = struct.unpack_from("=HHHH", page, at)
-            if sys.byteorder == "big":
-                low, high = high, low
-            if flags & _BRANCH:
-                ahead.append(low | high << 16 | kind << 32)
-                continue
-            data = page[at + 8 + key_size :]
-            if kind & _BIG:
-                at = struct.unpack_from("=Q", data)[0] * page_size + header
-                data = _read(file, at, low | high << 16)
-            yield from struct.unpack_from(f"={struct.unpack_from('=Q', data)[0]}Q", data, 8)
-
-
-def _read(file: BinaryIO, start: int, size: int) -> bytes:
-    if start + size > os.fstat(file.fileno()).st_size:
-        raise EOFError  # also where a damaged page tells of absurd places
-    file.seek(start)
-    return file.read(size)

@@ -128,6 +128,10 @@ class EncodedKeys(KeyCodec):
             raise TypeError(f"{shown(self.key_encoding)} gave {given} for prefix {shown(prefix)}: they must be bytes")
         return low, high
 
+    def is_key(self, stored: bytes) -> bool:
+        """As the inherited one."""
+        return type(self.decode(stored)) is not StoredKey
+
     def shown(self, stored: bytes) -> str:
         """As the inherited one."""
         return shown(self.decode(stored))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import lmdb
 
 from ._access import create_lock_file, explain, open_lmdb
+from ._checks import check_opened, make_durable
 from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
 from ._errors import closed, gone, log_in_thread
 from ._gate import Begin, Gate
@@ -28,7 +29,7 @@ HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
 # How often a file is opened whose lock file is replaced as it is opened.
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 # Seconds that a read goes on trying while LMDB's reader table is full or its map is being outgrown.
 PATIENCE = 10.0
 
@@ -84,7 +85,7 @@ class Environment(Gate, Tenants):
         while True:
             with self.lock:
                 self.check_process()
-                self._reopen_if_lock_file_is_replaced()
+                self.reopen_if_lock_file_is_replaced()
                 try:
                     if self.process_locks.begin_read():
                         return fresh(read, self.handle().begin)
@@ -123,33 +124,53 @@ class Environment(Gate, Tenants):
         if self.identity not in (None, identity(self.path, self.options)):
             raise gone(self.path)
         check_place(self.path, self.options)
-        locks = self.process_locks
         try:
+            handle = None
             for attempt in range(_ATTEMPTS):
-                known = locks.identity()
-                handle = self._opened(create)
-                if locks.take_over(handle, known) or attempt == _ATTEMPTS - 1:
-                    break
-                handle.close()
-                locks.close_lock_file()
+                handle = handle or self._opened(create, last=attempt == _ATTEMPTS - 1)
         except BaseException:
-            locks.close()
+            self.process_locks.close()
             raise
+        assert handle is not None
         self._handle = handle
         self.options["map_size"] = handle.info()["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
         self.unshut()
 
-    def _opened(self, create: bool) -> lmdb.Environment:
+    def _opened(self, create: bool, last: bool) -> lmdb.Environment | None:
+        """The handle; None where the lock file was replaced meanwhile, and this is not the `last` attempt."""
+        locks = self.process_locks
+        known = locks.identity()
+        handle = self._open_lmdb(create)
+        kept = False
+        try:
+            info = handle.info()
+            check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
+            if info["last_txnid"] < self.last_transaction:  # another file, of the same number
+                raise gone(self.path)
+            if locks.take_over(handle, known) or last:
+                check_opened(handle, self.path, self.options)
+                if info["last_txnid"] == 0:
+                    make_durable(handle, self.path, self.options)
+                kept = True
+        except lmdb.Error:
+            if last or not locks.lock_file_is_replaced():
+                raise
+        finally:
+            if not kept:
+                handle.close()
+                locks.close_lock_file()
+        return handle if kept else None
+
+    def _open_lmdb(self, create: bool) -> lmdb.Environment:
         path: Any = lmdb_path(self.path, self.options)  # bytes too
         mode = creation_mode(self.path, self.options)
         create_lock_file(self.path, self.options, mode)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = open_lmdb(path, **{**self.options, "mode": mode, "create": create})
-                break
+                return open_lmdb(path, **{**self.options, "mode": mode, "create": create})
             except lmdb.MapResizedError:  # another process grows the file at this very moment
                 if time.monotonic() > deadline:
                     raise
@@ -157,15 +178,6 @@ class Environment(Gate, Tenants):
                 check_begun(self.path, self.options, error)
                 explain(self.path, self.options, error)
                 raise
-        info = handle.info()
-        try:
-            check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
-            if info["last_txnid"] < self.last_transaction:  # another file, of the same number
-                raise gone(self.path)
-        except BaseException:
-            handle.close()
-            raise
-        return handle
 
     def handle_to_write(self) -> lmdb.Environment:
         """Return the handle to begin a write transaction with, once no other process has one open.
@@ -178,7 +190,7 @@ class Environment(Gate, Tenants):
         self.process_locks.keep_others_from_writing()
         if self.process_locks.data_file_is_deleted():
             raise gone(self.path)
-        return self.handle() if self._reopen_if_lock_file_is_replaced() else handle
+        return self.handle() if self.reopen_if_lock_file_is_replaced() else handle
 
     def after_commit(self) -> None:
         """Delete a lock file that was begun during the commit: it may hold the number of the commit before.
@@ -187,9 +199,10 @@ class Environment(Gate, Tenants):
         """
         if self.process_locks.lock_file_is_replaced():
             self.process_locks.delete_lock_file()
-            self._reopen_if_lock_file_is_replaced()
+            self.reopen_if_lock_file_is_replaced()
 
-    def _reopen_if_lock_file_is_replaced(self) -> bool:
+    def reopen_if_lock_file_is_replaced(self) -> bool:
+        """Close the file and open it again if its lock file was deleted or replaced. Return True if so."""
         if self._handle is None or not self.process_locks.lock_file_is_replaced():
             return False
         log_in_thread(

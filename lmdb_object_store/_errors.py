@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import lmdb
@@ -37,12 +38,26 @@ def shown(key: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def check_limit(name: str, limit: object) -> None:
-    """Raise unless `limit`, the option `name`, is an int of at least 1."""
+def note_key(error: Exception, key: object) -> None:
+    """Note on `error`, which the serializer raised for the value of `key`, which key that is.
+
+    Python shows notes from 3.11 on. In 3.10 the note is in the same place, for pytest and others that look there.
+    """
+    note = f"The value for key {shown(key)} was not stored."
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]
+
+
+def check_limit(name: str, limit: object, most: int | None = None) -> None:
+    """Raise unless `limit`, the option `name`, is an int of at least 1, and at `most` that."""
     if not isinstance(limit, int):
         raise TypeError(f"{name} must be an int, not {limit!r}")
     if limit < 1:
         raise ValueError(f"{name} must be at least 1, not {limit}")
+    if most is not None and limit > most:
+        raise ValueError(f"{name} must be at most {most}, not {limit}")
 
 
 def logger() -> Logger:
@@ -72,6 +87,17 @@ class StoreClosedError(lmdb.Error, ValueError):
     """
 
     __module__ = __package__
+
+
+class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
+    """A write to a store that is open read-only.
+
+    An OSError too, because a script written for `shelve` catches it as `dbm.error`.
+    """
+
+    if TYPE_CHECKING:  # that of OSError, which comes second
+
+        def __init__(self, *arguments: object) -> None: ...
 
 
 class ConflictError(lmdb.Error):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 
 import lmdb
@@ -16,7 +16,9 @@ from ._scan import Pending
 from ._writer import BeginToWrite
 
 
-class FlushMixin(ABC):
+# No mixin has the base `ABC`: no class could then have a store and a base of `(MutableMapping, ABC)` as its bases,
+# such as the `BaseStorage` of requests-cache.
+class FlushMixin(metaclass=ABCMeta):
     """Provides `_flush` and what builds on it. Needs the attributes and the methods below.
 
     `write_buffer` is the dict of pending changes, always the same object: stored key to pickled value,
@@ -27,15 +29,20 @@ class FlushMixin(ABC):
     """
 
     autoflush_on_read: bool
-    batch_bytes: int
-    batch_size: int | None
     db_path: str
-    write_buffer: dict[bytes, bytes | None]
+    _batch_bytes: int
+    _batch_size: int | None
     _commits: int
     _environment: Environment
     _failure_told: bool | None
     _pending: Pending
     _pending_bytes: int
+    _write_buffer: dict[bytes, bytes | None]
+
+    @property
+    def write_buffer(self) -> dict[bytes, bytes | None]:
+        """The pending changes: stored key to pickled value, or None for a deletion. To look at, not to write to."""
+        return self._write_buffer
 
     @abstractmethod
     def _commit(
@@ -57,11 +64,11 @@ class FlushMixin(ABC):
     def _flush_if_full(self, at_count: int | None = None) -> None:
         """Flush where the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
         with self._environment.lock:
-            count = at_count or self.batch_size
+            count = at_count or self._batch_size
             buffer, deletions = self.write_buffer, self._deletions_at_once()
             if (
                 (count is not None and len(buffer) >= count)
-                or self._pending_bytes >= self.batch_bytes
+                or self._pending_bytes >= self._batch_bytes
                 or (deletions is not None and len(buffer) >= deletions and not any(buffer.values()))
             ):
                 self._flush()
@@ -150,7 +157,7 @@ class FlushMixin(ABC):
     def _flush_before_read(self) -> None:
         """Flush for a read. A failure is logged, since the read's answer is right without; it is not tried again
         until there is something new to write."""
-        if not self.autoflush_on_read or not self.write_buffer or self._failure_told is not None:
+        if not self.autoflush_on_read or not self._write_buffer or self._failure_told is not None:
             return
         if self._environment.block is not None:
             return  # readers do not wait for a transaction

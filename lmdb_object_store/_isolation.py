@@ -25,13 +25,14 @@ class Host(Protocol):
     """What a block needs of its store."""
 
     db_path: str
-    write_buffer: Changes
     _accept: Any
     _pending: Any
     _pending_bytes: int
     _commits: int
     _environment: Environment
 
+    @property
+    def write_buffer(self) -> Changes: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
     def _write_changed(self) -> None: ...

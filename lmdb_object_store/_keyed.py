@@ -13,7 +13,7 @@ from ._codec import loads
 from ._environment import MISSING
 from ._errors import KeyNotFoundError
 from ._large import LARGE
-from ._typing import Any, TypeVar, overload
+from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,6 +29,8 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     where the store is not direct.
     """
 
+    if TYPE_CHECKING:
+        serializer: Any  # the reference lists it once, with the store's own attributes
     _loads: Callable[..., Any]
     _short: int
     _large: bool
@@ -106,7 +108,12 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
     def _unreadable(self, stored: bytes, data: bytes | bytearray, error: Exception) -> RuntimeError:
         how = "unpickle" if self._loads is loads else "deserialize"
         where = "buffered" if self._pending.get(stored) is data else "DB"
-        return RuntimeError(f"Failed to {how} {where} key {self._codec.shown(stored)}: {error}")
+        text = f"Failed to {how} {where} key {self._codec.shown(stored)}: {error}"
+        if where == "DB":  # what is buffered is as this store's own serializer has made it
+            from ._serializer import remedy  # not before it is needed
+
+            text += remedy(self.serializer, data, error)
+        return RuntimeError(text)
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
     # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.

@@ -17,7 +17,7 @@ from ._errors import FlushError, closed, logger, shown
 from ._locks import holders_here
 from ._registry import all_environments, process, release
 from ._scan import Pending
-from ._tenants import Tenant
+from ._tenants import Tenant, values_of
 from ._typing import Any, Protocol
 
 
@@ -29,6 +29,7 @@ class Handle(Tenant, Protocol):
     _environment: Environment
     _codec: KeyCodec
     _is_closed: bool
+    _open_pages: dict[object, list[Any]]
 
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
@@ -120,6 +121,9 @@ def mark_closed(store: Handle) -> None:
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
     store._forget_pending()
     store._is_closed = True
+    open_pages, store._open_pages = store._open_pages, {}
+    for page in values_of(open_pages):  # iterators end here, see `ManyMixin._until_close`
+        page.clear()
 
 
 def _refuse(path: str) -> Environment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 
 from ._environment import Environment
 from ._typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._stats import StoreStats
 
 
-class MaintenanceMixin(ABC):
+class MaintenanceMixin(metaclass=ABCMeta):
     """Provides `backup` and `stats`. Needs the attributes and the method below."""
 
     _pending: Pending

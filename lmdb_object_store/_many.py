@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 
 import lmdb
@@ -17,7 +17,6 @@ from ._interval import Interval
 from ._typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from ._encoding import KeyEncoding
     from ._typing import Literal
 
 K = TypeVar("K")
@@ -25,10 +24,14 @@ V = TypeVar("V")
 
 
 class ManyMixin(BufferMixin, MutableMapping[K, V]):
-    """Provides `get_many`, `put_many`, `update`, `len` and the scan. Needs the attributes and the methods below."""
+    """Provides `get_many`, `put_many`, `update`, `len` and the scan. Needs the attributes and the methods below.
 
-    key_encoding: str | KeyEncoding | None
+    `_open_pages` has the keys of the page that each iterator is in. `close` replaces it, and empties these.
+    """
+
+    _fixed: dict[str, Any]
     _is_closed: bool
+    _open_pages: dict[object, list[Any]]
 
     @abstractmethod
     def _check_writable(self) -> None:
@@ -60,8 +63,10 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         those not found too. ValueError without `key_encoding`.
         """
         decode_missing = decode_keys if decode_not_found is None else decode_not_found
-        if (decode_keys or decode_missing) and self.key_encoding is None:
-            raise ValueError("keys can be decoded only where key_encoding is set")
+        if (decode_keys or decode_missing) and self._fixed["key_encoding"] is None:
+            raise ValueError(
+                "keys can be decoded only where key_encoding is set: open the store with key_encoding='utf-8', say"
+            )
         keys = list(keys)
         encode, plain = self._codec.encode, self._plain
         stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
@@ -140,6 +145,34 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
 
         pages = _scan.scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
         return map(interval.sifted, pages) if interval.astray else pages
+
+    def _until_close(
+        self,
+        pages: Iterator[Any],
+        decode_page: Callable[[list[bytes]], Iterable[K]],
+        loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[V]] | None = None,
+    ) -> Iterator[Iterable[Any]]:
+        """The keys of each of `pages`, with their values where there is `loaded`, for an iterator to go through.
+
+        StoreClosedError once the store is closed: at the next row, because `close` empties the keys of the page that
+        an iterator is in. To ask at each row would cost a loop over keys a third of its time.
+        """
+        open_pages = self._open_pages
+        try:
+            for page in pages:
+                stored = page if type(page) is list else list(page)
+                keys = decode_page(stored)
+                open_pages[pages] = keys if type(keys) is list else stored
+                if open_pages is not self._open_pages:  # another thread has closed the store just now
+                    break
+                yield keys if loaded is None else zip(keys, loaded(page.items()))
+                if open_pages is not self._open_pages:
+                    break
+            else:
+                return
+        finally:
+            open_pages.pop(pages, None)
+        raise closed(self.db_path)
 
     def _changes(self) -> dict[bytes, bytes | None]:
         return self._pending.copy()

@@ -9,6 +9,8 @@ import lmdb
 
 from ._access import refusal
 from ._datafile import data_file, is_store
+from ._errors import ReadonlyStoreError
+from ._options import absolute_path
 from ._serializer import by_protocol
 from ._store import LmdbObjectStore
 from ._typing import Any
@@ -29,13 +31,16 @@ def open(
     changed at `sync`, `flush` and `close`; `max_cached` bounds their number: see `WritebackStore` for what that costs.
     All else goes to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` unless given.
 
+    An empty file, as `tempfile.mkstemp` makes one, becomes the store's data file by "n" and "c", and is opened as such
+    later: then `subdir=False` is the default.
+
     FileNotFoundError where "r" or "w" find no store; FileExistsError or NotADirectoryError, and nothing has changed,
     where something else is in its place; PermissionError where it is another user's, or "r" may not write to the lock
     file.
     """
-    if not filename:
-        raise ValueError("filename is empty")
-    path = os.path.abspath(os.fsdecode(filename))
+    path = absolute_path(filename, "filename")
+    if "subdir" not in options and _is_single_file(path):
+        options["subdir"] = False
     _check_place(path, flag, options)
     if protocol is not None:
         if "serializer" in options:
@@ -48,10 +53,10 @@ def open(
     try:
         store = kind(path, readonly=flag == "r", **options)
     except lmdb.ReadonlyError as error:
-        if flag != "r":
-            raise
-        file, reason = refusal(path, {**options, "readonly": True})
-        raise PermissionError(errno.EACCES, reason, file) from error
+        file, reason = path, str(error)
+        if flag == "r":
+            file, reason = refusal(path, {**options, "readonly": True})
+        raise ReadonlyStoreError(errno.EACCES, reason, file) from error
     if flag == "n":
         try:
             store.clear()
@@ -59,6 +64,16 @@ def open(
             store.close()
             raise
     return store
+
+
+def _is_single_file(path: str) -> bool:
+    """Return True if `path` is a store in one file, or an empty file to begin one in.
+
+    Not the data file in a store's folder: its lock file is there under another name.
+    """
+    if not os.path.isfile(path) or os.path.basename(path) == "data.mdb":
+        return False
+    return not _size(path) or is_store(path)
 
 
 def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:

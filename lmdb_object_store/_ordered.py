@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
+from time import monotonic
 
 from . import _scan
 from ._block import Block
@@ -20,6 +21,10 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="OrderedMapping[Any, Any]")
 
+# How many keys IPython is given at most to complete one, and how long they may take.
+_COMPLETIONS = 1000
+_COMPLETION_SECONDS = 0.1
+
 
 class Source(Protocol):
     """What an interval needs of the store whose rows it shows."""
@@ -30,6 +35,12 @@ class Source(Protocol):
     def _pages(
         self, interval: Interval, *, reverse: bool, values: bool, first: int = _scan.FIRST_PAGE
     ) -> Iterator[_scan.Rows]: ...
+    def _until_close(
+        self,
+        pages: Iterator[Any],
+        decode_page: Callable[[list[bytes]], Iterable[Any]],
+        loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[Any]] | None = None,
+    ) -> Iterator[Iterable[Any]]: ...
     def _flush_before_read(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
     def _block(self) -> Block | None: ...
@@ -61,14 +72,13 @@ class OrderedMapping(MutableMapping[K, V]):
         store = self._source()
         store._flush_before_read()
         pages = store._pages(self._interval, reverse=reverse, values=False)
-        return chain.from_iterable(map(store._codec.decode_page, pages))
+        return chain.from_iterable(store._until_close(pages, store._codec.decode_page))
 
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         store = self._source()
         store._flush_before_read()
-        pages: Iterator[Any] = store._pages(self._interval, reverse=reverse, values=True)
-        decode_page, loaded = store._codec.decode_page, store._loaded
-        return chain.from_iterable(zip(decode_page(page), loaded(page.items())) for page in pages)
+        pages = store._pages(self._interval, reverse=reverse, values=True)
+        return chain.from_iterable(store._until_close(pages, store._codec.decode_page, store._loaded))
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()
@@ -122,6 +132,19 @@ class OrderedMapping(MutableMapping[K, V]):
         self.update(other)
         return self
 
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Return the first keys, which IPython offers after `store["` and a tab. Flush nothing."""
+        store, keys = self._source(), list[Any]()
+        deadline = monotonic() + _COMPLETION_SECONDS
+        try:
+            for stored in chain.from_iterable(store._pages(self._interval, reverse=False, values=False)):
+                if len(keys) == _COMPLETIONS or monotonic() > deadline:
+                    break
+                keys.append(store._codec.decode(stored))
+        except Exception:
+            pass  # IPython would print it into the line that the user types
+        return keys
+
     # -- parts, by order
 
     def irange(
@@ -157,6 +180,8 @@ class OrderedMapping(MutableMapping[K, V]):
         return self._within(self._part(Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))))
 
     def _between(self, minimum: Any, maximum: Any, inclusive: tuple[bool, bool]) -> Interval:
+        if not isinstance(inclusive, (tuple, list)) or len(inclusive) != 2:
+            raise TypeError(f"inclusive must be a pair of bools, for minimum and for maximum, not {inclusive!r}")
         encode = self._source()._codec.encode_bound
         low, high = (None if bound is None else encode(bound) for bound in (minimum, maximum))
         return self._part(Interval.between(low, high, inclusive))

@@ -95,8 +95,8 @@ class _Known(dict[Any, Any]):
         if self is _DECODERS:
             raise KeyError(sought)
         raise TypeError(
-            f"a key is None, a bool, int, float, str, bytes, datetime, date or UUID, or a tuple of these, and no "
-            f"{sought.__name__}: convert it (a subclass, such as a named tuple, too)"
+            "a key is None, a bool, int, float, str, bytes, datetime, date or UUID, or a tuple of these, not "
+            f"{sought.__name__}: convert it. A subclass of one of these, such as a named tuple, must be converted too."
         )
 
 

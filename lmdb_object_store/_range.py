@@ -113,9 +113,17 @@ class StoreRange(OrderedMapping[K, V]):
             )
 
     def _bounds(self) -> str:
-        codec, low, high = self._codec, self._interval.low, self._interval.high
-        lowest = f"from {codec.shown(low)}" if low else "from the first key"
-        return lowest + ("" if high is None else f" to below {codec.shown(codec.replaced(high))}")
+        low, high = self._interval.low, self._interval.high
+        lowest = self._bound(low, at="from", beyond="after") if low else "from the first key"
+        return lowest if high is None else f"{lowest} {self._bound(high, at='to below', beyond='to')}"
+
+    def _bound(self, bound: bytes, *, at: str, beyond: str) -> str:
+        # Of a bound that `Interval.between` has put just beyond a key, that key is shown.
+        codec = self._codec
+        key = codec.replaced(bound[:-1])
+        if bound[-1:] == b"\0" and codec.is_key(key):
+            return f"{beyond} {codec.shown(key)}"
+        return f"{at} {codec.shown(codec.replaced(bound))}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._bounds()} of {self._store!r}>"

@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Iterator
 from itertools import chain
 
-from ._datafile import identity
+from ._datafile import check_way, identity
 from ._environment import Environment
 from ._errors import logger
 from ._inherited import Process
 from ._locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
-from ._options import Options, check_options
+from ._options import Options, check_options, explain
 from ._tenants import Tenant, values_of
 from ._typing import Any
 
@@ -51,12 +51,15 @@ def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
 
 
 def _open(path: str, options: Options) -> Environment:
+    check_way(path, options)
     environment = Environment(path, options, process)
     _registry[id(environment)] = environment  # before it is open: a fork must find what is
     try:
         environment.open(create=options.get("create", True))
-    except BaseException:
+    except BaseException as error:
         del _registry[id(environment)]
+        if isinstance(error, Exception):
+            explain(error, path, options)
         raise
     return environment
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABCMeta
 from collections.abc import Iterable, Mapping
 from operator import methodcaller
 
 import lmdb
 
+from ._checks import check_named
 from ._codec import weight
 from ._environment import Environment
 from ._interval import WHOLE, Interval
@@ -55,10 +56,10 @@ def pages_kept(current: int, cap: int | None, page: int) -> int:
     return max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))
 
 
-class ResizeMixin(ABC):
+class ResizeMixin(metaclass=ABCMeta):
     """Provides `_commit`. Needs the two attributes below."""
 
-    max_map_size: int | None
+    _max_map_size: int | None
     _environment: Environment
 
     def _commit(
@@ -99,17 +100,17 @@ class ResizeMixin(ABC):
     def _pages_kept(
         self, environment: Environment, handle: lmdb.Environment, changes: Mapping[bytes, bytes | None]
     ) -> int:
-        if self.max_map_size is None or not any(changes.values()):
+        if self._max_map_size is None or not any(changes.values()):
             return 0
-        return pages_kept(environment.options["map_size"], self.max_map_size, handle.stat()["psize"])
+        return pages_kept(environment.options["map_size"], self._max_map_size, handle.stat()["psize"])
 
     def _deletions_at_once(self) -> int | None:
         # Near the cap, so many as find free pages: each may change two and those above them, and so do the next ones.
-        if self.max_map_size is None:
+        if self._max_map_size is None:
             return None
         environment = self._environment
         size, page = environment.options["map_size"], environment.handle().stat()["psize"]
-        kept = pages_kept(size, self.max_map_size, page)
+        kept = pages_kept(size, self._max_map_size, page)
         return max(1, kept // 6) if kept else None
 
     def _make_room(
@@ -125,11 +126,11 @@ class ResizeMixin(ABC):
         # A lower bound of what the file must hold at the commit: old pages and new rows, side by side.
         pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         needed = max(current, pages * stat["psize"] + sum(weight(key, data) for key, data in changes.items()))
-        size = next_map_size(current, self.max_map_size, needed, stat["psize"])
+        size = next_map_size(current, self._max_map_size, needed, stat["psize"])
         if size is None:
-            kept = pages_kept(current, self.max_map_size, stat["psize"]) * stat["psize"]
+            kept = pages_kept(current, self._max_map_size, stat["psize"]) * stat["psize"]
             raise lmdb.MapFullError(
-                f"the map of {environment.path} is full: it has {current} bytes, max_map_size is {self.max_map_size}, "
+                f"the map of {environment.path} is full: it has {current} bytes, max_map_size is {self._max_map_size}, "
                 f"and this write needs more than {needed} beside the {kept} that are kept to delete with; none of it "
                 "is in the file: take back what does not fit, delete something, and flush (readers that are open keep "
                 "space from being used), or raise max_map_size"
@@ -148,6 +149,8 @@ def _write(
     txn = begin(handle)
     try:
         if emptied is WHOLE:
+            # Another program may have added databases since the file was opened, and LMDB would lose their pages.
+            check_named(handle, environment.path, environment.options)
             txn.drop(handle.open_db(txn=txn), delete=False)
         elif emptied is not None:
             _empty(txn.cursor(), emptied)

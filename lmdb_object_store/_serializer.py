@@ -10,7 +10,7 @@ from types import ModuleType
 
 from ._codec import MAX_VALUE_BYTES, too_large
 from ._codec import dumps as pickled
-from ._errors import shown
+from ._errors import note_key, shown
 from ._typing import Any, Protocol
 
 
@@ -24,7 +24,10 @@ class Serializer(Protocol):
 def check(serializer: object) -> None:
     """Raise TypeError unless `serializer` has what a store calls."""
     if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
-        raise TypeError(f"serializer must have dumps(obj) and loads(data), as json has; {shown(serializer)} has not")
+        raise TypeError(
+            f"serializer must have dumps(obj) and loads(data), as json has; {shown(serializer)} has not: "
+            "pass the module or the object itself"
+        )
 
 
 def dumps_of(serializer: Serializer) -> Callable[[object, Any], bytes]:
@@ -33,7 +36,11 @@ def dumps_of(serializer: Serializer) -> Callable[[object, Any], bytes]:
 
 
 def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
-    data = serializer.dumps(value)
+    try:
+        data = serializer.dumps(value)
+    except Exception as error:
+        note_key(error, key)
+        raise
     if isinstance(data, str):
         data = data.encode()
     elif type(data) is not bytes:
@@ -46,6 +53,25 @@ def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
     if len(data) > MAX_VALUE_BYTES:
         raise too_large(key, data)
     return data
+
+
+def remedy(serializer: Serializer, data: bytes | bytearray, error: Exception) -> str:
+    """Return what a message adds to `error`, which came of reading the stored value `data`: the likely cause.
+
+    Nothing is added for a whole pickle that the code of its own objects refuses.
+    """
+    pickles = serializer is pickle or isinstance(serializer, _PickleProtocol)
+    if pickles and _is_pickle(data) and not isinstance(error, (pickle.UnpicklingError, EOFError)):
+        if isinstance(error, ImportError) or "Can't get attribute" in str(error):
+            return ". The program that reads a value must be able to import its class."
+        return ""
+    own = pickle if pickles else serializer if isinstance(serializer, ModuleType) else type(serializer)
+    return f". The value is damaged, or another serializer wrote it; this store's is {own.__name__}."
+
+
+def _is_pickle(data: bytes | bytearray) -> bool:
+    """Return True if `data` begins and ends as a pickle of protocol 2 or later."""
+    return data[:1] == pickle.PROTO and data[-1:] == pickle.STOP
 
 
 class _PickleProtocol:

@@ -9,17 +9,18 @@ from functools import partial
 import lmdb
 
 from . import _access, _lifecycle, _reads, _serializer
+from ._attributes import OptionsMixin
 from ._buffer import BufferMixin, Shut
 from ._children import watch_multiprocessing
 from ._codec import KeyCodec
 from ._environment import Environment
-from ._errors import check_limit, closed
+from ._errors import ReadonlyStoreError, check_limit, closed
 from ._interval import WHOLE, Interval
 from ._keyed import KeyedMixin
 from ._lifecycle import Detached
 from ._maintenance import MaintenanceMixin
 from ._many import ManyMixin
-from ._options import waits_for_disk
+from ._options import absolute_path, waits_for_disk
 from ._ordered import OrderedMapping
 from ._range import StoreRange
 from ._registry import acquire, release
@@ -35,16 +36,9 @@ K = TypeVar("K", default=Any)
 V = TypeVar("V", default=Any)
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
-# What a pickled store carries besides the limits of its buffer.
-_CARRIED = (
-    "db_path",
-    "autoflush_on_read",
-    "key_encoding",
-    "key_errors",
-    "str_normalize",
-    "max_map_size",
-    "_lmdb_kwargs",
-)
+# What a pickled store carries of what can change while it is open, and of the options that are fixed then.
+_SETTABLE = ("batch_size", "batch_bytes", "autoflush_on_read", "max_map_size")
+_FIXED = ("db_path", "key_encoding", "key_errors", "str_normalize")
 
 
 class LmdbObjectStore(
@@ -54,6 +48,7 @@ class LmdbObjectStore(
     TransactionMixin[K, V],
     OrderedMapping[K, V],
     MaintenanceMixin,
+    OptionsMixin,
 ):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
@@ -90,49 +85,55 @@ class LmdbObjectStore(
         serializer: Serializer = pickle,
         **lmdb_kwargs: Any,
     ) -> None:
+        self._check_unopened()
         _codec_class(key_encoding).check(key_encoding, key_errors, str_normalize)
         if max_map_size is not None:
             check_limit("max_map_size", max_map_size)
         _serializer.check(serializer)
+        path = absolute_path(db_path, "db_path")
+        # From here on nothing is refused but by LMDB: a closed store that is opened again stays closed then.
         self._start_buffer(batch_size, batch_bytes)
-        path = os.fsdecode(db_path)
-        if not path:
-            raise ValueError("db_path is empty")
-        self.db_path: str = os.path.abspath(path)
         self.autoflush_on_read = autoflush_on_read
-        self.key_encoding = key_encoding
-        self.key_errors = key_errors
-        self.str_normalize = str_normalize
-        self.max_map_size = max_map_size
-        self.serializer: Serializer = serializer
+        self._max_map_size = max_map_size
         self._lmdb_kwargs = lmdb_kwargs
+        self._fix(
+            db_path=path,
+            key_encoding=key_encoding,
+            key_errors=key_errors,
+            str_normalize=str_normalize,
+            serializer=serializer,
+        )
         self._start_reading()
         self._attach()
 
     def _start_reading(self) -> None:
+        self._open_pages: dict[object, list[Any]] = {}
         # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
         self._plain = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
         if self._readonly:
             self._accept = Shut(partial(_refuse_readonly, self.db_path))
         # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
-        self._direct = self.serializer is pickle
-        self._dumps = _serializer.dumps_of(self.serializer)
-        self._loads = self.serializer.loads
+        serializer = self._fixed["serializer"]
+        self._direct = serializer is pickle
+        self._dumps = _serializer.dumps_of(serializer)
+        self._loads = serializer.loads
         # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
         # Keys of up to this many bytes are read the short way: none where a large value is expected.
         self._short = 0
 
     def _attach(self) -> Environment:
-        environment = acquire(self.db_path, self._lmdb_kwargs, self)
+        fixed = self._fixed
+        encoding = fixed["key_encoding"]
+        environment = acquire(fixed["db_path"], self._lmdb_kwargs, self)
         try:
-            codec_class = _codec_class(self.key_encoding)
-            self._codec = codec_class(self.key_encoding, self.key_errors, self.str_normalize, environment.max_key_size)
-            self._is_closed = False
+            rules = encoding, fixed["key_errors"], fixed["str_normalize"], environment.max_key_size
+            self._codec = _codec_class(encoding)(*rules)
             self._environment = environment
             self._plain = self._codec.plain
             self._short = self._plain if self._direct else 0
+            self._is_closed = False
         except BaseException:
             release(environment, self)
             raise
@@ -147,26 +148,46 @@ class LmdbObjectStore(
         if unlocked:  # logged with nothing held: a logging handler is user code
             _access.warn_without_locks(environment.path, environment.options)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reduced = super().__reduce_ex__(protocol)
+        state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+        if isinstance(state, dict) and state.get("attributes"):
+            from ._pickling import check_attributes  # not before it is needed: few subclasses have attributes
+
+            check_attributes(type(self), state["attributes"])
+        return reduced
+
     def __getstate__(self) -> dict[str, Any]:
-        """Flush; path and options alone are pickled."""
+        """Flush. Return path and options, and as "attributes" those that a subclass has of its own."""
         if self._is_closed:
-            raise closed(self.db_path)
-        _lifecycle.check_carried(self.key_encoding)
+            raise closed(self._fixed["db_path"])
+        _lifecycle.check_carried(self._fixed["key_encoding"])
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
-        state = {name: getattr(self, name) for name in (*_CARRIED, "batch_size", "batch_bytes")}
-        return {**state, "serializer": _serializer.carried(self.serializer)}
+        from ._pickling import own_attributes  # as above
+
+        state = self._options()
+        return {**state, "attributes": own_attributes(self, state)}
+
+    def _options(self) -> dict[str, Any]:
+        options = {name: self._fixed[name] for name in _FIXED}
+        options.update((name, getattr(self, name)) for name in (*_SETTABLE, "_lmdb_kwargs"))
+        return {**options, "serializer": _serializer.carried(self._fixed["serializer"])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A handle that opens its file when it is first used: in a worker, say, that it was sent to."""
+        """Become a store that opens its file when it is first used: in a worker process that it was sent to."""
+        self._check_unopened()
         self._start_buffer(state["batch_size"], state["batch_bytes"])
-        for name in _CARRIED:
+        for name in ("autoflush_on_read", "max_map_size", "_lmdb_kwargs"):
             setattr(self, name, state[name])
-        self.serializer = _serializer.restored(state["serializer"])
+        serializer = _serializer.restored(state["serializer"])
+        self._fix(**{name: state[name] for name in _FIXED}, serializer=serializer)
         self._start_reading()
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
         self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
         self._is_closed = False
+        for name, value in state["attributes"].items():
+            setattr(self, name, value)
 
     # -- names kept from the first implementation of this interface
 
@@ -199,8 +220,11 @@ class LmdbObjectStore(
             self._flush()
 
     def sync(self) -> None:
-        """`flush`, and wait for the disk, also with `sync=False` and the like. Does nothing for a read-only store."""
-        if self._readonly and not self._is_closed:
+        """`flush`, and wait for the disk, also with `sync=False` and the like.
+
+        Do nothing for a read-only store. Do nothing for a closed one, as `sync` of a closed shelf does nothing.
+        """
+        if self._readonly or self._is_closed:  # Celery's beat calls it once more after `close`
             return
         self.flush()
         if not waits_for_disk(self._lmdb_kwargs):
@@ -262,4 +286,6 @@ def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is
 
 
 def _refuse_readonly(path: str) -> None:
-    raise lmdb.ReadonlyError(f"the store at {path} is open read-only")
+    raise ReadonlyStoreError(
+        f"the store at {path} is open read-only: to write, open it without readonly=True, or by `open` with flag 'w'"
+    )

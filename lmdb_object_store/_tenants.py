@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 
 from ._locks import FileLock, acquire_at_once, give
-from ._typing import Protocol, TypeVar
+from ._typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -15,9 +15,12 @@ class Tenant(Protocol):
     """A store that lives on an environment."""
 
     db_path: str
-    write_buffer: dict[bytes, bytes | None]
     _failure_told: bool | None
     _readonly: bool
+
+    @property
+    def write_buffer(self) -> dict[bytes, bytes | None]:
+        """What is pending."""
 
     def flush(self) -> None:
         """Commit what is pending."""
@@ -80,7 +83,7 @@ class Tenants:
             give(held)  # what an interrupt has kept the first one from
 
 
-def values_of(mapping: dict[int, T]) -> list[T]:
+def values_of(mapping: dict[Any, T]) -> list[T]:
     """The values of `mapping`, which the garbage collector, amid this call too, may take from."""
     while True:
         try:

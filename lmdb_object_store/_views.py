@@ -26,7 +26,20 @@ class Scanned(Protocol):
     def _norm_key(self, key: Any) -> bytes: ...
 
 
-class _BatchedSet(Set[T]):
+class _View:
+    """What the views have in common."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Else `store["k"] = other.keys()` would store a handle to all of `other`. A dict's views refuse it as well.
+        raise TypeError(
+            f"cannot pickle {type(self).__name__!r} object: it is a view of a store. Give list(view), or dict(view) "
+            "for items()."
+        )
+
+
+class _BatchedSet(_View, Set[T]):
     """The operations for which `collections.abc.Set` would look up each element of the other set by itself."""
 
     @abstractmethod
@@ -112,7 +125,7 @@ class StoreItems(_BatchedSet[tuple[K, V]], ItemsView[K, V]):
                 yield pair
 
 
-class StoreValues(ValuesView[V]):
+class StoreValues(_View, ValuesView[V]):
     """The values, in order of the stored keys. Each is unpickled as it is reached."""
 
     _mapping: Scanned

@@ -42,21 +42,25 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         max_cached: int | None = None,
         **options: Any,
     ) -> None:
+        self._check_unopened()
         if options.get("readonly"):
-            raise ValueError("a read-only store can write nothing back: open it without writeback, or to be written")
+            raise ValueError("a read-only store has no writeback: leave out writeback=True, or open the store to write")
         if max_cached is not None:
             check_limit("max_cached", max_cached)
         self._start_cache(max_cached)
         super().__init__(db_path, batch_size, **options)
 
+    _writeback = True
+
     def _start_reading(self) -> None:
         super()._start_reading()
         self._direct = False  # what is read and stored goes through the cache
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "max_cached": self.max_cached}
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "max_cached": self._max_cached}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._check_unopened()
         self._start_cache(state["max_cached"])
         super().__setstate__(state)
 

@@ -1,7 +1,8 @@
 """Build the sdist and the wheel, check them, and run the sdist's tests on the installed wheel.
 
 Usage: python tests/package.py [--dist DIRECTORY] [PYTEST_ARGUMENT ...]   (by default, everything is temporary)
-Each version of Python that is found gets a clean environment, into which the wheel alone is installed.
+Each version of Python that is found gets a clean environment, into which the wheel alone is installed. The tests that
+need one version alone run once.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def main() -> None:
         unpacked = Path(temporary, sdist.name.removesuffix(".tar.gz"))
         shutil.rmtree(unpacked / PACKAGE)  # the tests must find the package in their environment alone
         arguments += ["--ignore=tests/test_mutants.py"]  # those are of its source
-        run("tox", "run", "--installpkg", wheel, "-e", VERSIONS, "--", *arguments, cwd=unpacked)
+        run("tox", "run", "--installpkg", wheel, "-e", f"{VERSIONS},once", "--", *arguments, cwd=unpacked)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,14 @@ def run_script(
     return ended
 
 
+def started(source: str, path: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start `source` as a program such as `run_script` runs, with pipes for its input and output."""
+    found_at = str(Path(lmdb_object_store.__file__).parents[1])
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (found_at, os.environ.get("PYTHONPATH"))))}
+    command = [sys.executable, "-c", _PRELUDE + textwrap.dedent(source), path, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+
+
 def contents(path: str) -> dict[str, Any]:
     """What is in the file at `path`, which this process has not open, by py-lmdb alone."""
     with lmdb.open(path, readonly=True) as environment, environment.begin() as txn:
@@ -66,6 +74,20 @@ def meta_pages(path: str) -> bytes:
     """The two pages of the file one of which each commit writes."""
     with open(os.path.join(path, "data.mdb"), "rb") as file:
         return file.read(2 * mmap.PAGESIZE)  # LMDB takes the system's size for a new file
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """No file of `folder` but the lock files changes, appears or goes."""
+
+    def state() -> dict[str, bytes]:
+        return {
+            str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file() and "lock" not in file.name
+        }
+
+    before = state()
+    yield
+    assert state() == before
 
 
 def in_child(body: Callable[[], object], limit: float = LIMIT) -> None:

@@ -168,11 +168,11 @@ class BufferMachine(RuleBasedStateMachine):
             assert self.buffer == self.left_of(pending)
 
     def many(self, pending: Changes) -> bool:
-        assert self.host.batch_size
-        return len(pending) >= self.host.batch_size
+        assert self.host._batch_size
+        return len(pending) >= self.host._batch_size
 
     def heavy(self, pending: Changes) -> bool:
-        return weigh(pending) >= self.host.batch_bytes
+        return weigh(pending) >= self.host._batch_bytes
 
     @rule(key=keys, data=values)
     def stage(self, key: bytes, data: bytes | None) -> None:

@@ -218,11 +218,14 @@ def test_text_without_an_encoding() -> None:
 
 @pytest.mark.parametrize("key", [1, 1.0, (), [], object(), array.array("B", b"a")])
 def test_other_keys(key: object) -> None:
-    """Anything else is no key, and the message names its type."""
-    for encoding, kinds in ((None, "bytes-like"), ("utf-8", "bytes-like or str")):
+    """Anything else is no key, and the message names its type and the way out."""
+    for encoding, kinds, own in ((None, "bytes-like", "bytes"), ("utf-8", "bytes-like or str", "str")):
         with pytest.raises(TypeError) as caught:
             codec(encoding).encode(key)
-        assert str(caught.value) == f"Key must be {kinds}; got {type(key).__name__}"
+        assert str(caught.value) == (
+            f"Key must be {kinds}; got {type(key).__name__}. Convert it to {own}, or make a store with "
+            "key_encoding=OrderedKeys(), which takes numbers, dates and tuples."
+        )
 
 
 @pytest.mark.parametrize("key", [None, 1, (), [], "\ud800", b"a", bytearray(b"a"), "e\u0301"])

@@ -712,13 +712,14 @@ def test_str_keys_need_an_encoding(open_store: OpenStore) -> None:
 
 
 def test_messages_for_foreign_keys(open_store: OpenStore) -> None:
-    """What is no key is told by its type."""
+    """The error for what is no key names its type and the way out."""
     raw, text = open_store(key_encoding=None), open_store()
+    way_out = "or make a store with key_encoding=OrderedKeys(), which takes numbers, dates and tuples."
     for store, key, message in (
         (raw, None, "Key cannot be None."),
         (text, None, "Key cannot be None."),
-        (raw, 5, "Key must be bytes-like; got int"),
-        (text, 5, "Key must be bytes-like or str; got int"),
+        (raw, 5, f"Key must be bytes-like; got int. Convert it to bytes, {way_out}"),
+        (text, 5, f"Key must be bytes-like or str; got int. Convert it to str, {way_out}"),
     ):
         with pytest.raises(TypeError) as caught:
             store.get(key)

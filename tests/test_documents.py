@@ -14,6 +14,8 @@ import pytest
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+pytestmark = pytest.mark.once  # the documents are the same with each Python
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
 # The cookbook's are in test_examples.py, the command line's in test_cli.py.

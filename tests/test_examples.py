@@ -24,7 +24,10 @@ COOKBOOK = (DOCS / "cookbook.md").read_text(encoding="utf-8")
 STDLIB = Path(sysconfig.get_path("stdlib"))
 SESSIONS = re.findall(r"```console\n(.*?)```", COOKBOOK, re.DOTALL)
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.once,  # the examples are the same programs with each Python
+    pytest.mark.timeout(600),
+]
 
 
 def scripts_of(session: str) -> list[str]:
@@ -217,6 +220,7 @@ def test_torch_workers_started_otherwise(method: str, tmp_path: Path) -> None:
     assert "20 batches, loss 0.0000" in run("torch_dataset.py", "samples.db", method, home=tmp_path)
 
 
+@pytest.mark.slow  # indexes the whole standard library of Python
 def test_quickstart_runs_twice(tmp_path: Path) -> None:
     """It works on a fresh machine, and again on what it left there."""
     for _ in range(2):

@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import LIMIT, contents, in_thread
+from support import LIMIT, at_copies, contents, in_thread
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, _resize
 
@@ -227,6 +227,21 @@ def test_scan_after_a_lock_file_was_deleted_uses_the_new_one(
     assert list(store) == ["before"]
     with store.env.begin():
         assert str(os.getpid()) in other.do("[line.split()[0] for line in store.env.readers().splitlines()]")
+
+
+def test_backup_is_made_again_if_the_lock_file_was_deleted_meanwhile(
+    start: Callable[[], Other], store: Store, path: str, tmp_path: Path
+) -> None:
+    """Writers by another lock file do not see the copy, and may write over its pages: it does not count."""
+    store.update({str(number): 0 for number in range(1000)})
+
+    def let_another_write() -> None:
+        use("rm", path)
+        start().do("[store.update(dict.fromkeys(store, 1)), store.flush()]")
+
+    with at_copies(let_another_write, lambda: None):
+        store.backup(tmp_path / "copy")
+    assert set(contents(str(tmp_path / "copy")).values()) == {1}
 
 
 def test_open_waits_for_no_transaction(start: Callable[[], Other], store: Store) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from mutants import MUTANTS, PACKAGE, Mutant, apply
 
+pytestmark = pytest.mark.once  # it reads the code of the package
+
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_changes_the_code_and_leaves_it_python(mutant: Mutant, tmp_path: Path) -> None:

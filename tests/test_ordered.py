@@ -475,6 +475,7 @@ def test_an_interrupted_clear_of_the_empty_key_alone(open_store: OpenStore) -> N
     assert store[""] == "new"
 
 
+@pytest.mark.slow  # a storm: 300 interrupts of `clear`
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 def test_a_storm_of_signals_amid_clears_of_a_part(open_store: OpenStore) -> None:
     """An interrupt at whatever instruction leaves what is outside pending, and the store able to flush."""

@@ -139,6 +139,7 @@ def test_close_while_a_value_is_unpickled_does_not_hang(path: str) -> None:
     run_script(source, path, limit=10)
 
 
+@pytest.mark.slow  # a storm: 2,000 interrupts of `get`
 def test_close_after_interrupted_reads_does_not_hang(path: str) -> None:
     """However often `get` was interrupted, `close` comes back."""
     source = """

@@ -9,6 +9,7 @@ import pickle
 import shelve
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -79,6 +80,36 @@ def test_r_reads_and_writes_nothing(filled: str) -> None:
             with pytest.raises(lmdb.ReadonlyError):
                 write()
     assert contents(filled) == {"k": [1]}
+
+
+def test_write_with_flag_r_raises_what_dbm_error_catches(filled: str) -> None:
+    """A script that catches `dbm.error` goes on, as it does with a shelf; the text says how to open it."""
+    with lmdb_object_store.open(filled, "r") as store:
+        writes: list[Callable[[], object]] = [
+            lambda: store.__setitem__("k", 2),
+            lambda: store.__delitem__("k"),
+            lambda: store.delete("k"),
+            lambda: store.update(k=2),
+            lambda: store.update(),
+            lambda: store.put_many({}),
+            lambda: store.setdefault("k", 2),
+            lambda: store.pop("k"),
+            lambda: store.range("a").popitem(),
+            lambda: store.prefix("k").clear(),
+            store.popitem,
+            store.clear,
+            store.flush,
+            store.transaction().__enter__,
+            store.edit("k").__enter__,
+        ]
+        for write in writes:
+            with pytest.raises(dbm.error, match=r"open read-only.*flag 'w'") as caught:
+                write()
+            assert isinstance(caught.value, lmdb.ReadonlyError)
+            assert isinstance(caught.value, PermissionError)
+            assert filled in str(caught.value)
+            again = pickle.loads(pickle.dumps(caught.value))
+            assert (type(again), str(again)) == (type(caught.value), str(caught.value))
 
 
 @pytest.mark.parametrize("flag", ["w", "c"])
@@ -168,6 +199,52 @@ def test_an_old_shelf_is_not_passed_by(tmp_path: Path, flag: str) -> None:
         assert dict(shelf) == {"k": 1}
 
 
+@pytest.mark.parametrize("flag", ["n", "c"])
+def test_n_and_c_on_an_empty_file_begin_a_store_in_it(tmp_path: Path, flag: str) -> None:
+    """Programs that give `open` the file which `tempfile.mkstemp` has made, as pylast does, find their store in it."""
+    descriptor, path = tempfile.mkstemp(dir=tmp_path)
+    os.close(descriptor)
+    with lmdb_object_store.open(path, flag) as store:
+        store["k"] = [1]
+    assert os.path.isfile(path)
+    for later in ("r", "w", "c"):
+        with lmdb_object_store.open(path, later) as store:
+            assert store == {"k": [1]}
+    with lmdb_object_store.open(path, "w", writeback=True) as store:
+        store["k"].append(2)
+    with lmdb_object_store.open(path, "r", subdir=False) as store:
+        assert store == {"k": [1, 2]}
+    with pytest.raises(NotADirectoryError):
+        lmdb_object_store.open(path, subdir=True)
+    with lmdb_object_store.open(path, "n") as store:
+        assert store == {}
+    assert {file.name for file in tmp_path.iterdir()} == {Path(path).name, f"{Path(path).name}-lock"}
+    os.remove(path)
+    os.remove(f"{path}-lock")
+
+
+@pytest.mark.parametrize("flag", ["r", "w"])
+def test_r_and_w_on_an_empty_file_find_no_store(tmp_path: Path, flag: str) -> None:
+    """Nothing is made then."""
+    (tmp_path / "file").touch()
+    before = listing(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no store"):
+        lmdb_object_store.open(tmp_path / "file", flag)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("flag", ["r", "w", "c", "n"])
+def test_data_file_of_a_folder_is_no_store_of_its_own(filled: str, flag: str) -> None:
+    """It would have another lock file then than for those who open the folder; an empty one too."""
+    os.mkdir(filled + ".killed")
+    Path(filled + ".killed", "data.mdb").touch()
+    for path in (os.path.join(filled, "data.mdb"), os.path.join(filled + ".killed", "data.mdb")):
+        with pytest.raises((OSError, lmdb.InvalidError)):
+            lmdb_object_store.open(path, flag)
+        assert not os.path.exists(f"{path}-lock")
+    assert contents(filled) == {"k": [1]}
+
+
 def test_n_closes_a_store_that_it_cannot_empty(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves what is in it."""
     with monkeypatch.context() as patch:
@@ -202,7 +279,7 @@ def test_r_without_permission_to_write(tmp_path: Path) -> None:
     for entry in (*path.iterdir(), path):
         entry.chmod(stat.S_IMODE(entry.stat().st_mode) & ~0o222)
     for folder in (tmp_path, *tmp_path.parents):
-        if folder == tmp_path or folder.name.startswith("pytest-"):  # these are the tests' own
+        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):  # these are the tests' own
             folder.chmod(folder.stat().st_mode | 0o055)
         if not folder.stat().st_mode & 0o001:
             pytest.skip("no other user can reach the folder for temporary files")
@@ -210,8 +287,9 @@ def test_r_without_permission_to_write(tmp_path: Path) -> None:
     def child() -> None:
         os.seteuid(65534)
         for flag, error in (("r", PermissionError), ("w", lmdb.ReadonlyError)):
-            with pytest.raises(error):
+            with pytest.raises(error) as caught:
                 lmdb_object_store.open(path, flag)
+            assert isinstance(caught.value, dbm.error)
         with lmdb_object_store.open(path, "r", lock=False) as store:
             assert store == {"k": [1]}
 
@@ -304,9 +382,22 @@ def test_sync_commits(path: str, open_store: OpenStore) -> None:
     store.sync()
     assert other["k"] == 1
     store.sync()
+
+
+@pytest.mark.parametrize("flag", ["c", "r"])
+@pytest.mark.parametrize("writeback", [False, True])
+def test_sync_of_a_closed_store_does_nothing(filled: str, flag: str, writeback: bool) -> None:
+    """As `sync` of a closed shelf: Celery's beat calls it once more as it stops."""
+    store = lmdb_object_store.open(filled, flag, writeback=writeback and flag == "c")
+    changed = store["k"]
     store.close()
+    changed.append(2)
+    store.sync()
+    store.sync()
+    assert store.write_buffer == {}
     with pytest.raises(ValueError, match="closed"):
-        store.sync()
+        store.flush()
+    assert contents(filled) == {"k": [1]}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ import pytest
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
 
+pytestmark = pytest.mark.once  # the site is the same with each Python
+
 ROOT = Path(__file__).parent.parent
 MISSING = object()
 # Of what has no name to call it by: what a reader would look for.

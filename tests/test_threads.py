@@ -51,6 +51,7 @@ races = pytest.mark.usefixtures("_races")
 # -- readers beside a writer
 
 
+@pytest.mark.slow  # 64 MiB, written one small flush at a time
 @races
 def test_readers_beside_a_writer_and_growth_see_right_values(open_store: OpenStore) -> None:
     """While the map grows again and again, no reader sees an error, a wrong value or a missing key."""
@@ -89,6 +90,7 @@ def test_readers_beside_a_writer_and_growth_see_right_values(open_store: OpenSto
     assert store.env.info()["map_size"] > 64 * MIB
 
 
+@pytest.mark.slow  # 230 MiB on the disk for each number of readers
 @pytest.mark.parametrize("readers", [3, 8])
 def test_growth_beside_readers_in_a_tight_loop_does_not_hang(open_store: OpenStore, readers: int) -> None:
     """Readers that never pause do not keep the map from growing, and see no error."""
@@ -294,6 +296,7 @@ def test_close_beside_writers_keeps_what_was_accepted(path: str, open_store: Ope
     assert contents(path) == accepted
 
 
+@pytest.mark.slow  # 640 flushes that wait for the disk
 @races
 def test_threads_that_open_one_new_path_at_once_share_an_environment(tmp_path: Path) -> None:
     """Sixteen threads that open a file at once all succeed, with one environment, and see each other's data."""
@@ -734,6 +737,7 @@ def test_interrupted_growth_beside_readers(open_store: OpenStore) -> None:
     assert store["last"] == 1
 
 
+@pytest.mark.slow  # a storm: 3,000 interrupts of each call
 @pytest.mark.parametrize(
     "call",
     ["store.get('key')", "store.put(str(next(numbers) % 50), 1)", "store.put('a', 1); store.flush()", "list(store)"],
@@ -1097,6 +1101,7 @@ def test_signals_arrive_in_tests() -> None:
     assert seen == [signal.SIGUSR1]
 
 
+@pytest.mark.slow  # 900 stores are opened and collected
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_stores_of_one_file_that_are_collected_together(path: str) -> None:
     """The collector clears all references before it runs the first finaliser: none closes the file under the next."""
@@ -1112,6 +1117,7 @@ def test_stores_of_one_file_that_are_collected_together(path: str) -> None:
     assert contents(path) == {f"{name}{number}": number for name in "abc" for number in range(300)}
 
 
+@pytest.mark.slow  # 450 stores are opened and collected
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_threads_that_drop_their_stores(path: str) -> None:
     """Stores opened, written and dropped in cycles by several threads: each of their writes is there."""

@@ -1114,6 +1114,7 @@ def test_a_handler_anywhere(tmp_path: Path) -> None:
     assert number > 30
 
 
+@pytest.mark.slow  # a storm: 3,000 interrupts of each kind of block
 @pytest.mark.parametrize("nested", ["", "with store.transaction(): "])
 def test_a_storm_of_interrupts(path: str, nested: str) -> None:
     """After thousands of real interrupts no block was in part, nothing is locked, and no reader slot is taken."""

@@ -6,6 +6,7 @@ import pytest
 from soak import CASES, LONG_ONLY, SHORT, run_apart
 
 
+@pytest.mark.slow  # two seconds or more for each case, in processes of its own
 @pytest.mark.parametrize("name", [name for name in CASES if name not in LONG_ONLY])
 def test_a_fault_case(name: str) -> None:
     """Nothing that was acknowledged is lost, and no transaction is found in part."""

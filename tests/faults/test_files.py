@@ -8,15 +8,15 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import pytest
 from harness import Child, mounted
-from support import run_script
+from support import run_script, unchanged
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 from lmdb_object_store._datafile import identity
@@ -41,20 +41,6 @@ def opened(path: str, **options: Any) -> None:
         list(store.items())
         if "readonly" not in options:
             store["new"] = 1
-
-
-@contextmanager
-def unchanged(folder: Path) -> Iterator[None]:
-    """No file of `folder` but the lock files changes, appears or goes."""
-
-    def state() -> dict[str, bytes]:
-        return {
-            str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file() and "lock" not in file.name
-        }
-
-    before = state()
-    yield
-    assert state() == before
 
 
 @pytest.mark.parametrize("version", FORMATS)
