@@ -88,6 +88,9 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
         except lmdb.MapResizedError:  # another process has grown the file
             with environment.lock:
                 environment.resize(0)
+        except lmdb.PanicError as error:
+            with environment.lock:
+                environment.reopen_after_panic(error)
         except lmdb.Error:
             with environment.lock:
                 if environment.handle() is handle:

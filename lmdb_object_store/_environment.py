@@ -8,22 +8,20 @@ from collections.abc import Callable
 
 import lmdb
 
-from ._access import create_lock_file, explain, open_lmdb
-from ._checks import check_opened, make_durable, replaced
-from ._datafile import check_begun, check_length, check_place, creation_mode, data_file, identity, lmdb_path
+from ._checks import replaced
+from ._datafile import check_place, identity
 from ._errors import closed, gone, log_in_thread
+from ._gate import Begin, Gate
+from ._inherited import Process, leave_as_it_is, let_open_again
 from ._lockfile import ProcessLocks
-from ._locks import FileLock, new_lock
+from ._locks import new_lock
+from ._opening import PATIENCE, opened
 from ._options import Options, check_shared
 from ._tenants import Tenants
 from ._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from lmdb import Transaction
-
-    Begin = Callable[..., Transaction[bytes]]
-else:
-    Begin = Callable
 
 T = TypeVar("T")
 MISSING: Any = object()
@@ -33,13 +31,11 @@ HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled
 
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
-# How often a file is opened whose lock file is replaced as it is opened.
+# How often a write transaction is begun where the lock file is replaced meanwhile.
 _ATTEMPTS = 5
 # Seconds between two looks whether the data file still has its name. A look takes 1 µs, a fifth of what comes before a
 # commit, and what was committed just before the file was replaced is lost as well.
 LOOK_EVERY = 0.05
-# Seconds that a read goes on trying while LMDB's reader table is full or its map is being outgrown.
-PATIENCE = 10.0
 
 
 class OpenTransaction(Protocol):
@@ -52,7 +48,7 @@ class OpenTransaction(Protocol):
         """Leave it to the parent: this process is a fork."""
 
 
-class Environment(Tenants):
+class Environment(Gate, Tenants):
     """An open file and the stores that live on it (see _registry for how they come together).
 
     `begin` starts a read transaction, `stat` tells what LMDB's does. They are the gate: LMDB's own methods while the
@@ -61,13 +57,11 @@ class Environment(Tenants):
     midst of a commit, to code that a signal or the garbage collector runs there in the same thread.
     """
 
-    begin: Begin
-    stat: Callable[[], Any]
-    lock: FileLock
-
-    def __init__(self, path: str, options: Options) -> None:
+    def __init__(self, path: str, options: Options, process: Process) -> None:
         super().__init__()
         self.path = path
+        self.check_process = process.check
+        self._handle = None
         self.options = {"max_readers": MAX_READERS, **options}
         self.lock = new_lock(path)
         self.shut()
@@ -81,34 +75,10 @@ class Environment(Tenants):
         # The last one when the file was closed: LMDB counts them up.
         self.last_transaction = 0
         self.max_key_size = 0
-        self._handle: lmdb.Environment | None = None
         self.process_locks = ProcessLocks(path, self.options)
         self._next_look = 0.0
 
-    # -- the gate
-
-    def _begin_under_lock(self, **options: Any) -> Transaction[bytes]:
-        with self.lock:
-            return self.handle().begin(**options)
-
-    def _stat_under_lock(self) -> Any:
-        with self.lock:
-            return self.handle().stat()
-
-    def shut(self) -> None:
-        """Make new reads wait for the lock, which the caller holds.
-
-        py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
-        would keep it waiting for ever. A map that moves under them would cost each an error.
-        """
-        self.begin = self._begin_under_lock
-        self.stat = self._stat_under_lock
-
-    def unshut(self) -> None:
-        """Let reads go straight to LMDB again."""
-        if self._handle is not None:
-            self.begin = self._handle.begin
-            self.stat = self._handle.stat
+    # -- reads that met an error
 
     def repeat(self, read: Callable[[Begin], T]) -> T:
         """`read(begin)` again under the lock, where nothing can move the map: its errors are real ones.
@@ -119,10 +89,14 @@ class Environment(Tenants):
         deadline = time.monotonic() + PATIENCE
         while True:
             with self.lock:
+                self.check_process()
                 self.reopen_if_lock_file_is_deleted()
                 try:
                     if self.process_locks.begin_read():
                         return fresh(read, self.handle().begin)
+                    continue
+                except lmdb.PanicError as error:
+                    self.reopen_after_panic(error)
                     continue
                 except (lmdb.MapResizedError, lmdb.ReadersFullError) as error:
                     if time.monotonic() > deadline:
@@ -139,6 +113,7 @@ class Environment(Tenants):
 
     def handle(self) -> lmdb.Environment:
         """LMDB's environment; opened again if a fork or a failed resize closed it."""
+        self.check_process()
         if self.closed:
             raise closed(self.path)
         if self._handle is None:
@@ -155,59 +130,15 @@ class Environment(Tenants):
             raise gone(self.path)
         check_place(self.path, self.options)
         try:
-            handle = None
-            for attempt in range(_ATTEMPTS):
-                handle = handle or self._opened(create, last=attempt == _ATTEMPTS - 1)
+            handle = opened(self.path, self.options, self.process_locks, self.last_transaction, create)
         except BaseException:
             self.process_locks.close()
             raise
-        assert handle is not None
         self._handle = handle
         self.options["map_size"] = handle.info()["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
         self.unshut()
-
-    def _opened(self, create: bool, last: bool) -> lmdb.Environment | None:
-        """The handle; None where the lock file was replaced meanwhile, and this is not the `last` attempt."""
-        locks = self.process_locks
-        known = locks.identity()
-        handle = self._open_lmdb(create)
-        kept = False
-        try:
-            info = handle.info()
-            check_length(data_file(self.path, self.options), info["last_pgno"], handle.stat()["psize"])
-            if info["last_txnid"] < self.last_transaction:  # another file, of the same number
-                raise gone(self.path)
-            if locks.take_over(handle, known) or last:
-                check_opened(handle, self.path, self.options, locks)
-                if info["last_txnid"] == 0:
-                    make_durable(handle, self.path, self.options)
-                kept = True
-        except lmdb.Error:
-            if last or not locks.lock_file_is_deleted():
-                raise
-        finally:
-            if not kept:
-                handle.close()
-                locks.close_lock_file()
-        return handle if kept else None
-
-    def _open_lmdb(self, create: bool) -> lmdb.Environment:
-        path: Any = lmdb_path(self.path, self.options)  # bytes too
-        mode = creation_mode(self.path, self.options)
-        create_lock_file(self.path, self.options, mode)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return open_lmdb(path, **{**self.options, "mode": mode, "create": create})
-            except lmdb.MapResizedError:  # another process grows the file at this very moment
-                if time.monotonic() > deadline:
-                    raise
-            except lmdb.Error as error:
-                check_begun(self.path, self.options, error)
-                explain(self.path, self.options, error)
-                raise
 
     def begin_write(self) -> Transaction[bytes]:
         """Begin a write transaction, once no other process has one open. `process_locks.let_others_write` ends that.
@@ -217,7 +148,7 @@ class Environment(Tenants):
         """
         locks = self.process_locks
         for _ in range(_ATTEMPTS):
-            handle = self.handle()
+            handle = self._handle or self.handle()
             locks.keep_others_from_writing()
             if (now := time.monotonic()) > self._next_look:
                 self._next_look = now + LOOK_EVERY
@@ -233,14 +164,18 @@ class Environment(Tenants):
                 if stored == locked:
                     return transaction
             except BaseException:  # an interrupt, whose traceback would keep the transaction open
-                transaction.abort()
+                transaction.commit()  # of nothing: an abort would wait until no reader is at work
                 raise
-            transaction.commit()  # of nothing
-            if stored != locked + 1 or not locks.held:
+            transaction.commit()  # likewise
+            if not locks.held:
                 break
-            # LMDB takes the number from the lock file. This one was begun while a process committed by an older one,
-            # and has the number of the commit before. The next commit would take the place of that one.
-            locks.delete_lock_file()
+            # LMDB takes the number from the lock file. This one is not the one that others use, or it was begun while a
+            # process committed by an older one, and has the number of the commit before: a further commit would take
+            # the place of that one.
+            if not locks.lock_file_is_another():
+                if stored != locked + 1:
+                    break
+                locks.delete_lock_file()
             self._reopen()
         raise replaced(self.path, self.options, stored, locked)
 
@@ -259,12 +194,29 @@ class Environment(Tenants):
         self.open(create=False)
         self.process_locks.wait_for_reads()
 
+    def reopen_after_panic(self, error: lmdb.PanicError) -> None:
+        """Open the file again: LMDB refuses to use an environment once it has failed to write a meta page."""
+        log_in_thread("%s is opened again after a failed write to the disk: %s", self.path, error)
+        self.sleep()
+        self.handle()  # which reads: an error that the new handle has too is raised here
+
     def sleep(self) -> None:
         """Close the file; the next use opens it again."""
         try:
             self._close()
         finally:
             self.process_locks.close()
+
+    def leave_to_parent(self) -> None:
+        """Forget what LMDB has open: this process is a fork by C code."""
+        self.shut()
+        self.sleeps += 1
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            leave_as_it_is(handle)
+            let_open_again()
+        self.process_locks.close_lock_file()
+        self.process_locks.close()
 
     def _close(self) -> None:
         self.shut()

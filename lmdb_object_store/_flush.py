@@ -94,6 +94,7 @@ class FlushMixin(metaclass=ABCMeta):
         """Commit what is pending, unless a commit of this very thread is under way."""
         with self._environment.lock:
             if not self._environment.busy:
+                self._environment.check_process()  # a child must not commit what its parent had pending
                 self._environment.close_orphans()  # what they hold was accepted before
                 if self.write_buffer:
                     self._commit_pending()
@@ -121,6 +122,7 @@ class FlushMixin(metaclass=ABCMeta):
     def _commit_emptied(self, interval: Interval) -> None:
         """Delete the rows of `interval`, and drop what is pending in it."""
         environment = self._environment
+        environment.check_process()
         changes = _inside(interval, self.write_buffer.copy())
         environment.busy = True
         try:

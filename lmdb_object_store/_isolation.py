@@ -199,7 +199,7 @@ class Isolated(Overlay):
         """In the child: the transaction and the locks are the parent's."""
         self._broken = _FORKED
         self._held = iter(())
-        self._writer.forget()
+        self._writer.leave_to_parent()
         self.changes = {}
 
     def _refuse_if_broken(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import os
 import pickle
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -14,33 +12,29 @@ from functools import partial
 from ._block import Block
 from ._buffer import Shut
 from ._codec import KeyCodec
-from ._environment import PATIENCE, Environment
+from ._environment import Environment
 from ._errors import FlushError, closed, logger, shown
 from ._locks import holders_here
-from ._registry import all_environments, release
+from ._opening import PATIENCE
+from ._registry import all_environments, process, release
 from ._scan import Pending
-from ._tenants import values_of
+from ._tenants import Tenant, values_of
 from ._typing import Any, Protocol
 
 
-class Handle(Protocol):
+class Handle(Tenant, Protocol):
     """What these functions need of a store."""
 
-    db_path: str
     _accept: dict[bytes, bytes | None] | Shut | Block
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
     _is_closed: bool
-    _failure_told: bool | None
     _open_pages: dict[object, list[Any]]
 
-    @property
-    def write_buffer(self) -> dict[bytes, bytes | None]: ...
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
-    def _forget_pending(self) -> None: ...
 
 
 class Detached:
@@ -57,42 +51,66 @@ class Detached:
 
 
 def close(store: Handle, strict: bool) -> None:
-    """Flush, and let the environment go whatever became of that; then tell of a flush that failed."""
+    """Flush, and let the environment go whatever became of that; then tell of a flush that failed.
+
+    RecursionError and MemoryError say nothing about the changes: a caller with more room can write them. They leave the
+    store open, as an interrupt does.
+    """
     environment = store._environment
-    failure: Exception | None = None
-    pending: dict[bytes, bytes | None] = {}
     if isinstance(environment, Detached):  # closed, or a pickled handle that nobody used
         mark_closed(store)
         return
+    environment.check_process()
     with environment.lock:
         if store._environment is not environment:  # another thread was first
             return
         store._refuse_in_commit()
         accept, shut = store._accept, Shut(partial(_refuse, store.db_path))
         try:
-            try:
-                store._flush()
-            finally:
-                store._accept = shut
-            store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
-        except Exception as error:
-            failure, pending = error, dict(store.write_buffer)
-        except BaseException:  # an interrupt goes on up, and leaves the store open
+            failed = _flush_twice(store, shut)
+        except BaseException:  # the store stays open
             store._accept = accept
             raise
         # In this order, an interrupt leaves what a second call can finish.
         release(environment, store)
         mark_closed(store)
-        environment.close_orphans()
-    if failure is None:
+        try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+            environment.close_orphans()
+        except RecursionError:  # the next commit, or the exit, closes them; an error of the flush must be told
+            pass
+    if failed is None:
         return
     if strict:
+        raise failed
+    try:
+        logger().error(
+            "Error during final flush on close: %s (%d changes of %s are not stored)",
+            failed.__cause__, len(failed.pending), store.db_path, exc_info=failed.__cause__,
+        )  # fmt: skip
+    except (RecursionError, MemoryError):
+        raise failed from failed.__cause__  # the caller must hear of it, and has the changes
+
+
+def _flush_twice(store: Handle, shut: Shut) -> FlushError | None:
+    """Flush, and once more for what came meanwhile. Return the error for a flush that failed.
+
+    The error is made here, where the store is still open: at the recursion limit that may fail in its turn.
+    """
+    try:
+        try:
+            store._flush()
+        finally:
+            store._accept = shut
+        store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as cause:
+        pending = store.write_buffer
         message = f"Final flush failed during close() of {store.db_path}: {len(pending)} changes are not stored"
-        raise FlushError(message, pending) from failure
-    logger().error(
-        "Error during final flush on close: %s (%d changes of %s are not stored)",
-        failure, len(pending), store.db_path, exc_info=failure,
-    )  # fmt: skip
+        failed = FlushError(message, pending)
+        failed.__cause__ = cause
+        return failed
+    return None
 
 
 def mark_closed(store: Handle) -> None:
@@ -135,18 +153,22 @@ def close_all() -> None:
 
     But what a transaction has changed that is open still. One of another thread keeps its file from being closed.
     """
+    process.check()
     for block in holders_here():
         block.end()
     for environment in all_environments():
         if not _acquire(environment):
             continue
         try:
+            environment.close_orphans()  # which may be among the living still, as their finalisers brought them back
             for store in environment.living():
                 try:
                     store.close()
                 except Exception:  # the others must be closed all the same
                     logger().exception("a store could not be closed at exit")
             environment.close_orphans()
+            if environment.orphans:  # there was no memory to write what they hold
+                logger().error("%d collected stores of %s are not stored", len(environment.orphans), environment.path)
         finally:
             environment.lock.release()
 
@@ -165,35 +187,6 @@ def _acquire(environment: Environment) -> bool:
 
 
 atexit.register(close_all)
-
-# -- processes of `multiprocessing`, some of which end without running what `atexit` holds: it depends on how they were
-# started, and on the version of Python
-
-_watched_by: int | None = None
-
-
-def _close_all_at_the_end_of_this_child(_: object = None) -> None:
-    from multiprocessing.util import Finalize
-
-    Finalize(None, close_all, exitpriority=0)
-
-
-def watch_multiprocessing() -> None:
-    """Have the stores of `multiprocessing`'s children closed at their end. Called before a fork and at each open."""
-    global _watched_by
-    if _watched_by == os.getpid() or "multiprocessing" not in sys.modules:
-        return
-    from multiprocessing import parent_process, util
-
-    _watched_by = os.getpid()
-    # What a child has registered is dropped as its target begins, and these functions run after that.
-    util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)
-    if parent_process() is not None:
-        _close_all_at_the_end_of_this_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=watch_multiprocessing)
 
 
 def check_carried(key_encoding: object) -> None:

@@ -224,6 +224,13 @@ class ProcessLocks:
         """
         return self.held and _is_deleted(self._lock_status) and not self.data_file_is_deleted()
 
+    def lock_file_is_another(self) -> bool:
+        """Return True if other processes use another lock file, also where the one that is open was moved aside."""
+        try:
+            return self.identity() != _identity(self._lock_status())
+        except OSError:  # closed just now, as a signal handler forks
+            return True
+
     def data_file_is_deleted(self) -> bool:
         """Return True if the data file was deleted, or another one was put in its place: commits to it would vanish."""
         return _is_deleted(self._data_status)

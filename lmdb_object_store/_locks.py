@@ -177,10 +177,13 @@ def holders_here() -> list[Any]:
         return [holder for holder in _holders.values() if holder.owner == get_ident()]
 
 
-def forget() -> None:
-    """Begin anew: in this child nobody holds anything, nor waits."""
+def forget(kept: Iterable[FileLock]) -> None:
+    """Begin anew: in this child nobody holds anything but the locks that are `kept`, nor waits."""
     global _graph
     _graph = Lock()
     _locks.clear()
+    for lock in kept:
+        lock.__class__ = FileLock
+        _locks.add(weakref.ref(lock, _locks.discard))
     _holders.clear()
     _waiting.clear()

@@ -16,8 +16,9 @@ from operator import getitem
 import lmdb
 
 from . import _large
-from ._environment import HAS_GIL, MISSING, Begin, Environment, T, fresh
+from ._environment import HAS_GIL, MISSING, Environment, T, fresh
 from ._errors import StoreClosedError
+from ._gate import Begin
 from ._large import LARGE
 from ._scan import Page, Pending
 from ._typing import TYPE_CHECKING, Any

@@ -15,6 +15,8 @@ from itertools import chain
 
 from ._datafile import check_way, identity
 from ._environment import Environment
+from ._errors import logger
+from ._inherited import Process
 from ._locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
 from ._options import Options, check_options, explain
 from ._tenants import Tenant, values_of
@@ -26,6 +28,7 @@ _registry_lock = Lock()
 
 def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
     """The environment of the file at `path`, opened if it is not; `tenant` keeps it open until it is released."""
+    process.check()
     check_options(options)
     reference = weakref.ref(tenant)
     with _registry_lock:
@@ -49,7 +52,7 @@ def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
 
 def _open(path: str, options: Options) -> Environment:
     check_way(path, options)
-    environment = Environment(path, options)
+    environment = Environment(path, options, process)
     _registry[id(environment)] = environment  # before it is open: a fork must find what is
     try:
         environment.open(create=options.get("create", True))
@@ -125,22 +128,44 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """New locks, and nothing pending: what was, the parent writes."""
+    process.check()
+
+
+def _enter_child() -> None:
+    """New locks, and nothing pending: what was, the parent writes.
+
+    After a fork by C code the files are open still, and another thread of the parent may have had a lock.
+    """
     global _registry_lock
-    if not _fork.held.__length_hint__():  # type: ignore[attr-defined]  # done already
-        return
+    by_python = _fork.held.__length_hint__()  # type: ignore[attr-defined]  # all locks are held then
     _registry_lock = Lock()
-    forget()
-    for environment in all_environments():
-        environment.lock = new_lock(environment.path)
-        environment.busy = False
+    environments = all_environments()
+    # This thread has a lock where it uses the store already.
+    kept = [e.lock for e in environments if not by_python and e.block is None and e.lock._is_owned()]
+    forget(kept)
+    dropped = 0
+    for environment in environments:
+        if environment.lock not in kept:
+            environment.lock = new_lock(environment.path)
+            environment.busy = False
         block, environment.block = environment.block, None
         if block is not None:
             block.after_fork()
+        if not by_python:
+            environment.leave_to_parent()
         for tenant in chain(environment.living(), environment.orphans):
+            dropped += len(tenant.write_buffer)
             tenant._forget_pending()
     _fork.held = iter(())
+    if dropped and not by_python:
+        logger().warning(
+            "this process was forked by C code, and leaves %d pending changes to its parent; call flush() before such "
+            "a fork (under uWSGI, as the last thing that the module of the app does), and as the first thing after it",
+            dropped,
+        )
 
+
+process = Process(_enter_child)
 
 if hasattr(os, "register_at_fork"):
     for _ in range(2):

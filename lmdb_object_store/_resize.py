@@ -77,7 +77,7 @@ class ResizeMixin(metaclass=ABCMeta):
         begin = begin or environment.begin_write
         try:
             while True:
-                handle = environment.handle()
+                sleeps = environment.sleeps
                 try:
                     try:
                         return _write(environment, changes, emptied, self._max_map_size, begin)
@@ -87,9 +87,11 @@ class ResizeMixin(metaclass=ABCMeta):
                         environment.resize(0)
                 except lmdb.MemoryError:
                     raise
+                except lmdb.PanicError as error:
+                    environment.reopen_after_panic(error)
                 except lmdb.Error:
                     # A handler that forks closes the environment under this very transaction: again, on the new one.
-                    if environment.handle() is handle:
+                    if environment.sleeps == sleeps:
                         raise
         finally:
             environment.process_locks.let_others_write()
@@ -137,10 +139,10 @@ def _write(
 ) -> None:
     txn = begin()
     try:
-        handle = environment.handle()  # which that may have opened again
         if not environment.busy:
             return txn.abort()  # a child that a signal handler has forked: the changes are the parent's to write
         if emptied is WHOLE:
+            handle = environment.handle()
             # Another program may have added databases since the file was opened, and LMDB would lose their pages.
             check_named(handle, environment.path, environment.options)
             txn.drop(handle.open_db(txn=txn), delete=False)

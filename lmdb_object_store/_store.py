@@ -11,6 +11,7 @@ import lmdb
 from . import _access, _lifecycle, _reads, _serializer
 from ._attributes import OptionsMixin
 from ._buffer import BufferMixin, Shut
+from ._children import watch_multiprocessing
 from ._codec import KeyCodec
 from ._environment import Environment
 from ._errors import ReadonlyStoreError, check_limit, closed
@@ -136,7 +137,7 @@ class LmdbObjectStore(
         except BaseException:
             release(environment, self)
             raise
-        _lifecycle.watch_multiprocessing()
+        watch_multiprocessing()
         if self._readonly or not environment.options.get("lock", True):
             self._warn_without_locks(environment)
         return environment
@@ -213,6 +214,7 @@ class LmdbObjectStore(
     def flush(self) -> None:
         """Commit what is pending, in one transaction. lmdb.Error where that fails: then all of it stays pending."""
         self._check_writable()
+        self._environment.check_process()  # before the lock, which a thread of the parent may have had
         with self._environment.lock:
             self._refuse_in_commit()
             self._flush()
@@ -257,7 +259,8 @@ class LmdbObjectStore(
 
     def close(self, strict: bool = False) -> None:
         """Flush and close; a second call does nothing. With `strict` a failed flush is raised as FlushError after
-        the close, else it is logged. The file closes with the last store of this process that has it open."""
+        the close, else it is logged. RecursionError and MemoryError leave the store open: call it again with more room.
+        The file closes with the last store of this process that has it open."""
         _lifecycle.close(self, strict)
 
     def __enter__(self: S) -> S:

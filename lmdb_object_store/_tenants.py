@@ -14,9 +14,16 @@ T = TypeVar("T")
 class Tenant(Protocol):
     """A store that lives on an environment."""
 
+    db_path: str
+    _failure_told: bool | None
+    _readonly: bool
+
     @property
     def write_buffer(self) -> dict[bytes, bytes | None]:
         """What is pending."""
+
+    def flush(self) -> None:
+        """Commit what is pending."""
 
     def close(self) -> None:
         """Flush, then leave the environment."""
@@ -51,7 +58,10 @@ class Tenants:
         self._closing_orphans = True
         try:
             while self.orphans:
-                self.orphans[0].close()
+                try:
+                    self.orphans[0].close()
+                except (RecursionError, MemoryError):
+                    return  # it stays open: the next commit, or the exit, closes it
                 self.orphans.popleft()  # not before: an interrupt of the close must not lose it
         finally:
             self._closing_orphans = False

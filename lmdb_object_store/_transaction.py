@@ -86,6 +86,7 @@ class Statement:
     def enter(self, store: TransactionMixin[Any, Any], transaction: object) -> None:
         """Begin a transaction on `store`, or a savepoint in the one that is open."""
         store._check_writable()
+        store._environment.check_process()
         store._write_changed()
         block = store._block()
         nested = block is not None

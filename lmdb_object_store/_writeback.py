@@ -31,7 +31,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
     kept when it is undone. Reads of values wait for one of another thread.
 
     A value that another process or store has written is read anew, unless the one that is kept has changed: then that
-    is written over it. A forked child starts with nothing kept: what has changed before, the parent writes.
+    is written over it. What has changed is written before a fork, and the child starts with nothing kept.
     """
 
     def __init__(
@@ -162,8 +162,14 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
             raise failure
 
     def close(self, strict: bool = False) -> None:
-        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged."""
+        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged.
+
+        RuntimeError where the recursion limit or the memory keeps it from being serialized: the store stays open.
+        """
         failure = self._write_back(self._write)
+        if failure is not None and isinstance(failure.__cause__, (RecursionError, MemoryError)):
+            super().flush()  # the others
+            raise failure  # a caller with more room can write it
         try:
             super().close(strict)
         except FlushError:

@@ -8,6 +8,7 @@ import lmdb
 
 from ._environment import Environment
 from ._errors import ConflictError
+from ._inherited import leave_as_it_is
 from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Writer:
                 break
             except lmdb.MapResizedError:
                 environment.resize(0)
+            except lmdb.PanicError as error:
+                environment.reopen_after_panic(error)
             except lmdb.Error:  # of a file that a signal handler's fork has closed, that is
                 if environment.handle() is handle:
                     raise
@@ -95,5 +98,11 @@ class Writer:
         return self._txn
 
     def forget(self) -> None:
-        """There is nothing to abort: it is committed, or the parent's of this fork."""
+        """There is nothing to abort: it is committed."""
         self._txn = None
+
+    def leave_to_parent(self) -> None:
+        """Forget the transaction: this process is a fork."""
+        txn, self._txn = self._txn, None
+        if txn is not None and self.sleeps == self.environment.sleeps:  # else the file was closed before the fork
+            leave_as_it_is(txn)

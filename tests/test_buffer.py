@@ -65,7 +65,7 @@ class Host(BufferMixin):
     def __init__(self, batch_size: int = 1000, batch_bytes: int = 1 << 20, *, autoflush: bool = True) -> None:
         self.autoflush_on_read = autoflush
         self.db_path = "nowhere"
-        self.world = SimpleNamespace(lock=RLock(), busy=False, block=None, close_orphans=nothing)
+        self.world = SimpleNamespace(lock=RLock(), busy=False, block=None, close_orphans=nothing, check_process=nothing)
         self._environment: Any = self.world
         self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
         self._plain = 510

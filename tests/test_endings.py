@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import pickle
 import signal
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import OpenStore
 from support import contents, run_script
 
-from lmdb_object_store import FlushError, StoreClosedError
+from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
+from lmdb_object_store import open as open_shelf
 
 MIB = 1024 * 1024
 
@@ -154,6 +160,27 @@ def test_a_final_flush_that_fails_ends_a_script_with_an_error(path: str) -> None
         assert "MapFullError" in ended.stderr
 
 
+def test_a_store_that_was_collected_beside_a_commit_ends_quietly(path: str) -> None:
+    """A store that was collected while another thread had the lock is written at exit, and the log is empty."""
+    source = """
+        store = opened()
+        store["key"] = 1
+        lock, held, collected = store._environment.lock, threading.Event(), threading.Event()
+        def hold():
+            with lock:
+                held.set()
+                collected.wait(20)
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(20)
+        del store
+        collected.set()
+        holder.join(20)
+    """
+    assert not run_script(source, path).stderr
+    assert contents(path) == {"key": 1}
+
+
 def test_an_unclosed_store_is_a_resource_warning(path: str) -> None:
     """Python's development mode tells of a store that nobody closed, once."""
     ended = run_script("store = opened()\nstore['key'] = 1\ndel store", path, python=("-X", "dev"))
@@ -268,3 +295,134 @@ def test_a_with_block_raises_what_only_a_read_ran_into(open_store: OpenStore, ca
         store["large"] = os.urandom(2 * MIB)
         assert store.get("none") is None
         assert "could not flush" in caplog.text
+
+
+# -- a close that has no room
+
+
+def at_depth(left: int, body: Callable[[], object]) -> None:
+    """Run `body` where `left` more frames fit below the recursion limit."""
+    depth = len(inspect.stack(0))
+
+    def descend(number: int) -> None:
+        if number:
+            descend(number - 1)
+        else:
+            body()
+
+    descend(sys.getrecursionlimit() - depth - left - 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"map_size": MIB, "max_map_size": MIB}], ids=["flush works", "flush fails"])
+def test_close_at_the_recursion_limit_loses_nothing(
+    path: str, open_store: OpenStore, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+) -> None:
+    """Wherever the recursion limit ends a close, the store stays open or the caller has heard what is not stored."""
+    value = os.urandom(2 * MIB) if options else 1
+    outcomes = set()
+    for left in range(60):
+        caplog.clear()
+        store = open_store(path=f"{path}{left}", **options)
+        store["key"] = value
+        try:
+            at_depth(left, store.close)
+        except FlushError as error:
+            told = error.pending.keys() == {b"key"}
+            assert told
+            outcomes.add("told")
+            continue
+        except RecursionError:
+            if store._is_closed:
+                assert not options, f"closed, and nobody was told, with {left} frames left"
+            outcomes.add("open")
+            store.close()
+        else:
+            outcomes.add("closed")
+        assert store._is_closed
+        if options:
+            assert "1 changes" in caplog.text, left
+        else:
+            assert contents(f"{path}{left}") == {"key": 1}, left
+    assert outcomes >= {"open", "closed"}
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_close_without_room_leaves_the_store_open(
+    path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Neither error says anything of the changes: the store takes more, and a second close writes all."""
+    store = open_store()
+    store["key"] = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_commit", raising(error))
+        with pytest.raises(error):
+            store.close()
+        with pytest.raises(error), store:
+            pass
+    store["more"] = 2
+    store.close()
+    assert contents(path) == {"key": 1, "more": 2}
+
+
+def raising(error: type[Exception]) -> Callable[..., None]:
+    """A function that raises `error`."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_collected_store_without_room_is_written_later(
+    path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is collected where there is no memory to write it is written by the next commit."""
+    other = open_store()
+    store = LmdbObjectStore(path, key_encoding="utf-8")
+    store["key"] = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbObjectStore, "_commit", raising(MemoryError))
+        with pytest.warns(ResourceWarning):
+            del store
+        assert "key" not in other
+    other["more"] = 2
+    other.flush()
+    assert dict(other) == {"key": 1, "more": 2}
+
+
+def test_a_changed_value_without_room_keeps_a_write_back_store_open(path: str) -> None:
+    """A value that needs more frames than are left is written by a second close; the others are by the first."""
+    store: Any = open_shelf(path, writeback=True)
+    store["a"], store["b"] = Nested(), [1]
+    store["a"].value = 1
+    store["b"].append(2)
+    with pytest.raises(RuntimeError, match="recursion"):
+        at_depth(Nested.frames, store.close)
+    with store.env.begin() as txn:
+        assert pickle.loads(txn.get(b"b")) == [1, 2]
+        assert pickle.loads(txn.get(b"a")).value == 0
+    store.close()
+    with open_shelf(path, "r") as reader:
+        assert reader["a"].value == 1
+
+
+class Nested:
+    """A value whose pickling takes many frames of Python."""
+
+    frames = 100
+    value = 0
+
+    def __reduce__(self) -> tuple[Callable[[int], Nested], tuple[int]]:
+        def descend(number: int) -> None:
+            if number:
+                descend(number - 1)
+
+        descend(self.frames)
+        return nested, (self.value,)
+
+
+def nested(value: int) -> Nested:
+    """Return a `Nested` of `value`."""
+    made = Nested()
+    made.value = value
+    return made

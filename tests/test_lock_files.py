@@ -218,6 +218,21 @@ def test_lock_file_begun_during_a_commit_does_not_undo_it(
     assert dict(store) == {"before": 0, "ours": 1, "theirs": 2}
 
 
+def test_flush_after_the_lock_file_was_moved_aside_uses_the_new_one(
+    start: Callable[[], Other], store: Store, path: str
+) -> None:
+    """A process that has the moved file open notices by the numbers of the commits; no commit is written over."""
+    os.rename(Path(path, "lock.mdb"), Path(path, "lock.old"))
+    other = start()
+    for number in range(3):
+        other.do(f"[store.put('theirs', {number}), store.flush(), store.put('also', {number}), store.flush()]")
+        store["ours"] = number
+        store.flush()
+        expected = {"also": number, "before": 0, "ours": number, "theirs": number}
+        assert dict(store) == expected
+        assert other.do("dict(store)") == repr(expected)
+
+
 def test_scan_after_a_lock_file_was_deleted_uses_the_new_one(
     start: Callable[[], Other], store: Store, path: str
 ) -> None:

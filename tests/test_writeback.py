@@ -749,22 +749,42 @@ def test_a_pickled_store_keeps_nothing_and_its_bound(full: Store) -> None:
     assert full["a"] == [1, "changed", "copy"]
 
 
-def test_a_forked_child_leaves_what_the_parent_has_changed(full: Store, open_store: OpenStore) -> None:
-    """It reads what is stored, and writes its own changes."""
+def test_a_forked_child_starts_with_nothing_kept(full: Store, open_store: OpenStore) -> None:
+    """What the parent has changed is flushed before a fork. The child reads it, and writes its own changes."""
     value = full["a"]
     value.append("parent")
 
     def child() -> None:
-        assert full["a"] == [1]
+        assert full["a"] == [1, "parent"]
         full["b"].append("child")
         full.close()
 
     in_child(child)
     other = open_store()
-    assert other == {"a": [1], "b": [2, "child"], "c": [3]}
-    assert full["a"] is value
-    full.close()
     assert other == {"a": [1, "parent"], "b": [2, "child"], "c": [3]}
+    assert full["a"] is value
+
+
+def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
+    full: Store, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other changes are flushed before the fork. The log names the key, once."""
+    full["a"].append(open)
+    full["a"].append(lambda: None)
+    full["b"].append("parent")
+
+    def child() -> None:
+        assert full["a"] == [1]
+        assert full["b"] == [2, "parent"]
+        full.close()
+
+    in_child(child)
+    in_child(child)
+    assert caplog.text.count("could not be flushed before a fork") == 1
+    assert "key 'a'" in caplog.text
+    full["a"][1:] = ["parent"]
+    full.flush()
+    assert open_store() == {"a": [1, "parent"], "b": [2, "parent"], "c": [3]}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -351,6 +351,7 @@ def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
                 store["k001"]
 
         Child(child).join()
+        store["pending"] = 1
         with pytest.raises(lmdb.Error, match=GONE):
             store["k001"]
         assert not Path(path, "data.mdb").exists()
