@@ -103,7 +103,8 @@ class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
 class ConflictError(lmdb.Error):
     """Another process may have written between what a transaction read and what it would write: run it again.
 
-    It can come only where the map had to grow, or this process forked, within the transaction. Nothing of it is there.
+    It can come only where the map had to grow, this process forked, or the lock file was replaced within the
+    transaction. Nothing of it is there.
     """
 
     __module__ = __package__
