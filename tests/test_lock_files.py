@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from conftest import OpenStore
 from support import LIMIT, at_copies, contents, in_thread
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, _resize
+from lmdb_object_store._lockfile import ProcessLocks
 
 sys.path.append(str(Path(__file__).parent / "faults"))
 from case_locks import TOOLS
@@ -53,6 +55,11 @@ class Other:
         """The next line that it prints."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether it prints something in time."""
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], seconds)[0])
 
     def tell(self, expression: str) -> None:
         """Have it evaluate `expression`."""
@@ -231,6 +238,60 @@ def test_flush_after_the_lock_file_was_moved_aside_uses_the_new_one(
         expected = {"also": number, "before": 0, "ours": number, "theirs": number}
         assert dict(store) == expected
         assert other.do("dict(store)") == repr(expected)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_flush_of_a_process_that_opened_after_a_tool_waits_for_a_transaction(
+    start: Callable[[], Other], store: Store, path: str, tool: str
+) -> None:
+    """A transaction that was open before the tool keeps the others from writing to its end; none is lost."""
+    with store.transaction():
+        store["before"] += 1
+        use(tool, path)
+        other = start()
+        other.tell("[store.put('theirs', 2), store.flush()]")
+        assert not other.answers_within(0.3)
+        store["ours"] = 1
+    other.answer()
+    assert dict(store) == {"before": 1, "ours": 1, "theirs": 2}
+
+
+def test_process_with_a_new_lock_file_waits_for_announced_reads(
+    store: Store, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the end of the last of them, and at the limit goes on."""
+    ours, theirs = store._environment.process_locks, ProcessLocks(path, {})
+    theirs._open_data_file(readonly=False)
+    theirs.wait_for_reads()  # there are none
+    assert ours.begin_read()
+    assert ours.begin_read()
+    theirs.wait_for_reads()  # for a moment
+    monkeypatch.setattr("lmdb_object_store._lockfile._MOMENT", LIMIT)
+    waiting = threading.Thread(target=theirs.wait_for_reads, daemon=True)
+    waiting.start()
+    ours.end_read()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    ours.end_read()
+    waiting.join(LIMIT)
+    assert not waiting.is_alive()
+    theirs.close()
+
+
+def test_opening_with_a_new_lock_file_waits_for_reads(store: Store, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does the one that is made again after a lock file was replaced, in whoever's hands the new one is."""
+    waits: list[bool] = []
+    monkeypatch.setattr(ProcessLocks, "wait_for_reads", lambda locks: waits.append(locks.held))
+    use("replace", path)
+    store["after"] = 1
+    store.flush()
+    assert waits == [True]
+    store.close()
+    use("rm", path)
+    LmdbObjectStore[Any, Any](path).close()
+    assert waits == [True, True]
+    LmdbObjectStore[Any, Any](path).close()
+    assert waits == [True, True]
 
 
 def test_scan_after_a_lock_file_was_deleted_uses_the_new_one(
