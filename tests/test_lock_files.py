@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import select
@@ -17,7 +19,7 @@ import pytest
 from conftest import OpenStore
 from support import LIMIT, at_copies, contents, in_thread
 
-from lmdb_object_store import ConflictError, LmdbObjectStore, _resize
+from lmdb_object_store import ConflictError, LmdbObjectStore, _errors, _resize
 from lmdb_object_store._lockfile import ProcessLocks
 
 sys.path.append(str(Path(__file__).parent / "faults"))
@@ -370,3 +372,65 @@ def test_readers_that_find_the_file_closed_read_again(store: Store) -> None:
     store._environment.process_locks.begin_read = begin_late  # type: ignore[method-assign]
     in_thread(lambda: len(list(store)))
     assert len(list(store)) == 2001
+
+
+@pytest.mark.parametrize("refused", ["all", "on the lock file"])
+def test_store_on_a_file_system_without_such_locks_works(
+    path: str, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Nothing is told then, and nothing changes: the store writes, reads, forks and closes."""
+    from fcntl import fcntl as real
+
+    def fcntl(file: Any, command: int, argument: bytes) -> Any:
+        if refused == "all" or (isinstance(file, io.FileIO) and str(file.name).endswith("lock.mdb")):
+            raise OSError(errno.ENOTSUP, "no such locks")
+        return real(file, command, argument)
+
+    monkeypatch.setattr("lmdb_object_store._lockfile.fcntl", fcntl)
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8", map_size=1 << 20) as store:
+        store.update({str(number): bytes(1000) for number in range(3000)})
+        store.flush()
+        use("rm", path)
+        assert len(list(store)) == len(store.get_many(map(str, range(3000)))[0]) == 3000
+        store._environment.process_locks.wait_for_reads()
+        in_transaction(store)
+        assert in_child_too(store)
+    assert len(contents(path)) == 3001
+
+
+def in_child_too(store: Store) -> bool:
+    """Whether a fork reads the store."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(len(store) != 3001)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def test_lock_file_that_vanishes_at_each_opening_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is opened a few times, and at last without a watch on its lock file."""
+    opened: list[object] = []
+
+    def vanish(locks: ProcessLocks, handle: Any, known: Any) -> bool:
+        opened.append(handle)
+        use("rm", path)
+        return take_over(locks, handle, known)
+
+    take_over = ProcessLocks.take_over
+    monkeypatch.setattr(ProcessLocks, "take_over", vanish)
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        assert len(opened) == 5
+        store["a"] = 1
+    assert contents(path) == {"a": 1}
+
+
+def test_warning_at_the_end_of_the_interpreter_is_logged_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no thread can be started any more, the warning is logged in this one."""
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    _errors.log_in_thread("%s", "the warning")
+    assert "the warning" in caplog.text
