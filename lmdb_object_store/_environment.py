@@ -32,7 +32,7 @@ HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
 # How often a write transaction is begun where the lock file is replaced meanwhile.
-_ATTEMPTS = 5
+_ATTEMPTS = 100
 # Seconds between two looks whether the data file still has its name. A look takes 1 µs, a fifth of what comes before a
 # commit, and what was committed just before the file was replaced is lost as well.
 LOOK_EVERY = 0.05
@@ -177,6 +177,11 @@ class Environment(Gate, Tenants):
                     break
                 locks.delete_lock_file()
             self._reopen()
+        else:
+            raise lmdb.LockError(
+                f"the lock file of {self.path} was deleted or replaced {_ATTEMPTS} times as a write transaction began: "
+                "leave the lock file alone, and write again"
+            )
         raise replaced(self.path, self.options, stored, locked)
 
     def reopen_if_lock_file_is_deleted(self) -> None:

@@ -105,7 +105,7 @@ class ProcessLocks:
                 return readonly
         try:
             self._lock_readers(True)
-            taken = self._lock_file is None or self._take_over(self._lock_file)
+            taken = self._lock_file is None or self._take_over(self._lock_file, known)
             handle.reader_check()
         finally:
             self._lock_readers(False)
@@ -113,12 +113,13 @@ class ProcessLocks:
             self.wait_for_reads()
         return taken or readonly
 
-    def _take_over(self, file: FileIO) -> bool:
+    def _take_over(self, file: FileIO, known: Identity | None) -> bool:
         process = os.getpid()
         try:
             # LMDB has locked the byte of the process as it opened the file, and never looks at it again.
             if _FLOCK.unpack(fcntl(file, F_OFD_GETLK, _byte(F_WRLCK, process)))[0] == F_UNLCK:
-                return False
+                # Not the file that LMDB has locked; or a file system that does not tell.
+                return _identity(os.fstat(file.fileno())) == known
             fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, 0))
             fcntl(file, F_SETLK, _byte(F_UNLCK, process))
             fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))

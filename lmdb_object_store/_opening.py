@@ -17,7 +17,7 @@ from ._typing import Any
 # Seconds that an opening, or a read, goes on trying while LMDB's reader table is full or its map is being outgrown.
 PATIENCE = 10.0
 # How often a file is opened whose lock file is replaced as it is opened.
-_ATTEMPTS = 5
+_ATTEMPTS = 100
 
 
 def opened(path: str, options: Options, locks: ProcessLocks, least: int, create: bool) -> lmdb.Environment:

@@ -85,7 +85,7 @@ class ResizeMixin(metaclass=ABCMeta):
                         self._make_room(environment, environment.handle(), changes, error)
                     except lmdb.MapResizedError:
                         environment.resize(0)
-                except lmdb.MemoryError:
+                except (lmdb.MemoryError, lmdb.LockError):
                     raise
                 except lmdb.PanicError as error:
                     environment.reopen_after_panic(error)

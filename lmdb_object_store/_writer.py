@@ -44,6 +44,8 @@ class Writer:
                 self._txn = environment.begin_write()
                 sleeps, number = environment.sleeps, self._txn.id()
                 break
+            except lmdb.LockError:
+                raise
             except lmdb.MapResizedError:
                 environment.resize(0)
             except lmdb.PanicError as error:

@@ -407,7 +407,7 @@ def in_child_too(store: Store) -> bool:
 
 
 def test_lock_file_that_vanishes_at_each_opening_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is opened a few times, and at last without a watch on its lock file."""
+    """The file is opened many times, and at last without a watch on its lock file."""
     opened: list[object] = []
 
     def vanish(locks: ProcessLocks, handle: Any, known: Any) -> bool:
@@ -418,9 +418,28 @@ def test_lock_file_that_vanishes_at_each_opening_is_given_up(path: str, monkeypa
     take_over = ProcessLocks.take_over
     monkeypatch.setattr(ProcessLocks, "take_over", vanish)
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
-        assert len(opened) == 5
+        assert len(opened) == 100
         store["a"] = 1
     assert contents(path) == {"a": 1}
+
+
+def test_lock_file_that_vanishes_before_each_write_is_an_error(store: Store, path: str) -> None:
+    """The error names the way out, and the change stays pending."""
+    locks = store._environment.process_locks
+
+    def vanished() -> bool:
+        use("rm", path)
+        return True
+
+    store["a"] = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lmdb_object_store._environment._ATTEMPTS", 3)
+        patch.setattr(locks, "lock_file_is_deleted", vanished)
+        for write in (store.flush, store.transaction().__enter__):
+            with pytest.raises(lmdb.LockError, match="leave the lock file alone"):
+                write()
+    store.flush()
+    assert dict(store) == {"a": 1, "before": 0}
 
 
 def test_warning_at_the_end_of_the_interpreter_is_logged_at_once(
