@@ -16,7 +16,7 @@ from ._typing import Any
 def flush_before_fork() -> None:
     """Flush every store: the child drops what is pending, and the parent may end by `os._exit`, as daemons do.
 
-    What cannot be flushed stays with the parent. Called with no lock held, since a store may write back values.
+    A change that cannot be flushed stays with the parent. Called with no lock held, since a store may write back values.
     """
     for environment in all_environments():
         if environment.busy and environment.lock._is_owned():
@@ -85,7 +85,7 @@ def watch_multiprocessing() -> None:
     from multiprocessing import util  # whose registry is that of billiard's util too
 
     _watched_by = os.getpid()
-    # What a child has registered is dropped as its target begins, and these functions run after that.
+    # A child drops what it has registered as its target begins. These functions run after that.
     util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)
     if _is_child():
         _close_all_at_the_end_of_this_child()

@@ -55,7 +55,7 @@ Identity = tuple[int, int]
 
 
 class ProcessLocks:
-    """Those locks for the environment at `path`. Where the system has none, they do nothing.
+    """These locks for the environment at `path`. Where the system has none, they do nothing.
 
     `keep_others_from_writing` waits for the write transactions of other processes, and lets signal handlers run
     meanwhile. `let_others_write` ends that, and may be called without need. Both are single calls into C: no interrupt

@@ -36,7 +36,7 @@ K = TypeVar("K", default=Any)
 V = TypeVar("V", default=Any)
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
-# What a pickled store carries of what can change while it is open, and of the options that are fixed then.
+# A pickled store carries these: options that can change while it is open, and options that are fixed then.
 _SETTABLE = ("batch_size", "batch_bytes", "autoflush_on_read", "max_map_size")
 _FIXED = ("db_path", "key_encoding", "key_errors", "str_normalize")
 

@@ -20,7 +20,7 @@ class Tenant(Protocol):
 
     @property
     def write_buffer(self) -> dict[bytes, bytes | None]:
-        """What is pending."""
+        """The pending changes."""
 
     def flush(self) -> None:
         """Commit what is pending."""

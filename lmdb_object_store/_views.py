@@ -27,7 +27,7 @@ class Scanned(Protocol):
 
 
 class _View:
-    """What the views have in common."""
+    """The methods that the views have in common."""
 
     __slots__ = ()
 

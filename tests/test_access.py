@@ -1,4 +1,4 @@
-"""What errors of opening say of files that this user may not open; whose a missing lock file is. In this process."""
+"""Errors of opening name the file that this user may not open. A missing lock file gets the owner of the data."""
 
 from __future__ import annotations
 

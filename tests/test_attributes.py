@@ -182,7 +182,7 @@ def test_set_other_attribute_is_kept(open_store: OpenStore, kind: type[Any]) -> 
 def test_second_init_of_open_store_raises_and_changes_nothing(
     open_store: OpenStore, path: str, tmp_path: Any, kind: type[Any], again: str
 ) -> None:
-    """What is pending stays, what was changed in kept objects too, and so does the path."""
+    """Pending changes stay, changes in kept objects too, and so does the path."""
     state = open_store(path=str(tmp_path / "other"), kind=kind).__getstate__()
     store: Any = open_store(kind=kind)
     store["k"] = value = [1]

@@ -1,4 +1,4 @@
-"""What IPython offers after `store["` and a tab."""
+"""The keys that IPython offers after `store["` and a tab."""
 
 from __future__ import annotations
 

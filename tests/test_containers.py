@@ -378,7 +378,7 @@ def test_backup_without_locks_beside_a_busy_writer_is_whole_or_refused(path: str
 def test_verify_without_locks_is_refused_if_another_process_commits_meanwhile(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What looks like damage there may be pages that were used again."""
+    """Pages that were used again can look like damage there."""
     with committing(path) as commit:
 
         def check(*_: object, **__: object) -> list[str]:

@@ -94,7 +94,7 @@ def failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_next_use_after_a_failed_meta_page_opens_the_file_again(
     path: str, failing_disk: None, use: str, version: int
 ) -> None:
-    """What was pending is written, whatever is used first; the log tells why the file was opened again."""
+    """Pending changes are written, whatever is used first. The log tells why the file was opened again."""
     ended = run_script(PANIC.format(version=version) + use, path)
     assert "is opened again after a failed write" in ended.stderr
     assert contents(path) == {"stored": 1, "pending": 2}

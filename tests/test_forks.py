@@ -1,4 +1,4 @@
-"""What is flushed before a fork, daemons, the workers of pools, and forks that Python does not know of."""
+"""The flush before a fork, daemons, the workers of pools, and forks that Python does not know of."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_fork_then_exit_of_the_parent_loses_nothing(path: str, second: str) -> N
 def test_fork_whose_flush_fails_is_logged_once_and_keeps_the_changes(
     open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What does not fit stays pending in the parent, which raises it at the end of its `with` block all the same."""
+    """A change that does not fit stays pending in the parent, which raises at the end of its `with` block."""
     store = open_store(map_size=MIB, max_map_size=MIB)
     store["large"] = os.urandom(2 * MIB)
 
@@ -203,7 +203,7 @@ def test_close_and_join_of_a_billiard_pool_keep_what_its_tasks_wrote(path: str, 
 
 
 def test_a_billiard_pool_calls_its_own_on_exit_first(path: str) -> None:
-    """What is called as a worker ends may still use the store, as Celery's `worker_process_shutdown` does."""
+    """A function that is called as a worker ends may still use the store, as of Celery's `worker_process_shutdown`."""
     pytest.importorskip("billiard", reason="billiard is not installed")
     source = """
         import billiard, billiard.pool

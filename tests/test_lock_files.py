@@ -59,7 +59,7 @@ class Other:
         return self._process.stdout.readline().strip()
 
     def answers_within(self, seconds: float) -> bool:
-        """Whether it prints something in time."""
+        """Return True if it prints something in time."""
         assert self._process.stdout is not None
         return bool(select.select([self._process.stdout], [], [], seconds)[0])
 
@@ -70,7 +70,7 @@ class Other:
         self._process.stdin.flush()
 
     def do(self, expression: str) -> str:
-        """What `expression` gives there."""
+        """Return the text of the value of `expression` there."""
         self.tell(expression)
         return self.answer()
 
@@ -399,7 +399,7 @@ def test_store_on_a_file_system_without_such_locks_works(
 
 
 def in_child_too(store: Store) -> bool:
-    """Whether a fork reads the store."""
+    """Return True if a fork reads the store."""
     pid = os.fork()
     if pid == 0:
         os._exit(len(store) != 3001)

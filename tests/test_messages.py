@@ -48,7 +48,7 @@ def test_get_key_of_another_type_says_what_takes_it(
 
 
 def test_getitem_slice_names_range(store: Store) -> None:
-    """Who writes a slice wants a part of the store."""
+    """A slice asks for a part of the store."""
     with pytest.raises(TypeError, match=r"^Key must be bytes-like or str; got slice\. .* range\(minimum, maximum\)"):
         store["a":"b"]
 
@@ -219,7 +219,7 @@ class WriteOnly:
 
 
 def test_get_pending_value_is_not_called_damaged(open_store: OpenStore) -> None:
-    """What waits in memory is as this store's own serializer has made it."""
+    """A pending value is as this store's own serializer has made it."""
     store = open_store(serializer=WriteOnly())
     store["k"] = 1
     with pytest.raises(RuntimeError) as caught:
@@ -273,7 +273,7 @@ def test_get_value_of_a_class_that_is_not_there_says_what_to_do(path: str) -> No
 def test_open_path_that_means_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, name: Any
 ) -> None:
-    """What SQLite takes for a database in memory is no path here, and nothing is made on the disk."""
+    """SQLite's names of a database in memory are no paths here, and nothing is made on the disk."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"memory:.* is no path: LMDB has no store in memory\. Use .*tempfile.*dict"):
         make(name)
@@ -281,7 +281,7 @@ def test_open_path_that_means_memory_is_refused(
 
 
 def test_open_folder_of_that_very_name_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has such a folder reaches it by a path that says so, as the message tells."""
+    """A folder of such a name is reached by a path that says so, as the message tells."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"\./:memory:"):
         LmdbObjectStore(":memory:")
@@ -341,7 +341,7 @@ def test_open_in_a_second_copy_of_the_package_once_the_first_has_closed(path: st
 
 
 def test_open_beside_py_lmdb_says_so(path: str) -> None:
-    """Who has the file open with py-lmdb itself gets the same error."""
+    """A program that has the file open with py-lmdb itself gets the same error."""
     import lmdb
 
     with lmdb.open(path), pytest.raises(lmdb.Error, match=r"already open in this process.* py-lmdb itself"):

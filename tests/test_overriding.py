@@ -1,4 +1,4 @@
-"""What a subclass that overrides `[]` changes, and what stands in for that. The documents have the examples."""
+"""A subclass that overrides `[]`: what changes, and what to use instead. The documents have the examples."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def configured() -> ConfigParser:
 
 
 def environments() -> list[str]:
-    """What `tox run` runs, in its order."""
+    """The environments that `tox run` runs, in order."""
     tox = configured()
     listed = re.sub(
         r"(\w+)\{(.*?)\}", lambda m: ", ".join(m[1] + end for end in m[2].split(",")), tox["tox"]["env_list"]

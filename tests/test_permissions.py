@@ -257,7 +257,7 @@ def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner
 
 
 def test_open_by_a_member_of_the_datas_group_gives_the_lock_file_to_the_group(shared_path: str, umask: int) -> None:
-    """Who is not root cannot give a file to a user, but to a group of theirs: the other members go on too."""
+    """A user who is not root can give a file to a group of theirs: the other members go on too."""
     member, team = 65532, 65533
 
     def create() -> None:

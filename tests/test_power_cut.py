@@ -1,4 +1,4 @@
-"""What a power cut leaves: a new store is on the disk, with its name, before anything is committed to it."""
+"""Power cuts: a new store is on the disk, with its name, before anything is committed to it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_constructor_of_a_new_store_syncs_the_folders_that_links_lead_to(tmp_pat
 def test_constructor_that_waits_for_no_disk_syncs_nothing(
     path: str, synced: list[str], options: dict[str, Any]
 ) -> None:
-    """Who does not want to wait for the disk, or cannot write, does not wait here either."""
+    """A store that does not wait for the disk, or cannot write, does not wait here either."""
     begin(path)
     Store(path, **options).close()
     assert synced == []
@@ -248,7 +248,7 @@ def test_open_damaged_store_does_not_say_that_it_holds_nothing(path: str, versio
 @needs_folders
 @pytest.mark.parametrize("subdir", [True, False])
 def test_backup_sets_permissions_before_it_syncs(path: str, tmp_path: Path, synced: list[str], subdir: bool) -> None:
-    """What a power cut leaves of a backup has the permissions of the store."""
+    """A backup that a power cut leaves has the permissions of the store."""
     with Store(path, subdir=subdir) as store:
         store[b"a"] = 1
         synced.clear()

@@ -113,7 +113,7 @@ COPIES: list[Callable[[Any], Any]] = [
 @pytest.mark.parametrize("kind", [Counted, CountedWriteback])
 @pytest.mark.parametrize("copied", COPIES)
 def test_copy_of_subclass_has_its_attributes(path: str, kind: type[Any], copied: Callable[[Any], Any]) -> None:
-    """Those that it set before the store was opened, after, and from outside; and it is a store like the first."""
+    """A copy has the attributes that were set before the opening, after, and from outside. It is a store like the first."""
     with kind(path, batch_size=7, batch_bytes=8000) as store:
         store["k"] = [1]
         store.extra = store.label
@@ -190,7 +190,7 @@ class Remade(Locked):
 
 @pytest.mark.parametrize("copied", COPIES)
 def test_copy_of_subclass_that_leaves_an_attribute_out_works(path: str, copied: Callable[[Any], Any]) -> None:
-    """What the error asks for is enough."""
+    """The way out that the error names is enough."""
     with Remade(path) as store, copied(store) as second:
         assert second.lock is not store.lock
         assert second.label == ["set before"]
