@@ -16,7 +16,7 @@ from ._typing import Any
 def flush_before_fork() -> None:
     """Flush every store: the child drops what is pending, and the parent may end by `os._exit`, as daemons do.
 
-    A change that cannot be flushed stays with the parent. Called with no lock held, since a store may write back values.
+    A change that cannot be flushed stays with the parent. Call it with no lock held, as a store may write back values.
     """
     for environment in all_environments():
         if environment.busy and environment.lock._is_owned():

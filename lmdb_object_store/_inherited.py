@@ -60,7 +60,7 @@ def let_open_again() -> None:
 
 
 class _Hook:
-    """The hook that uWSGI calls in each process that it forks. It calls `check`, then the hook that was there before."""
+    """The hook that uWSGI calls in each process that it forks: it calls `check`, then the hook that it replaces."""
 
     def __init__(self, check: Callable[[], None], former: Callable[[], object] | None) -> None:
         self.check = check

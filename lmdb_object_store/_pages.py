@@ -32,8 +32,8 @@ _SMALLEST_PAGE, _LARGEST_PAGE = 256, 65536
 # Pages of a tree that is small enough to look at all of it when the file is opened. It takes 0.05 ms.
 _FEW_PAGES = 4
 
-# The fields of a meta page. `list_…` are of LMDB's list of free pages, the others of the items. Pages of trees and of large
-# values are counted apart. The greater one of two is that of the last commit.
+# The fields of a meta page. `list_…` are of LMDB's list of free pages, the others of the items. Pages of trees and of
+# large values are counted apart. The greater one of two is that of the last commit.
 Meta = namedtuple("Meta", "transaction version page_size list_pages list_root tree_pages large_pages root last_page")
 
 

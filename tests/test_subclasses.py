@@ -113,7 +113,7 @@ COPIES: list[Callable[[Any], Any]] = [
 @pytest.mark.parametrize("kind", [Counted, CountedWriteback])
 @pytest.mark.parametrize("copied", COPIES)
 def test_copy_of_subclass_has_its_attributes(path: str, kind: type[Any], copied: Callable[[Any], Any]) -> None:
-    """A copy has the attributes that were set before the opening, after, and from outside. It is a store like the first."""
+    """A copy has the attributes that were set before the opening, after, and from outside. It is a store as well."""
     with kind(path, batch_size=7, batch_bytes=8000) as store:
         store["k"] = [1]
         store.extra = store.label
