@@ -48,6 +48,7 @@ if sys.platform == "linux":
 _WRITE, _READ = 0, 1
 # A byte of the lock file that stands for no process. Who holds it may look for dead processes.
 _READERS = 1 << 62
+_PROBE = _READERS + 1
 # Seconds to wait for readers by an old lock file. Readers in a loop leave no gap.
 _MOMENT = 0.2
 
@@ -105,7 +106,7 @@ class ProcessLocks:
                 return readonly
         try:
             self._lock_readers(True)
-            taken = self._lock_file is None or self._take_over(self._lock_file, known)
+            taken = self._lock_file is None or self._take_over(self._lock_file)
             handle.reader_check()
         finally:
             self._lock_readers(False)
@@ -113,13 +114,12 @@ class ProcessLocks:
             self.wait_for_reads()
         return taken or readonly
 
-    def _take_over(self, file: FileIO, known: Identity | None) -> bool:
+    def _take_over(self, file: FileIO) -> bool:
         process = os.getpid()
         try:
             # LMDB has locked the byte of the process as it opened the file, and never looks at it again.
-            if _FLOCK.unpack(fcntl(file, F_OFD_GETLK, _byte(F_WRLCK, process)))[0] == F_UNLCK:
-                # Not the file that LMDB has locked; or a file system that does not tell.
-                return _identity(os.fstat(file.fileno())) == known
+            if not _is_locked(file, process):
+                return not _tells_locks(file)  # if it does, this is another file than LMDB has locked
             fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, 0))
             fcntl(file, F_SETLK, _byte(F_UNLCK, process))
             fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))
@@ -242,6 +242,21 @@ class ProcessLocks:
             os.unlink(lock_file(self._path, self._options))
         except FileNotFoundError:
             pass
+
+
+def _is_locked(file: FileIO, at: int) -> bool:
+    """Return True if this process, or another one, has a lock of any kind on the byte `at`."""
+    kind: int = _FLOCK.unpack(fcntl(file, F_OFD_GETLK, _byte(F_WRLCK, at)))[0]
+    return kind != F_UNLCK
+
+
+def _tells_locks(file: FileIO) -> bool:
+    """Return True if the file system tells a lock of an open file description of a POSIX lock of its process."""
+    fcntl(file, F_SETLK, _byte(F_RDLCK, _PROBE))
+    try:
+        return _is_locked(file, _PROBE)
+    finally:
+        fcntl(file, F_SETLK, _byte(F_UNLCK, _PROBE))
 
 
 def _is_deleted(status: Callable[[], os.stat_result]) -> bool:
