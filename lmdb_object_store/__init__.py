@@ -2,11 +2,11 @@
 
 try:
     import lmdb as _lmdb  # noqa: F401  # its own error in a sub-interpreter says only that cffi is missing
-except ImportError as error:
-    if "subinterpreters" in f"{error} {error.__context__}":
+except ImportError as _error:
+    if "subinterpreters" in f"{_error} {_error.__context__}":
         raise ImportError(
             "py-lmdb cannot be imported in a sub-interpreter that has a lock of its own: use threads or processes"
-        ) from error
+        ) from _error
     raise
 
 from ._errors import ConflictError, FlushError, StoreClosedError

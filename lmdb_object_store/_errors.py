@@ -47,7 +47,7 @@ def note_key(error: Exception, key: object) -> None:
     if sys.version_info >= (3, 11):
         error.add_note(note)
     else:
-        error.__notes__ = [*getattr(error, "__notes__", ()), note]
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]  # 3.11's
 
 
 def check_limit(name: str, limit: object, most: int | None = None) -> None:
