@@ -406,13 +406,16 @@ def in_child_too(store: Store) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def test_lock_file_that_vanishes_at_each_opening_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tool", REPLACING)
+def test_lock_file_that_vanishes_at_each_opening_is_given_up(
+    path: str, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
     """The file is opened many times, and at last without a watch on its lock file."""
     opened: list[object] = []
 
     def vanish(locks: ProcessLocks, handle: Any, known: Any) -> bool:
         opened.append(handle)
-        use("rm", path)
+        use(tool, path)
         return take_over(locks, handle, known)
 
     take_over = ProcessLocks.take_over
