@@ -196,16 +196,18 @@ class ProcessLocks:
 
     def wait_for_reads(self) -> None:
         """Wait a moment for the reads that other processes have announced."""
-        if self._data_file is None or not self._options.get("lock", True):
+        if self._data_file is None:
             return
         deadline = time.monotonic() + _MOMENT
         while True:
             try:
                 fcntl(self._data_file, F_OFD_SETLK, _byte(F_WRLCK, _READ))
                 break
-            except OSError:
+            except (BlockingIOError, PermissionError):  # there are readers
                 if time.monotonic() > deadline:
                     break
+            except OSError:  # a file that is open to read, and never written to; a file system without such locks
+                break
             time.sleep(0.001)  # for another process; to wait in the system might take for as long as there are readers
         self._end_reading()
 

@@ -17,7 +17,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import LIMIT, at_copies, contents, in_thread
+from support import LIMIT, at_copies, contents, in_thread, run_script
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, _errors, _resize
 from lmdb_object_store._lockfile import ProcessLocks
@@ -278,6 +278,23 @@ def test_process_with_a_new_lock_file_waits_for_announced_reads(
     waiting.join(LIMIT)
     assert not waiting.is_alive()
     theirs.close()
+
+
+def test_readonly_store_with_a_new_lock_file_does_not_wait_for_reads(store: Store, path: str) -> None:
+    """It writes over no page: it reads on at once, and is seen by the writers that have the new lock file."""
+    code = """
+        with opened(readonly=True) as store:
+            assert len(list(store)) == 201
+            os.unlink(os.path.join(path, "lock.mdb"))
+            store._environment.process_locks.begin_read()
+            start = __import__("time").monotonic
+            before = start()
+            assert len(list(store)) == 201
+            print(start() - before < 0.15)
+    """
+    store.update({str(number): number for number in range(200)})
+    store.close()
+    assert run_script(code, path).stdout == "True\n"
 
 
 def test_opening_with_a_new_lock_file_waits_for_reads(store: Store, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
