@@ -74,7 +74,7 @@ class FixedOption(Generic[T]):
         name = self._name
         if not hasattr(store, "_shown"):  # a subclass that sets it before it calls the store's `__init__`
             store._shown = {}
-        elif hasattr(store, "_fixed") and not has_other_base(type(store)):
+        elif hasattr(store, "_fixed") and (name == "writeback" or not has_other_base(type(store))):
             current = store._fixed[name]
             if not _is_same(name, value, current):
                 way = _WAYS.get(name, f"open the store again with {name}={shown(value)}")

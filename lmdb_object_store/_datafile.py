@@ -120,7 +120,8 @@ def check_place(path: str, options: dict[str, Any]) -> None:
     try:
         status = os.stat(file)
     except NotADirectoryError:  # check_way has refused the data file of a folder
-        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: subdir=False opens it") from None
+        way = "subdir=False opens it" if os.path.isfile(path) and is_store(path) else "take another path"
+        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: {way}") from None
     except OSError:
         return _check_room(os.path.dirname(file), options)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):

@@ -112,7 +112,8 @@ class KeyedMixin(BufferMixin, MutableMapping[K, V]):
         if where == "DB":  # what is buffered is as this store's own serializer has made it
             from ._serializer import remedy  # not before it is needed
 
-            text += remedy(self.serializer, data, error)
+            if more := remedy(self.serializer, data, error):
+                text = text.rstrip(".") + more
         return RuntimeError(text)
 
     # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call

@@ -576,7 +576,7 @@ MUTANTS = [
     Mutant("a fixed option is taken", "_attributes", "            if not _is_same(name, value, current):\n", "            if False:\n"),
     Mutant("a fixed option may not be set to itself", "_attributes", "            if not _is_same(name, value, current):\n", "            if True:\n"),
     Mutant("a relative path is another", "_attributes", "    if name == \"db_path\" and", "    if False and"),
-    Mutant("another base's attribute is refused", "_attributes", " and not has_other_base(type(store)):", ":"),
+    Mutant("another base's attribute is refused", "_attributes", " or not has_other_base(type(store))):", " or True):"),
     Mutant("another base's earlier attribute is lost", "_attributes", " if has_other_base(type(self)) else {}", " if False else {}"),
     Mutant("an open store is opened again", "_attributes", "        if not getattr(self, \"_is_closed\", True):\n", "        if False:\n"),
     Mutant("values are dropped before the refusal", "_writeback", "        self._check_unopened()\n        if options", "        if options"),

@@ -231,3 +231,17 @@ def test_init_after_failed_init_opens_the_store(path: str) -> None:
     store["k"] = 1
     store.close()
     assert contents(path) == {"k": 1}
+
+
+class _Mixin:
+    """A base that has nothing to do with stores."""
+
+
+def test_writeback_of_a_class_with_another_base_cannot_be_set(path: str) -> None:
+    """It would have no effect there either."""
+
+    class Mixed(LmdbObjectStore[Any, Any], _Mixin):
+        pass
+
+    with Mixed(path) as store, pytest.raises(AttributeError, match="writeback=True"):
+        store.writeback = True

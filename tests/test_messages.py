@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 from conftest import OpenStore
 from support import contents, run_script
@@ -513,3 +514,23 @@ def test_put_key_that_ordered_keys_does_not_take_says_which_it_takes(open_store:
     store = open_store(key_encoding=OrderedKeys())
     with pytest.raises(TypeError, match=r"key \('a', \[1\]\) .* or a tuple of these, not list: convert it\."):
         store["a", [1]] = 1
+
+
+def test_open_foreign_file_as_a_folder_names_a_way_out_that_works(path: str) -> None:
+    """`subdir=False` is named for a store in one file alone."""
+    LmdbObjectStore[Any, Any](path, subdir=False).close()
+    with pytest.raises(lmdb.InvalidError, match="subdir=False opens it"):
+        LmdbObjectStore(path)
+    Path(path).write_text("no store")
+    with pytest.raises(lmdb.InvalidError, match="take another path"):
+        LmdbObjectStore(path)
+
+
+def test_error_of_another_serializers_value_has_one_full_stop(path: str) -> None:
+    """The texts of two sources are one."""
+    with LmdbObjectStore[Any, Any](path, serializer=json) as store:
+        store[b"a"] = {"b": 1}
+    with LmdbObjectStore[Any, Any](path) as store, pytest.raises(RuntimeError) as caught:
+        store[b"a"]
+    assert ".." not in str(caught.value)
+    assert "another serializer wrote it" in str(caught.value)

@@ -300,9 +300,9 @@ def test_an_empty_path() -> None:
 
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
-    """The error says how a file is opened, which stays as it is."""
+    """The error says so, and the file stays as it is."""
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(lmdb.InvalidError, match=r"file is a file, .*subdir=False"):
+    with pytest.raises(lmdb.InvalidError, match=r"file is a file, .*take another path"):
         LmdbObjectStore(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "kept"
