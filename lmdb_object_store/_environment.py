@@ -220,8 +220,8 @@ class Environment(Gate, Tenants):
         if handle is not None:
             leave_as_it_is(handle)
             let_open_again()
-        self.process_locks.close_lock_file()
-        self.process_locks.close()
+        self.process_locks.close_lock_file(release=False)
+        self.process_locks.close(release=False)
 
     def _close(self) -> None:
         self.shut()

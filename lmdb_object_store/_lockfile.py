@@ -144,19 +144,22 @@ class ProcessLocks:
             self.keep_others_from_writing = partial(fcntl, file.fileno(), F_OFD_SETLKW, _byte(F_WRLCK, _WRITE))
             self.let_others_write = unlock
 
-    def close_lock_file(self) -> None:
+    # A child that another thread has just forked, to start a program, holds the same locks until it executes that. So
+    # they are released, and not just closed; but by a child that C code has forked, whose locks are the parent's.
+
+    def close_lock_file(self, release: bool = True) -> None:
         """Let others take the file for unused. LMDB must have closed it."""
         file, self._lock_file, self.held = self._lock_file, None, False
         if file is not None:
-            file.close()
+            _close(file, release)
 
-    def close(self) -> None:
+    def close(self, release: bool = True) -> None:
         """Release what is held on the data file."""
         self._reset()
         self._reads.clear()
         file, self._data_file = self._data_file, None
         if file is not None:
-            file.close()
+            _close(file, release)
 
     # -- readers
 
@@ -244,6 +247,16 @@ class ProcessLocks:
             os.unlink(lock_file(self._path, self._options))
         except FileNotFoundError:
             pass
+
+
+def _close(file: FileIO, release: bool) -> None:
+    try:
+        if release:
+            fcntl(file, F_OFD_SETLK, _FLOCK.pack(F_UNLCK, os.SEEK_SET, 0, 0, 0))  # all of it
+    except OSError:  # a file system without such locks
+        pass
+    finally:
+        file.close()
 
 
 def _is_locked(file: FileIO, at: int) -> bool:

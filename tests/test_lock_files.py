@@ -374,6 +374,24 @@ def test_descriptors_are_closed_with_the_store(open_store: OpenStore, path: str)
     assert open_files() == []
 
 
+def test_open_while_a_program_is_being_started_works(open_store: OpenStore, start: Callable[[], Other]) -> None:
+    """A child that another thread has forked has the same descriptors, until it executes a program."""
+    store = open_store()
+    store.flush()
+    locks = store._environment.process_locks
+    assert locks._lock_file is not None
+    assert locks._data_file is not None
+    inherited = [os.dup(file.fileno()) for file in (locks._lock_file, locks._data_file)]
+    locks.keep_others_from_writing()
+    store.close()
+    again = open_store()
+    again["a"] = 1
+    again.flush()
+    assert start().do("[store.put('b', 2), store.flush()]") == "[None, None]"
+    for descriptor in inherited:
+        os.close(descriptor)
+
+
 def test_readers_that_find_the_file_closed_read_again(store: Store) -> None:
     """A scan whose file another thread closes at its first step, as a fork does, reads again."""
     store.update({str(number): number for number in range(2000)})
