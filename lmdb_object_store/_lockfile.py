@@ -43,6 +43,8 @@ if sys.platform == "linux":
     def _byte(kind: int, at: int) -> bytes:
         return _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0)
 
+    _ALL = _FLOCK.pack(F_UNLCK, os.SEEK_SET, 0, 0, 0)  # releases all of a file
+
 
 # Bytes of the data file.
 _WRITE, _READ = 0, 1
@@ -145,21 +147,36 @@ class ProcessLocks:
             self.let_others_write = unlock
 
     # A child that another thread has just forked, to start a program, holds the same locks until it executes that. So
-    # they are released, and not just closed; but by a child that C code has forked, whose locks are the parent's.
+    # they are released, and not just closed; but by a child that C code has forked, whose locks are the parent's. Calls
+    # into C alone come before the attributes are changed: after an interrupt a second call finishes the first.
 
     def close_lock_file(self, release: bool = True) -> None:
         """Let others take the file for unused. LMDB must have closed it."""
-        file, self._lock_file, self.held = self._lock_file, None, False
+        file = self._lock_file
         if file is not None:
-            _close(file, release)
+            try:
+                if release:
+                    fcntl(file, F_OFD_SETLK, _ALL)
+            except (OSError, ValueError):  # a file system without such locks; closed by a call that was interrupted
+                pass
+            finally:
+                file.close()
+        self._lock_file, self.held = None, False
 
     def close(self, release: bool = True) -> None:
         """Release what is held on the data file."""
-        self._reset()
-        self._reads.clear()
-        file, self._data_file = self._data_file, None
+        file = self._data_file
         if file is not None:
-            _close(file, release)
+            try:
+                if release:
+                    fcntl(file, F_OFD_SETLK, _ALL)
+            except (OSError, ValueError):  # as above
+                pass
+            finally:
+                file.close()
+        self._data_file = None
+        self._reads.clear()
+        self._reset()
 
     # -- readers
 
@@ -247,16 +264,6 @@ class ProcessLocks:
             os.unlink(lock_file(self._path, self._options))
         except FileNotFoundError:
             pass
-
-
-def _close(file: FileIO, release: bool) -> None:
-    try:
-        if release:
-            fcntl(file, F_OFD_SETLK, _FLOCK.pack(F_UNLCK, os.SEEK_SET, 0, 0, 0))  # all of it
-    except OSError:  # a file system without such locks
-        pass
-    finally:
-        file.close()
 
 
 def _is_locked(file: FileIO, at: int) -> bool:

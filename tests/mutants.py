@@ -174,7 +174,7 @@ MUTANTS = [
     Mutant("byte 0 not taken over", "_lockfile", "            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, 0))\n", ""),
     Mutant("byte of the process not taken over", "_lockfile", "            fcntl(file, F_SETLK, _byte(F_UNLCK, process))\n            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))\n", ""),
     Mutant("a data file that was deleted is written to", "_environment", "                if locks.data_file_is_deleted():", "                if False:"),
-    Mutant("locks stay with a child that starts a program", "_lockfile", "        if release:\n", "        if False:\n"),
+    Mutant("locks stay with a child that starts a program", "_lockfile", "                if release:\n                    fcntl(file, F_OFD_SETLK, _ALL)\n            except (OSError, ValueError):  # a file", "                pass\n            except (OSError, ValueError):  # a file"),
     Mutant("reads not announced", "_lockfile", "            self._share_reading()\n", "            pass\n"),
     Mutant("a copy that others did not see counts", "_backup", "if not environment.process_locks.lock_file_is_deleted():", "if True:"),
     Mutant("new writers do not wait for reads", "_environment", "        self.process_locks.wait_for_reads()\n", ""),
