@@ -52,7 +52,7 @@ class Gate(ABC):
         """Make new reads wait for the lock, which the caller holds.
 
         py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
-        would keep it waiting for ever. A map that moves under them would cost each an error.
+        would keep it waiting forever. A map that moves under them would cost each an error.
         """
         self._is_forked_by_c = False
         self.begin = self._begin_under_lock

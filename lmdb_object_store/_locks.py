@@ -178,7 +178,7 @@ def holders_here() -> list[Any]:
 
 
 def forget(kept: Iterable[FileLock]) -> None:
-    """Begin anew: in this child nobody holds anything but the locks that are `kept`, nor waits."""
+    """Forget all locks but `kept`, and all transactions: in this child no other thread holds a lock or waits."""
     global _graph
     _graph = Lock()
     _locks.clear()

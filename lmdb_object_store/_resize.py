@@ -175,7 +175,7 @@ def _write(
 def _check_free_pages(txn: Transaction[bytes], map_size: int, cap: int) -> None:
     """Raise lmdb.MapFullError unless the pages stay free that are kept to delete with."""
     stat = txn.stat()
-    # Those of the list of free pages, which are few, count as free.
+    # The few pages of LMDB's list of free pages are counted as free.
     used: int = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
     free = map_size // stat["psize"] - 2 - used  # two hold what LMDB knows of the file
     if (kept := pages_kept(map_size, cap, stat["psize"])) > max(free, 0):

@@ -186,7 +186,7 @@ class LmdbObjectStore(
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
         self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
         self._is_closed = False
-        for name, value in state["attributes"].items():
+        for name, value in state.get("attributes", {}).items():  # a handle in a queue may be of version 1.0
             setattr(self, name, value)
 
     # -- names kept from the first implementation of this interface

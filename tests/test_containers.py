@@ -119,7 +119,7 @@ def check_few_pages(path: str) -> None:
 
 @needs_pid_namespaces
 def test_open_as_process_1_again_uses_pages_that_the_killed_process_1_read(path: str) -> None:
-    """A container's process is killed amid a read and starts again, while another process has the file open."""
+    """A container's process is killed during a read and starts again, while another process has the file open."""
     with running(python(_HOLD, path)):
         with running([*_PID_NAMESPACE, *python(_READ, path)]):
             pass

@@ -122,7 +122,7 @@ def test_put_value_that_cannot_be_pickled_shows_its_key_in_the_traceback(path: s
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()])
 @pytest.mark.parametrize("options", [{}, {"protocol": 2}])
 def test_put_interrupted_is_not_noted(path: str, error: BaseException, options: dict[str, Any]) -> None:
-    """An interrupt that comes amid the pickling has nothing to do with the value."""
+    """An interrupt during the pickling has nothing to do with the value."""
     with lmdb_object_store.open(path, **options) as store:
         for write in (WRITES["put"], WRITES["update"], WRITES["put_many"], WRITES["setdefault"]):
             with pytest.raises(type(error)) as caught:

@@ -231,3 +231,15 @@ def test_pickle_of_subclass_leaves_functions_to_the_pickler(path: str) -> None:
             assert second.key == "a lambda"
         with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
             pickle.dumps(store)
+
+
+def test_unpickle_of_a_store_that_version_1_0_pickled_works(path: str) -> None:
+    """A queue of jobs may hold handles from before an upgrade: their state has no attributes of a subclass."""
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        store["a"] = 1
+        state = store.__getstate__()
+    del state["attributes"]
+    handle = LmdbObjectStore.__new__(LmdbObjectStore)
+    handle.__setstate__(state)
+    with handle:
+        assert handle["a"] == 1

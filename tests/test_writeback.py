@@ -750,7 +750,7 @@ def test_a_pickled_store_keeps_nothing_and_its_bound(full: Store) -> None:
 
 
 def test_a_forked_child_starts_with_nothing_kept(full: Store, open_store: OpenStore) -> None:
-    """What the parent has changed is flushed before a fork. The child reads it, and writes its own changes."""
+    """The changes of the parent are flushed before a fork. The child reads it, and writes its own changes."""
     value = full["a"]
     value.append("parent")
 
