@@ -6,10 +6,10 @@ import os
 import sys
 from functools import partial
 
+from ._environment.registry import all_environments
+from ._environment.stores import Tenant
 from ._errors import StoreClosedError, logger
 from ._lifecycle import close_all
-from ._registry import all_environments
-from ._tenants import Tenant
 from ._typing import Any
 
 

@@ -6,26 +6,24 @@ import atexit
 import pickle
 import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 
-from ._block import Block
-from ._buffer import Shut
-from ._codec import KeyCodec
-from ._environment import Environment
+from ._buffer.pending import Shut
+from ._buffer.state import OpenTransaction, Pending
+from ._environment.environment import Environment
+from ._environment.locks import holders_here
+from ._environment.opening import PATIENCE
+from ._environment.registry import Detached, all_environments, process, release
+from ._environment.stores import Tenant, values_of
 from ._errors import FlushError, closed, logger, shown
-from ._locks import holders_here
-from ._opening import PATIENCE
-from ._registry import all_environments, process, release
-from ._scan import Pending
-from ._tenants import Tenant, values_of
+from ._keys.codec import KeyCodec
 from ._typing import Any, Protocol
 
 
 class Handle(Tenant, Protocol):
     """What these functions need of a store."""
 
-    _accept: dict[bytes, bytes | None] | Shut | Block
+    _accept: dict[bytes, bytes | None] | Shut | OpenTransaction
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
@@ -35,19 +33,6 @@ class Handle(Tenant, Protocol):
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
-
-
-class Detached:
-    """Stands in for a store's environment or codec while the store is not open: any use calls `attach`.
-
-    `attach` returns the real one, or raises.
-    """
-
-    def __init__(self, attach: Callable[[], object]) -> None:
-        self.attach = attach
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.attach(), name)
 
 
 def close(store: Handle, strict: bool) -> None:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from lmdb_object_store._buffer import BufferMixin, Shut
-from lmdb_object_store._codec import dumps
-from lmdb_object_store._environment import MISSING
+from lmdb_object_store._buffer.pending import BufferMixin, Shut
+from lmdb_object_store._environment.environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
-from lmdb_object_store._interval import WHOLE, Interval
+from lmdb_object_store._keys.interval import WHOLE, Interval
+from lmdb_object_store._values.serializing import dumps
 
 Rows = dict[bytes, bytes]
 Change = tuple[bytes, bytes | None]

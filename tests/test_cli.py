@@ -30,8 +30,11 @@ from hypothesis import strategies as st
 from support import contents, looping
 
 import lmdb_object_store
-from lmdb_object_store import LmdbObjectStore, OrderedKeys, _cli, _jsonlines, _keytext
-from lmdb_object_store._codec import KeyCodec
+from lmdb_object_store import LmdbObjectStore, OrderedKeys
+from lmdb_object_store._cli import jsonlines as _jsonlines
+from lmdb_object_store._cli import keytext as _keytext
+from lmdb_object_store._cli import main as _cli
+from lmdb_object_store._keys.codec import KeyCodec
 
 LIMIT = 60  # seconds for one command
 FOUND_AT = str(Path(lmdb_object_store.__file__).parents[1])
@@ -716,7 +719,7 @@ def test_the_script_is_installed() -> None:
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the package is not installed")
     scripts = {entry.name: entry for entry in distribution.entry_points if entry.group == "console_scripts"}
-    assert scripts["lmdb-object-store"].value == "lmdb_object_store._cli:main"
+    assert scripts["lmdb-object-store"].value == "lmdb_object_store._cli.main:main"
     assert [need for need in distribution.requires or [] if "tqdm" in need and "cli" in need]
 
 

@@ -17,9 +17,13 @@ import pytest
 from conftest import OpenStore
 
 import lmdb_object_store
-from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError, _buffer, _codec, _resize
-from lmdb_object_store._buffer import BufferMixin
-from lmdb_object_store._resize import ResizeMixin
+from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer import pending as _buffer
+from lmdb_object_store._buffer import resize as _resize
+from lmdb_object_store._buffer.pending import BufferMixin
+from lmdb_object_store._buffer.resize import ResizeMixin
+from lmdb_object_store._mapping import bulk as _bulk
+from lmdb_object_store._values import serializing as _serializing
 
 KIB, MIB = 1 << 10, 1 << 20
 Store = LmdbObjectStore[Any, Any]
@@ -801,7 +805,7 @@ def test_the_reserved_key(store: Store) -> None:
 
 def test_values_that_are_too_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that LMDB cannot hold is a ValueError at the call, and changes nothing."""
-    for module in (_codec, _buffer):
+    for module in (_bulk, _serializing, _buffer):
         monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)
     for write in (store.put, store.__setitem__, store.setdefault):
         with pytest.raises(ValueError, match=r"'a'.*1000"):

@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Interrupt, at_checkpoint, frequent_switches, in_child, interrupt, looping, run_script, together
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _reads
-from lmdb_object_store._large import LARGE, parts
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._environment import read as _reads
+from lmdb_object_store._values.large import LARGE, parts
 
 Store = LmdbObjectStore[Any, Any]
 in_parts = pytest.mark.skipif(not _reads._COPIES_AT_ONCE, reason="this interpreter reads every value as bytes")

@@ -24,9 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sortedcontainers import SortedDict
 from support import Interrupt, at_checkpoint, in_each_commit, interrupt, together
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _scan
-from lmdb_object_store._codec import EMPTY, KeyCodec
-from lmdb_object_store._interval import WHOLE, Interval
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer import scan as _scan
+from lmdb_object_store._keys.codec import EMPTY, KeyCodec
+from lmdb_object_store._keys.interval import WHOLE, Interval
 
 # Prefixes and next neighbours of each other, at both ends of the order, as long as a key may be, not ASCII.
 KEYS = [
@@ -369,7 +370,7 @@ def test_a_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int]) -
     def fail(*_: object) -> None:
         raise lmdb.DiskError("No space left on device")
 
-    with patch("lmdb_object_store._resize._empty", fail), pytest.raises(lmdb.DiskError):
+    with patch("lmdb_object_store._buffer.resize._empty", fail), pytest.raises(lmdb.DiskError):
         users.clear()
     assert people.write_buffer == pending
     assert people == before
@@ -426,7 +427,7 @@ def test_len_of_a_part_reads_no_values(open_store: OpenStore, monkeypatch: pytes
 @pytest.mark.parametrize("values", [False, True])
 def test_a_page_ends_with_the_interval(open_store: OpenStore, reverse: bool, values: bool) -> None:
     """Nothing beyond the bounds is read, whatever the size of the page: what is outside costs nothing."""
-    from lmdb_object_store import _reads
+    from lmdb_object_store._environment import read as _reads
 
     store = open_store()
     store.put_many({f"{space}{number}": number for space in "abc" for number in range(9)})
@@ -470,7 +471,7 @@ def test_an_interrupted_clear_of_the_empty_key_alone(open_store: OpenStore) -> N
     store = open_store(autoflush_on_read=False)
     store.put_many({"": "old", "\0": 1, "\0\0": 1})
     store[""] = "new"
-    with patch("lmdb_object_store._resize._empty", side_effect=Interrupt), pytest.raises(Interrupt):
+    with patch("lmdb_object_store._buffer.resize._empty", side_effect=Interrupt), pytest.raises(Interrupt):
         store.range("", "").clear()
     assert store[""] == "new"
 

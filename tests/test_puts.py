@@ -29,8 +29,9 @@ from support import (
     together,
 )
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _registry
-from lmdb_object_store._buffer import ONE_STEP
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer.pending import ONE_STEP
+from lmdb_object_store._environment import registry as _registry
 
 Store = LmdbObjectStore[Any, Any]
 

@@ -31,8 +31,9 @@ from support import (
     together,
 )
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _environment
-from lmdb_object_store._locks import FileLock, Lock, WatchedLock
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._environment import environment as _environment
+from lmdb_object_store._environment.locks import FileLock, Lock, WatchedLock
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]

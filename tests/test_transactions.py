@@ -525,7 +525,7 @@ def test_a_disk_that_is_full_at_the_commit(store: Store) -> None:
     with pytest.raises(lmdb.DiskError), store.transaction():
         store["a"] = 2
         patch = pytest.MonkeyPatch()
-        patch.setattr("lmdb_object_store._resize._write", full)
+        patch.setattr("lmdb_object_store._buffer.resize._write", full)
     patch.undo()
     assert store.copy() == {"a": 1}
     usable(store)
@@ -739,7 +739,7 @@ def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They get an error that says what has happened."""
-    monkeypatch.setattr("lmdb_object_store._locks._PATIENCE", 0.2)
+    monkeypatch.setattr("lmdb_object_store._environment.locks._PATIENCE", 0.2)
     held = [leaving_open(store)]
     next(held[0])
 

@@ -33,7 +33,7 @@ from support import (
 )
 
 from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 Store = WritebackStore[Any, Any]
 Open = Callable[..., Store]
