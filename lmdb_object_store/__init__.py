@@ -9,9 +9,10 @@ except ImportError as _error:
         ) from _error
     raise
 
+from typing import TYPE_CHECKING
+
 from ._errors import ConflictError, FlushError, StoreClosedError
 from ._store import LmdbObjectStore
-from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._environment.stats import StoreStats

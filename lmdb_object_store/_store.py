@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lmdb
 
@@ -12,7 +13,6 @@ from . import _lifecycle
 from ._buffer.attributes import OptionsMixin
 from ._buffer.pending import BufferMixin, Shut
 from ._buffer.resize import ResizeMixin
-from ._children import watch_multiprocessing
 from ._environment import access, read
 from ._environment.environment import Environment
 from ._environment.options import absolute_path, waits_for_disk
@@ -26,15 +26,21 @@ from ._mapping.maintenance import MaintenanceMixin
 from ._mapping.ordered import OrderedMapping
 from ._mapping.range import StoreRange
 from ._transactions.context import TransactionMixin
-from ._typing import TYPE_CHECKING, Any, TypeVar
 from ._values import serializing
 from ._values.serializing import Serializer
 
 if TYPE_CHECKING:
     from ._keys.custom import KeyEncoding
 
-K = TypeVar("K", default=Any)
-V = TypeVar("V", default=Any)
+if TYPE_CHECKING:
+    # A type checker brings `typing_extensions` along, which has defaults for older Pythons too.
+    from typing_extensions import TypeVar as _TypeVarWithDefault
+
+    K = _TypeVarWithDefault("K", default=Any)
+    V = _TypeVarWithDefault("V", default=Any)
+else:
+    K = TypeVar("K")
+    V = TypeVar("V")
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
 # A pickled store carries these: options that can change while it is open, and options that are fixed then.
@@ -138,7 +144,7 @@ class LmdbObjectStore(
         except BaseException:
             release(environment, self)
             raise
-        watch_multiprocessing()
+        _lifecycle.watch_multiprocessing()
         if self._readonly or not environment.options.get("lock", True):
             self._warn_without_locks(environment)
         return environment

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .._errors import check_limit, shown
-from .._typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     from .._keys.custom import KeyEncoding

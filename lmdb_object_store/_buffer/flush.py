@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import lmdb
 
@@ -11,7 +12,6 @@ from .._environment.environment import Environment
 from .._environment.gate import BeginToWrite
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
-from .._typing import Any
 from .state import OpenTransaction, Pending, weight
 
 

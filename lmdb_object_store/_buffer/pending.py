@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterable
 from pickle import HIGHEST_PROTOCOL
 from pickle import dumps as pickled
+from typing import Any
 
 from .._environment.environment import HAS_GIL, MISSING
 from .._errors import StoreClosedError, check_limit, note_key
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
-from .._typing import Any
 from .._values.serializing import MAX_VALUE_BYTES, too_large
 from .flush import FlushMixin
 from .state import OpenTransaction, weight

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pickle
 from types import FunctionType
+from typing import Any
 
 from .._errors import shown
-from .._typing import Any
 from .attributes import OptionsMixin, has_other_base
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -11,7 +12,6 @@ from .._environment.checks import check_named
 from .._environment.environment import Environment
 from .._environment.gate import BeginToWrite
 from .._keys.interval import WHOLE, Interval
-from .._typing import TYPE_CHECKING
 from .state import weight
 
 if TYPE_CHECKING:

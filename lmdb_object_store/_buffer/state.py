@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from .._keys.interval import Interval
-from .._typing import Any, Protocol
 
 
 class Pending(Protocol):

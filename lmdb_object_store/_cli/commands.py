@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
+from typing import Any, Protocol
 
 import lmdb
 
@@ -20,7 +21,6 @@ from .._errors import shown
 from .._keys.custom import StoredKey
 from .._keys.interval import WHOLE
 from .._store import LmdbObjectStore
-from .._typing import Any, Protocol
 from .._values.serializing import MAX_VALUE_BYTES, too_large
 from . import jsonlines, keytext
 from .progress import progress

@@ -6,11 +6,11 @@ import base64
 import json
 import pickle
 import pickletools
+from typing import Any
 
 from .._errors import shown
 from .._keys.codec import KeyCodec
 from .._keys.custom import StoredKey
-from .._typing import Any
 
 # All that JSON needs of a pickle: none of these codes calls, imports or names anything.
 _PLAIN = {

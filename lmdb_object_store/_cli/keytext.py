@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from ast import literal_eval
+from typing import Any
 
 from .._keys.codec import KeyCodec
 from .._keys.custom import StoredKey
 from .._keys.ordered import OrderedKeys
-from .._typing import Any
 
 _HEX = "0x"  # what has no other text, and text that begins so, is shown as the key's bytes in hexadecimal
 _ORDERED = "ordered"

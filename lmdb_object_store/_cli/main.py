@@ -8,10 +8,10 @@ import pickle
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from .._errors import FlushError
-from .._typing import TYPE_CHECKING, Any
 from . import commands, jsonlines, keytext
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any
 
 import lmdb
 
 from .._errors import logger
-from .._typing import Any
 from .paths import data_file, lock_file
 
 Options = dict[str, Any]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from .._errors import shown
-from .._typing import TYPE_CHECKING, Any
 from .lock_file import ProcessLocks
 from .pages import named_databases, newest_meta
 from .paths import data_file, lock_file

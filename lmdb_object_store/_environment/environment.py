@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import lmdb
 
 from .._errors import closed, gone, log_in_thread
-from .._typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .checks import replaced
 from .forks import Process, leave_as_it_is, let_open_again
 from .gate import Begin, Gate

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from os import getpid
+from typing import Any
 
-from .._typing import Any
 from .locks import Lock
 
 _left: list[object] = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 
-from .._typing import TYPE_CHECKING, Any
 from .forks import watch_uwsgi
 from .locks import FileLock
 

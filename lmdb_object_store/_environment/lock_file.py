@@ -28,10 +28,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from io import FileIO
+from typing import Any
 
 import lmdb
 
-from .._typing import Any
 from .paths import data_file, lock_file
 
 if sys.platform == "linux":

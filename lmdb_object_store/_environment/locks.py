@@ -15,8 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from operator import methodcaller
 from threading import get_ident
-
-from .._typing import Any, Protocol
+from typing import Any, Protocol
 
 RLock: Any = type(threading.RLock())
 

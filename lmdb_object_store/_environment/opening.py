@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import lmdb
 
 from .._errors import gone
-from .._typing import Any
 from .access import create_lock_file, explain, open_lmdb
 from .checks import check_opened, make_durable
 from .lock_file import ProcessLocks

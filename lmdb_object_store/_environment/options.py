@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import lmdb
 
 from .._errors import check_limit
-from .._typing import Any
 from .paths import check_mode
 
 Options = dict[str, Any]

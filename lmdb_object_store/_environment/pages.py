@@ -10,8 +10,7 @@ import struct
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
-
-from .._typing import TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import Any
 
 import lmdb
 
-from .._typing import Any
 from .pages import is_begun, lacks_free_pages_alone, newest_meta, page_size_of
 
 # Bytes of a reader's entry in the lock file, and of what is there beside them, with a new file's first pages.

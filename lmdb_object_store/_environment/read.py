@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, takewhile
 from operator import getitem
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from .._errors import StoreClosedError
-from .._typing import TYPE_CHECKING, Any
 from .._values.large import LARGE, parts
 from .environment import HAS_GIL, Environment, T, fresh
 from .gate import Begin

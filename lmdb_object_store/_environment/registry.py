@@ -12,9 +12,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Any
 
 from .._errors import logger
-from .._typing import Any
 from .environment import Environment
 from .forks import Process
 from .locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from typing import Any, Protocol, TypeVar
 
-from .._typing import Any, Protocol, TypeVar
 from .locks import FileLock, acquire_at_once, give
 
 T = TypeVar("T")

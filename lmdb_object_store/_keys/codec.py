@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from typing import Any
 
 from .._errors import shown
-from .._typing import Any
 
 # LMDB has no empty key: this one stands for it in the file. All NULs, so that
 # it sorts where the empty key would among all keys that are not NULs alone.

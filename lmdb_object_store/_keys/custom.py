@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any, Protocol
 
 from .._errors import shown
-from .._typing import Any, Protocol
 from .codec import EMPTY, KeyCodec
 from .ordered import OrderedKeys
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
+from typing import Any
 
-from .._typing import Any
 from .interval import Interval
 
 Encoder = Callable[[Any], bytes]  # the bytes of a value as an element of a tuple

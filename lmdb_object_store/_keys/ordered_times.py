@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
 from struct import Struct
+from typing import Any
 from uuid import UUID
-
-from .._typing import Any
 
 _UUID, _DATE, _NAIVE, _AWARE = 0x30, 0x40, 0x41, 0x42
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from itertools import chain
 from pickle import HIGHEST_PROTOCOL
 from pickle import dumps as pickled
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import lmdb
 
@@ -18,11 +19,10 @@ from .._environment.read import Page, Rows
 from .._errors import closed, note_key
 from .._keys.codec import EMPTY
 from .._keys.interval import Interval
-from .._typing import TYPE_CHECKING, Any, TypeVar, overload
 from .._values.serializing import MAX_VALUE_BYTES, too_large
 
 if TYPE_CHECKING:
-    from .._typing import Literal
+    from typing import Literal
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import lmdb
 
@@ -11,7 +12,6 @@ from .._buffer.pending import BufferMixin
 from .._environment import read
 from .._environment.environment import MISSING
 from .._errors import KeyNotFoundError
-from .._typing import TYPE_CHECKING, Any, TypeVar, overload
 from .._values.large import LARGE
 from .._values.serializing import loads
 

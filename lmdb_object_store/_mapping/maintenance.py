@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABCMeta, abstractmethod
+from typing import TYPE_CHECKING
 
 from .._environment.environment import Environment
-from .._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .._buffer.state import Pending

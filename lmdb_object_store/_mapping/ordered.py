@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 from time import monotonic
+from typing import Any, Protocol, TypeVar
 
 from .._buffer.scan import FIRST_PAGE
 from .._buffer.state import OpenTransaction
@@ -13,7 +14,6 @@ from .._environment.environment import Environment
 from .._environment.read import Rows
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
-from .._typing import Any, Protocol, TypeVar
 from .views import StoreItems, StoreKeys, StoreValues
 
 K = TypeVar("K")

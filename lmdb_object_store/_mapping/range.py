@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, overload
 
 from .._environment.environment import MISSING
 from .._errors import KeyNotFoundError, shown
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
-from .._typing import Any, Protocol, TypeVar, overload
 from .ordered import OrderedMapping, Source
 
 K = TypeVar("K")

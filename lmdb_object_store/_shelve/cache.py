@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -14,7 +15,6 @@ from .._environment.environment import MISSING
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
 from .._mapping.keyed import KeyedMixin
-from .._typing import Any, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")

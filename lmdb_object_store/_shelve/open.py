@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 import lmdb
 
@@ -12,7 +13,6 @@ from .._environment.options import absolute_path
 from .._environment.paths import data_file, is_store
 from .._errors import ReadonlyStoreError
 from .._store import LmdbObjectStore
-from .._typing import Any
 from .._values.serializing import by_protocol
 
 

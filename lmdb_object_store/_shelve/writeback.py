@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from .._errors import FlushError, check_limit, logger
 from .._keys.interval import Interval
 from .._store import LmdbObjectStore
-from .._typing import Any, TypeVar
 from .cache import CacheMixin
 
 K = TypeVar("K")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from threading import get_ident
+from typing import Any
 
 from .._environment.environment import MISSING
 from .._keys.interval import WHOLE, Interval
-from .._typing import Any
 from .changes import Changes
 from .isolation import Isolated
 

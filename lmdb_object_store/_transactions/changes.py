@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from itertools import repeat
-
-from .._typing import Any
+from typing import Any
 
 Changes = dict[bytes, "bytes | None"]
 ABSENT: Any = object()

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import partial
 from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._buffer.pending import BufferMixin
 from .._environment.environment import MISSING
@@ -15,7 +16,6 @@ from .._environment.locks import holders_here
 from .._environment.registry import Detached
 from .._errors import KeyNotFoundError
 from .._keys.interval import Interval
-from .._typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .block import Block
 from .changes import Level
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from threading import get_ident
+from typing import Any, Protocol
 
 from .._buffer.state import weight
 from .._environment.environment import Environment
@@ -12,7 +13,6 @@ from .._environment.gate import BeginToWrite
 from .._environment.locks import FileLock, give, hold, let_go, take
 from .._errors import closed
 from .._keys.interval import WHOLE, Interval
-from .._typing import Any, Protocol
 from .changes import Changes, Level, Overlay
 from .write_lock import Writer
 

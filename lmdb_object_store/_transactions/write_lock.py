@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import lmdb
 
 from .._environment.environment import Environment
 from .._environment.forks import leave_as_it_is
 from .._errors import ConflictError
-from .._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lmdb import Transaction

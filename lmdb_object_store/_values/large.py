@@ -8,8 +8,7 @@ PEP 574: `bytearray`). Each such string is left out of what is given to `pickle.
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from .._typing import Any
+from typing import Any
 
 # Strings of so many bytes are taken out.
 LARGE = 1 << 16

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
+from typing import Any, Protocol
 
 from .._errors import note_key, shown
-from .._typing import Any, Protocol
 
 # LMDB's manual: a value is smaller than 2**32 bytes.
 MAX_VALUE_BYTES = 0xFFFFFFFF
