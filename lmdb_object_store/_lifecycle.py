@@ -11,8 +11,7 @@ import warnings
 from functools import partial
 from typing import Any, Protocol
 
-from ._buffer.pending import Shut
-from ._buffer.state import OpenTransaction, Pending
+from ._buffer.state import OpenTransaction, Pending, RefusingBuffer
 from ._environment.environment import Environment
 from ._environment.locks import holders_here
 from ._environment.opening import PATIENCE
@@ -25,7 +24,7 @@ from ._keys.codec import KeyCodec
 class Handle(Tenant, Protocol):
     """What these functions need of a store."""
 
-    _accept: dict[bytes, bytes | None] | Shut | OpenTransaction
+    _accept: dict[bytes, bytes | None] | RefusingBuffer | OpenTransaction
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
@@ -52,7 +51,7 @@ def close(store: Handle, strict: bool) -> None:
         if store._environment is not environment:  # another thread was first
             return
         store._refuse_in_commit()
-        accept, shut = store._accept, Shut(partial(_refuse, store.db_path))
+        accept, shut = store._accept, RefusingBuffer(partial(_refuse, store.db_path))
         try:
             failed = _flush_twice(store, shut)
         except BaseException:  # the store stays open
@@ -78,7 +77,7 @@ def close(store: Handle, strict: bool) -> None:
         raise failed from failed.__cause__  # the caller must hear of it, and has the changes
 
 
-def _flush_twice(store: Handle, shut: Shut) -> FlushError | None:
+def _flush_twice(store: Handle, shut: RefusingBuffer) -> FlushError | None:
     """Flush, and once more for what came meanwhile. Return the error for a flush that failed.
 
     The error is made here, where the store is still open: at the recursion limit that may fail in its turn.
@@ -103,7 +102,7 @@ def _flush_twice(store: Handle, shut: Shut) -> FlushError | None:
 def mark_closed(store: Handle) -> None:
     """Make every further use of `store` a StoreClosedError."""
     refuse = partial(_refuse, store.db_path)
-    store._accept = Shut(refuse)
+    store._accept = RefusingBuffer(refuse)
     store._pending = store.write_buffer
     store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
     store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
@@ -119,8 +118,8 @@ def _refuse(path: str) -> Environment:
 
 
 def leave(store: Handle, failed: bool) -> None:
-    """End a `with` block: an error of its last flush is raised, unless the caller knows it or has another to see to."""
-    store.close(strict=not failed and store._failure_told is not True)
+    """End a `with` block, whose body `failed` or not. An error of the last flush is raised unless the body raised."""
+    store.close(strict=not failed)
 
 
 def collect(store: Handle) -> None:
@@ -204,15 +203,15 @@ def flush_before_fork() -> None:
 
 
 def _flush_or_log(store: Tenant) -> None:
-    told = store._failure_told
+    known = store._flush_failed  # and reported, and nothing new has come since
     try:
         store.flush()
     except StoreClosedError:  # by another thread, just now
         pass
     except Exception as error:
-        if told is None:  # else the failure is known, and nothing new has come since
+        if not known:
             logger().error("%s could not be flushed before a fork, its changes stay pending: %s", store.db_path, error)
-        store._failure_told = told or False
+        store._flush_failed = True
 
 
 # -- the ends of children: some run nothing that `atexit` holds. It depends on how they were started, and on the version

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import lmdb
 
 from . import _lifecycle
-from ._buffer.attributes import OptionsMixin
-from ._buffer.pending import BufferMixin, Shut
-from ._buffer.resize import ResizeMixin
+from ._buffer.pending import BufferMixin
+from ._buffer.state import RefusingBuffer, refuse_readonly
 from ._environment import access, read
 from ._environment.environment import Environment
-from ._environment.options import absolute_path, waits_for_disk
+from ._environment.options import absolute_path
 from ._environment.registry import Detached, acquire, release
-from ._errors import ReadonlyStoreError, check_limit, closed
+from ._errors import check_limit, closed
 from ._keys.codec import KeyCodec
 from ._keys.interval import WHOLE, Interval
-from ._mapping.bulk import ManyMixin
+from ._mapping.bulk import BulkMixin
 from ._mapping.keyed import KeyedMixin
 from ._mapping.maintenance import MaintenanceMixin
 from ._mapping.ordered import OrderedMapping
@@ -49,13 +48,11 @@ _FIXED = ("db_path", "key_encoding", "key_errors", "str_normalize")
 
 
 class LmdbObjectStore(
-    ResizeMixin,
     KeyedMixin[K, V],
-    ManyMixin[K, V],
+    BulkMixin[K, V],
     TransactionMixin[K, V],
     OrderedMapping[K, V],
     MaintenanceMixin,
-    OptionsMixin,
 ):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
@@ -116,19 +113,19 @@ class LmdbObjectStore(
     def _start_reading(self) -> None:
         self._open_pages: dict[object, list[Any]] = {}
         # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
-        self._plain = 0
+        self._raw_key_limit = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
         if self._readonly:
-            self._accept = Shut(partial(_refuse_readonly, self.db_path))
+            self._accept = RefusingBuffer(partial(refuse_readonly, self.db_path))
         # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
         serializer = self._fixed["serializer"]
-        self._direct = serializer is pickle
+        self._is_pickled = serializer is pickle
         self._dumps = serializing.dumps_of(serializer)
         self._loads = serializer.loads
         # Whether the value that was read last was large, as the next is then expected to be.
-        self._large = False
+        self._expects_large = False
         # Keys of up to this many bytes are read the short way: none where a large value is expected.
-        self._short = 0
+        self._short_read_limit = 0
 
     def _attach(self) -> Environment:
         fixed = self._fixed
@@ -138,8 +135,8 @@ class LmdbObjectStore(
             rules = encoding, fixed["key_errors"], fixed["str_normalize"], environment.max_key_size
             self._codec = _codec_class(encoding)(*rules)
             self._environment = environment
-            self._plain = self._codec.plain
-            self._short = self._plain if self._direct else 0
+            self._raw_key_limit = self._codec.plain
+            self._short_read_limit = self._raw_key_limit if self._is_pickled else 0
             self._is_closed = False
         except BaseException:
             release(environment, self)
@@ -159,7 +156,7 @@ class LmdbObjectStore(
         reduced = super().__reduce_ex__(protocol)
         state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
         if isinstance(state, dict) and state.get("attributes"):
-            from ._buffer.pickling import check_attributes  # not before it is needed: few subclasses have attributes
+            from ._buffer.attributes import check_attributes  # not before it is needed: few subclasses have attributes
 
             check_attributes(type(self), state["attributes"])
         return reduced
@@ -171,7 +168,7 @@ class LmdbObjectStore(
         _lifecycle.check_carried(self._fixed["key_encoding"])
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
-        from ._buffer.pickling import own_attributes  # as above
+        from ._buffer.attributes import own_attributes  # as above
 
         state = self._options()
         return {**state, "attributes": own_attributes(self, state)}
@@ -217,32 +214,6 @@ class LmdbObjectStore(
         def __setitem__(self, key: K, obj: V) -> None: ...
     else:
         __setitem__ = BufferMixin.put
-
-    def flush(self) -> None:
-        """Commit what is pending, in one transaction. lmdb.Error where that fails: then all of it stays pending."""
-        self._check_writable()
-        self._environment.check_process()  # before the lock, which a thread of the parent may have had
-        with self._environment.lock:
-            self._refuse_in_commit()
-            self._flush()
-
-    def sync(self) -> None:
-        """`flush`, and wait for the disk, also with `sync=False` and the like.
-
-        Do nothing for a read-only store. Do nothing for a closed one, as `sync` of a closed shelf does nothing.
-        """
-        if self._readonly or self._is_closed:  # Celery's beat calls it once more after `close`
-            return
-        self.flush()
-        if not waits_for_disk(self._lmdb_kwargs):
-            with self._environment.lock:
-                self._environment.handle().sync(True)
-
-    def _check_writable(self) -> None:
-        if self._is_closed:
-            raise closed(self.db_path)
-        if self._readonly:
-            _refuse_readonly(self.db_path)
 
     _interval = WHOLE
 
@@ -290,9 +261,3 @@ def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is
     from ._keys.custom import EncodedKeys  # not before it is needed: most stores have no use for it
 
     return EncodedKeys
-
-
-def _refuse_readonly(path: str) -> None:
-    raise ReadonlyStoreError(
-        f"the store at {path} is open read-only: to write, open it without readonly=True, or by `open` with flag 'w'"
-    )

@@ -1,34 +1,163 @@
-"""What the classes of a store share."""
+"""StoreState: every attribute that the classes of a store share, declared once."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
+from .._environment.environment import Environment
+from .._errors import ReadonlyStoreError, check_limit, closed
+from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
+from .attributes import OptionsMixin
+
+if TYPE_CHECKING:
+    pass
+
+Changes = dict[bytes, "bytes | None"]
 
 
 class Pending(Protocol):
-    """What waits to be written: a dict, or what stands in for it. None is a deletion."""
+    """The changes that a read looks into before the file: a dict, or an open transaction. None is a deletion."""
 
     def get(self, key: bytes, default: Any = None, /) -> Any: ...
-    def copy(self) -> dict[bytes, bytes | None]: ...
+    def copy(self) -> Changes: ...
     def __contains__(self, key: Any, /) -> bool: ...
     def __len__(self) -> int: ...
 
 
 class OpenTransaction(Pending, Protocol):
-    """The open transaction of a store, which stands in for its buffer meanwhile."""
+    """The open transaction of a store, which stands in for the buffer until it ends."""
 
     committing: bool
     emptied: bool
 
     def own(self) -> bool: ...
     def clear(self, interval: Interval) -> None: ...
-    def stage_many(self, changes: dict[bytes, bytes | None]) -> None: ...
+    def stage_many(self, changes: Changes) -> None: ...
     def stage_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool: ...
     def __setitem__(self, key: bytes, data: bytes | None) -> None: ...
 
 
+class RefusingBuffer:
+    """Stands in for the buffer of a store that takes no changes: each one calls `refuse`, which raises."""
+
+    def __init__(self, refuse: Callable[[], object]) -> None:
+        self.refuse = refuse
+
+    def __setitem__(self, key: bytes, data: bytes | None) -> None:
+        self.refuse()
+
+
+class StoreState(OptionsMixin):
+    """The shared attributes of a store. The classes of a store derive from each other, and all from this one.
+
+    A value is a row's bytes here, and a key its stored key: `bytes` to `bytes`, or to None for a deletion.
+    """
+
+    autoflush_on_read: bool
+    _lmdb_kwargs: dict[str, Any]
+    _readonly: bool
+    _is_closed: bool
+
+    # The open file. A `ClosedEnvironment` or an `UnopenedEnvironment` stands in for it while the file is not open.
+    _environment: Environment
+
+    # -- pending changes
+
+    # All pending changes, always the same dict. A change leaves it once it is committed.
+    _write_buffer: Changes
+    # Where a read looks before the file: the buffer, or the open transaction.
+    _pending: Pending
+    # Where a write puts its change: the buffer, the open transaction, or a `RefusingBuffer`.
+    _accept: Changes | OpenTransaction | RefusingBuffer
+    # Bytes of the pending keys and values, which `batch_bytes` bounds.
+    _pending_bytes: int
+    # Commits of this store so far. A read that compares it sees whether a flush came in between.
+    _commits: int
+    # True from a failed flush until the next change: reads do not try that flush again.
+    _flush_failed: bool
+    # The limits that a put looks at. An attribute costs less than the descriptor of the public name.
+    _batch_size: int | None
+    _batch_bytes: int
+    _max_map_size: int | None
+
+    # -- keys and values
+
+    _codec: KeyCodec
+    # Keys of 1 to this many bytes are stored as they are, without the codec. 0 until the file is open.
+    _raw_key_limit: int
+    # True if `pickle` itself makes and reads all values: then it is called without a function in between.
+    _is_pickled: bool
+    # The bytes of a value, from its key, which errors name, and the value.
+    _dumps: Callable[[object, Any], bytes]
+    # The value of its bytes.
+    _loads: Callable[..., Any]
+    # True if the last value was so large that the next one is read in parts.
+    _expects_large: bool
+    # Keys of up to this many bytes take the short path of a read: none while a large value is expected.
+    _short_read_limit: int
+    # By iterator, the keys of the page that it is in. `close` empties them, which ends the iterators.
+    _open_pages: dict[object, list[Any]]
+
+    @property
+    def write_buffer(self) -> Changes:
+        """The pending changes: stored key to pickled value, or None for a deletion. To look at, not to write to."""
+        return self._write_buffer
+
+    def _start_buffer(self, batch_size: int | None, batch_bytes: int) -> None:
+        if batch_size is not None:
+            check_limit("batch_size", batch_size)
+        check_limit("batch_bytes", batch_bytes)
+        self._batch_size = batch_size
+        self._batch_bytes = batch_bytes
+        self._write_buffer = {}
+        self._accept = self._write_buffer
+        self._pending = self._write_buffer
+        self._pending_bytes = 0
+        self._commits = 0
+        self._flush_failed = False
+
+    def _forget_pending(self) -> None:
+        """Drop the pending changes: in a forked child they belong to the parent."""
+        self.write_buffer.clear()
+        self._pending_bytes = 0
+        self._flush_failed = False
+
+    def _check_writable(self) -> None:
+        """Raise StoreClosedError if the store is closed, ReadonlyStoreError if it is open read-only."""
+        if self._is_closed:
+            raise closed(self.db_path)
+        if self._readonly:
+            refuse_readonly(self.db_path)
+
+    # -- for a store that keeps values in memory and writes back what has changed in them; see _shelve/writeback.py
+
+    def _write_changed(self) -> None:
+        """Add a change for each kept value that has changed. Called as a transaction begins and before it commits."""
+
+    def _undone(self) -> None:
+        """Drop all kept values: the transaction that may have changed them is rolled back."""
+
+    def _cleared(self, interval: Interval) -> None:
+        """Drop the kept values of `interval`, whose rows a transaction has deleted."""
+
+    def _keep(self, stored: bytes, value: Any, row: bytes) -> None:
+        """Keep `value`, which is stored as `row`."""
+
+
+def refuse_readonly(path: str) -> None:
+    """Raise the error for a write to the store at `path`, which is open read-only."""
+    raise ReadonlyStoreError(
+        f"the store at {path} is open read-only: to write, open it without readonly=True, or by `open` with flag 'w'"
+    )
+
+
 def weight(key: bytes, data: bytes | None) -> int:
-    """Bytes of a pending change: its key, and its value unless it is a deletion."""
+    """Return the bytes of a pending change: of its key, and of its value unless it is a deletion."""
     return len(key) + (0 if data is None else len(data))
+
+
+def total_weight(changes: Mapping[bytes, bytes | None]) -> int:
+    """Return the bytes of all `changes`."""
+    return sum(weight(key, data) for key, data in changes.items())

@@ -93,7 +93,7 @@ class Environment(Gate, Tenants):
                 self.reopen_if_lock_file_is_deleted()
                 try:
                     if self.process_locks.begin_read():
-                        return fresh(read, self.handle().begin)
+                        return read(self.handle().begin)
                     continue
                 except lmdb.PanicError as error:
                     self.reopen_after_panic(error)
@@ -267,14 +267,3 @@ class Environment(Gate, Tenants):
             if not self.options.get("readonly") and options.get("map_size", 0) > self.options["map_size"]:
                 self.resize(options["map_size"])
             self.close_orphans()
-
-
-def fresh(read: Callable[[Begin], T], begin: Begin) -> T:
-    """`read(begin)`, and no transaction of it left behind in a traceback, where it would keep its reader slot."""
-    try:
-        return read(begin)
-    except BaseException as error:
-        from traceback import clear_frames  # slow to import, and seldom needed
-
-        clear_frames(error.__traceback__)
-        raise

@@ -18,11 +18,11 @@ import lmdb
 
 from .._errors import StoreClosedError
 from .._values.large import LARGE, parts
-from .environment import HAS_GIL, Environment, T, fresh
+from .environment import HAS_GIL, Environment, T
 from .gate import Begin
 
 if TYPE_CHECKING:
-    from lmdb import Cursor
+    from lmdb import Cursor, Transaction
 
 # Whether `cut` is a single step of the interpreter: with CPython's global lock, and from 3.12 on, where the
 # garbage collector, and with it user code, does not run as an object is made, but between byte codes alone.
@@ -45,11 +45,11 @@ _FEW_KEYS, _FEW_ROWS = 4, 64
 def _read(environment: Environment, read: Callable[[Begin], T], few: bool = False) -> T:
     try:
         if few:
-            return fresh(read, environment.begin)
+            return read(environment.begin)
         locks = environment.process_locks
         try:
             if locks.begin_read():
-                return fresh(read, environment.begin)
+                return read(environment.begin)
         finally:
             locks.end_read()
     except StoreClosedError:
@@ -80,16 +80,17 @@ def _parts(begin: Begin, key: bytes) -> tuple[bytes | bytearray, list[Any]]:
     CPython switches threads, and runs signal handlers and finalisers, between byte codes, of which there is none
     between LMDB's answer and the copy, and py-lmdb counts the look-up itself as under way until it holds the GIL.
     """
-    get = begin(buffers=True).get
+    with begin(buffers=True) as txn:
+        get = txn.get
 
-    def cut(make: type, start: int, stop: int | None, *arguments: str) -> Any:
-        views = map(getitem, map(get, (key,), (b"",)), (slice(start, stop),))
-        return next(map(make, views, *[(argument,) for argument in arguments]))
+        def cut(make: type, start: int, stop: int | None, *arguments: str) -> Any:
+            views = map(getitem, map(get, (key,), (b"",)), (slice(start, stop),))
+            return next(map(make, views, *[(argument,) for argument in arguments]))
 
-    try:
-        return parts(cut)
-    except UnicodeDecodeError:  # to be told as any other failure to unpickle
-        return cut(bytes, 0, None), []
+        try:
+            return parts(cut)
+        except UnicodeDecodeError:  # reported as any other failure to unpickle
+            return cut(bytes, 0, None), []
 
 
 def is_large(size: int) -> bool:
@@ -106,11 +107,11 @@ def count(environment: Environment, changes: Mapping[bytes, bytes | None]) -> in
     """How many keys the file will have once `changes` are flushed. One look-up for each of them."""
 
     def read(begin: Begin) -> int:
-        txn = begin()
-        total = txn.stat()["entries"]
-        for key, data in changes.items():
-            total += (data is not None) - (txn.get(key) is not None)
-        return total
+        with begin() as txn:
+            total: int = txn.stat()["entries"]
+            for key, data in changes.items():
+                total += (data is not None) - (txn.get(key) is not None)
+            return total
 
     return _read(environment, read, len(changes) <= _FEW_ROWS)
 
@@ -119,20 +120,24 @@ def page(environment: Environment, low: bytes, high: bytes | None, limit: int, *
     """The first `limit` rows (the last ones, where `reverse`) from `low`, inclusive, to `high`, exclusive, and whether
     there are no more. One descent, then row by row. A bound may be one byte too long to store and still be sought.
     """
+
+    def read(begin: Begin, large: bool) -> Page | None:
+        with begin() as txn:
+            return _page(txn, low, high, limit, reverse, values, large)
+
     if limit <= _FEW_ROWS:
-        found = _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values, False), few=True)
+        found = _read(environment, lambda begin: read(begin, False), few=True)
         if found is not None:
             return found
-    found = _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values, True))
+    found = _read(environment, lambda begin: read(begin, True))
     assert found is not None
     return found
 
 
 def _page(
-    begin: Begin, low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool, large: bool
+    txn: Transaction[bytes], low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool, large: bool
 ) -> Page | None:
-    """That page; None where the file may have large values, and `large` says to read none of them."""
-    txn = begin()
+    """Read that page. Return None if the file may have large values, and `large` says to read none of them."""
     has_large = values and txn.stat()["overflow_pages"]
     if has_large and not large:
         return None

@@ -15,7 +15,7 @@ class Tenant(Protocol):
     """A store that lives on an environment."""
 
     db_path: str
-    _failure_told: bool | None
+    _flush_failed: bool
     _readonly: bool
 
     @property

@@ -1,9 +1,8 @@
-"""ManyMixin: what a store does with many keys at once, and with all of them."""
+"""BulkMixin: reads and writes of many keys at once, and the number of all keys."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from itertools import chain
 from pickle import HIGHEST_PROTOCOL
 from pickle import dumps as pickled
@@ -11,14 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import lmdb
 
-from .._buffer.pending import BufferMixin
-from .._buffer.scan import FIRST_PAGE, scan
+from .._buffer.reading import ReadingMixin
 from .._environment import read
-from .._environment.environment import MISSING
-from .._environment.read import Page, Rows
-from .._errors import closed, note_key
+from .._errors import note_key
 from .._keys.codec import EMPTY
-from .._keys.interval import Interval
 from .._values.serializing import MAX_VALUE_BYTES, too_large
 
 if TYPE_CHECKING:
@@ -28,23 +23,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class ManyMixin(BufferMixin, MutableMapping[K, V]):
-    """Provides `get_many`, `put_many`, `update`, `len` and the scan. Needs the attributes and the methods below.
-
-    `_open_pages` has the keys of the page that each iterator is in. `close` replaces it, and empties these.
-    """
-
-    _fixed: dict[str, Any]
-    _is_closed: bool
-    _open_pages: dict[object, list[Any]]
-
-    @abstractmethod
-    def _check_writable(self) -> None:
-        """Raise if the store is closed or read-only."""
-
-    @abstractmethod
-    def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
-        """`rows` with values in place of their bytes."""
+class BulkMixin(ReadingMixin, MutableMapping[K, V]):
+    """Provides `get_many`, `put_many`, `update` and `len`."""
 
     @overload
     def get_many(
@@ -73,7 +53,7 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
                 "keys can be decoded only where key_encoding is set: open the store with key_encoding='utf-8', say"
             )
         keys = list(keys)
-        encode, plain = self._codec.encode, self._plain
+        encode, plain = self._codec.encode, self._raw_key_limit
         stored_keys = [key if type(key) is bytes and 0 < len(key) <= plain else encode(key) for key in keys]
         rows: dict[bytes, Any]
         if self._pending:
@@ -93,14 +73,6 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
             missing = [key if isinstance(key, str) else self._codec.decode(self._codec.encode(key)) for key in missing]
         return found, missing
 
-    def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Those of `stored_keys` that are there, with their values, in the order asked for. One read transaction."""
-        rows = {key: self._pending.get(key, MISSING) for key in stored_keys}
-        unknown = [key for key, data in rows.items() if data is MISSING]
-        if unknown:
-            rows.update(zip(unknown, read.lookup_many(self._environment, unknown)))
-        return {key: data for key, data in rows.items() if data is not None}
-
     def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
         """Store all of `items` in one transaction, at once: all, or none where this raises.
 
@@ -113,7 +85,7 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
 
     def _changes_of(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
         """The changes that store `pairs`, their values as bytes. Raises what `put` does."""
-        encode, plain, direct, dumps = self._codec.encode_to_store, self._plain, self._direct, self._dumps
+        encode, plain, direct, dumps = self._codec.encode_to_store, self._raw_key_limit, self._is_pickled, self._dumps
         changes: dict[bytes, bytes | None] = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
@@ -130,21 +102,6 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
             changes[stored] = data
         return changes
 
-    def _commit_many(self, changes: dict[bytes, bytes | None]) -> None:
-        with self._environment.lock:
-            block = self._block()
-            if block is not None:
-                block.stage_many(changes)
-                return
-            self._refuse_in_commit()
-            self._flush()
-            self._environment.busy = True
-            try:
-                self._commit(changes)
-                self._commits += 1
-            finally:
-                self._environment.busy = False
-
     if not TYPE_CHECKING:  # its many signatures are inherited
 
         def update(self, /, *others, **more):
@@ -157,63 +114,6 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
             self._update(chain(*map(_pairs, others), more.items()))
             self._flush_if_full()
-
-    # -- the scan
-
-    def _pages(self, interval: Interval, *, reverse: bool, values: bool, first: int = FIRST_PAGE) -> Iterator[Rows]:
-        """Every page of `interval` in order, with what is pending laid over it."""
-        if self._is_closed:  # before the first page is asked for
-            raise closed(self.db_path)
-
-        def read_page(low: bytes, high: bytes | None, limit: int) -> Page:
-            if self._hides_file():
-                return {} if values else [], True
-            return read.page(self._environment, low, high, limit, reverse=reverse, values=values)
-
-        pages = scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
-        return map(interval.sifted, pages) if interval.astray else pages
-
-    def _until_close(
-        self,
-        pages: Iterator[Any],
-        decode_page: Callable[[list[bytes]], Iterable[K]],
-        loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[V]] | None = None,
-    ) -> Iterator[Iterable[Any]]:
-        """The keys of each of `pages`, with their values where there is `loaded`, for an iterator to go through.
-
-        StoreClosedError once the store is closed: at the next row, because `close` empties the keys of the page that
-        an iterator is in. To ask at each row would cost a loop over keys a third of its time.
-        """
-        open_pages = self._open_pages
-        try:
-            for page in pages:
-                stored = page if type(page) is list else list(page)
-                keys = decode_page(stored)
-                open_pages[pages] = keys if type(keys) is list else stored
-                if open_pages is not self._open_pages:  # another thread has closed the store just now
-                    break
-                yield keys if loaded is None else zip(keys, loaded(page.items()))
-                if open_pages is not self._open_pages:
-                    break
-            else:
-                return
-        finally:
-            open_pages.pop(pages, None)
-        raise closed(self.db_path)
-
-    def _changes(self) -> dict[bytes, bytes | None]:
-        return self._pending.copy()
-
-    def _hides_file(self) -> bool:
-        """Whether the transaction that this thread has open has emptied the store."""
-        pending: Any = self._pending
-        return pending is not self._write_buffer and pending.own() and pending.emptied
-
-    def _is_empty(self, interval: Interval) -> bool:
-        # So many that a row is among them which is not of NULs alone.
-        most = self._environment.max_key_size + 1
-        rows, _ = read.page(self._environment, interval.low, interval.stop, most, reverse=False, values=False)
-        return not interval.sifted(rows)
 
     def __len__(self) -> int:
         # Inherited, it would count row by row.

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-from abc import ABCMeta, abstractmethod
 from typing import TYPE_CHECKING
 
-from .._environment.environment import Environment
+from .._buffer.flush import FlushMixin
 
 if TYPE_CHECKING:
-    from .._buffer.state import Pending
     from .._environment.stats import StoreStats
 
 
-class MaintenanceMixin(metaclass=ABCMeta):
-    """Provides `backup` and `stats`. Needs the attributes and the method below."""
-
-    _pending: Pending
-    _environment: Environment
-    _readonly: bool
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Commit what is pending."""
+class MaintenanceMixin(FlushMixin):
+    """Provides `backup` and `stats`."""
 
     def backup(self, path: str | os.PathLike[str] | bytes, compact: bool = True) -> None:
         """Copy the file to `path`, where nothing may be yet: all that is committed as the copy begins, and no more.

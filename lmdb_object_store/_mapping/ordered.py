@@ -6,13 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from .._buffer.scan import FIRST_PAGE
-from .._buffer.state import OpenTransaction
-from .._environment.environment import Environment
-from .._environment.read import Rows
-from .._keys.codec import KeyCodec
+from .._buffer.reading import ReadingMixin
+from .._errors import closed
 from .._keys.interval import Interval
 from .views import StoreItems, StoreKeys, StoreValues
 
@@ -27,38 +24,13 @@ _COMPLETIONS = 1000
 _COMPLETION_SECONDS = 0.1
 
 
-class Source(Protocol):
-    """What an interval needs of the store whose rows it shows."""
-
-    _environment: Environment
-    _codec: KeyCodec
-
-    def _pages(self, interval: Interval, *, reverse: bool, values: bool, first: int = FIRST_PAGE) -> Iterator[Rows]: ...
-    def _until_close(
-        self,
-        pages: Iterator[Any],
-        decode_page: Callable[[list[bytes]], Iterable[Any]],
-        loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[Any]] | None = None,
-    ) -> Iterator[Iterable[Any]]: ...
-    def _flush_before_read(self) -> None: ...
-    def _refuse_in_commit(self) -> None: ...
-    def _block(self) -> OpenTransaction | None: ...
-    def _commit_emptied(self, interval: Interval) -> None: ...
-    def _check_writable(self) -> None: ...
-    def _find(self, stored: bytes) -> bytes | None: ...
-    def _find_many(self, stored_keys: Iterable[bytes]) -> dict[bytes, bytes]: ...
-    def _load(self, stored: bytes, data: bytes) -> Any: ...
-    def _loaded(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[Any]: ...
-    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool: ...
-
-
 class OrderedMapping(MutableMapping[K, V]):
     """The rows of `_interval` of the store `_source()`. Needs both."""
 
     _interval: Interval
 
     @abstractmethod
-    def _source(self) -> Source:
+    def _source(self) -> ReadingMixin:
         """The store. A call, since a store that held itself in an attribute would not be collected at once."""
 
     @abstractmethod
@@ -71,24 +43,19 @@ class OrderedMapping(MutableMapping[K, V]):
         store = self._source()
         store._flush_before_read()
         pages = store._pages(self._interval, reverse=reverse, values=False)
-        return chain.from_iterable(store._until_close(pages, store._codec.decode_page))
+        return chain.from_iterable(_until_close(store, pages, store._codec.decode_page))
 
     def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         store = self._source()
         store._flush_before_read()
         pages = store._pages(self._interval, reverse=reverse, values=True)
-        return chain.from_iterable(store._until_close(pages, store._codec.decode_page, store._loaded))
+        return chain.from_iterable(_until_close(store, pages, store._codec.decode_page, store._loaded))
 
     def __iter__(self) -> Iterator[K]:
         return self._scan_keys()
 
     def __reversed__(self) -> Iterator[K]:
         return self._scan_keys(reverse=True)
-
-    def __len__(self) -> int:
-        store = self._source()
-        store._flush_before_read()
-        return sum(map(len, store._pages(self._interval, reverse=False, values=False)))
 
     def __bool__(self) -> bool:
         # By `len`, it would count.
@@ -248,3 +215,32 @@ class OrderedMapping(MutableMapping[K, V]):
 def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:
     # By items: `dict(store)` would read key by key.
     return dict(chain(first.items(), second.items()))
+
+
+def _until_close(
+    store: Any,
+    pages: Iterator[Any],
+    decode_page: Callable[[list[bytes]], Iterable[Any]],
+    loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[Any]] | None = None,
+) -> Iterator[Iterable[Any]]:
+    """The keys of each of `pages`, with their values where there is `loaded`, for an iterator to go through.
+
+    StoreClosedError once the store is closed: at the next row, because `close` empties the keys of the page that
+    an iterator is in. To ask at each row would cost a loop over keys a third of its time.
+    """
+    open_pages = store._open_pages
+    try:
+        for page in pages:
+            stored = page if type(page) is list else list(page)
+            keys = decode_page(stored)
+            open_pages[pages] = keys if type(keys) is list else stored
+            if open_pages is not store._open_pages:  # another thread has closed the store just now
+                break
+            yield keys if loaded is None else zip(keys, loaded(page.items()))
+            if open_pages is not store._open_pages:
+                break
+        else:
+            return
+    finally:
+        open_pages.pop(pages, None)
+    raise closed(store.db_path)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from .._environment.environment import MISSING
 from .._errors import KeyNotFoundError, shown
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
-from .ordered import OrderedMapping, Source
+from .keyed import KeyedMixin
+from .ordered import OrderedMapping
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
-
-
-class KeyedSource(Source, Protocol):
-    """What else a mapping needs of the store, for one key."""
-
-    def put(self, key: Any, obj: Any) -> None: ...
-    def __delitem__(self, key: Any) -> None: ...
-    def _value(self, stored: bytes, default: Any) -> Any: ...
-    @property
-    def pop(self) -> Callable[..., Any]: ...
-    @property
-    def setdefault(self) -> Callable[..., Any]: ...
 
 
 class StoreRange(OrderedMapping[K, V]):
@@ -34,11 +22,11 @@ class StoreRange(OrderedMapping[K, V]):
     Keys outside are not there to be read, and a ValueError to be written.
     """
 
-    def __init__(self, store: KeyedSource, interval: Interval) -> None:
+    def __init__(self, store: KeyedMixin[K, V], interval: Interval) -> None:
         self._store = store
         self._interval = interval
 
-    def _source(self) -> KeyedSource:
+    def _source(self) -> KeyedMixin[K, V]:
         return self._store
 
     def _within(self, interval: Interval) -> StoreRange[K, V]:
@@ -53,6 +41,12 @@ class StoreRange(OrderedMapping[K, V]):
 
     def _load(self, stored: bytes, data: bytes) -> Any:
         return self._store._load(stored, data)
+
+    def __len__(self) -> int:
+        # Counts the keys of the range, page by page.
+        store = self._source()
+        store._flush_before_read()
+        return sum(map(len, store._pages(self._interval, reverse=False, values=False)))
 
     # -- one key
 

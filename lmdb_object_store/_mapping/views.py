@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Set, ValuesView
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .ordered import OrderedMapping
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -13,16 +16,6 @@ T = TypeVar("T", covariant=True)
 T2 = TypeVar("T2")
 
 _BATCH = 1024  # elements of another set that one read transaction looks up
-
-
-class Scanned(Protocol):
-    """What the views need of their store."""
-
-    def _scan_keys(self, *, reverse: bool = False) -> Iterator[Any]: ...
-    def _scan_items(self, *, reverse: bool = False) -> Iterator[tuple[Any, Any]]: ...
-    def _rows_of(self, keys: list[Any]) -> list[tuple[Any, bytes | None]]: ...
-    def _load(self, stored: bytes, data: bytes) -> Any: ...
-    def _norm_key(self, key: Any) -> bytes: ...
 
 
 class _View:
@@ -92,7 +85,7 @@ class _BatchedSet(_View, Set[T]):
 class StoreKeys(_BatchedSet[K], KeysView[K]):
     """The keys, in order of the stored keys. Iterating unpickles nothing."""
 
-    _mapping: Scanned
+    _mapping: OrderedMapping[Any, Any]
 
     def __reversed__(self) -> Iterator[K]:
         return self._mapping._scan_keys(reverse=True)
@@ -104,7 +97,7 @@ class StoreKeys(_BatchedSet[K], KeysView[K]):
 class StoreItems(_BatchedSet[tuple[K, V]], ItemsView[K, V]):
     """The pairs of key and value, in order of the stored keys. A value is unpickled as its pair is reached."""
 
-    _mapping: Scanned
+    _mapping: OrderedMapping[Any, Any]
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return self._mapping._scan_items()
@@ -118,16 +111,16 @@ class StoreItems(_BatchedSet[tuple[K, V]], ItemsView[K, V]):
 
     def _among(self, elements: list[Any]) -> Iterator[Any]:
         pairs = [pair for pair in elements if isinstance(pair, tuple) and len(pair) == 2]
-        rows = self._mapping._rows_of([key for key, _ in pairs])
+        rows, store = self._mapping._rows_of([key for key, _ in pairs]), self._mapping._source()
         for pair, (key, data) in zip(pairs, rows):
-            if data is not None and self._mapping._load(self._mapping._norm_key(key), data) == pair[1]:
+            if data is not None and store._load(store._codec.encode(key), data) == pair[1]:
                 yield pair
 
 
 class StoreValues(_View, ValuesView[V]):
     """The values, in order of the stored keys. Each is unpickled as it is reached."""
 
-    _mapping: Scanned
+    _mapping: OrderedMapping[Any, Any]
 
     def __iter__(self) -> Iterator[V]:
         return (value for _, value in self._mapping._scan_items())

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from .._buffer.attributes import Limit
-from .._buffer.pending import Shut
+from .._buffer.state import RefusingBuffer
 from .._environment.environment import MISSING
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
@@ -117,7 +117,7 @@ class CacheMixin(KeyedMixin[K, V]):
             try:
                 write(stored, entry)
             except Exception as error:
-                if isinstance(self._accept, Shut):  # closed meanwhile, by what wrote back itself
+                if isinstance(self._accept, RefusingBuffer):  # closed meanwhile, by what wrote back itself
                     break
                 failure = failure or self._unwritable(stored, error)
         return failure

@@ -54,7 +54,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
 
     def _start_reading(self) -> None:
         super()._start_reading()
-        self._direct = False  # what is read and stored goes through the cache
+        self._is_pickled = False  # what is read and stored goes through the cache
 
     def _options(self) -> dict[str, Any]:
         return {**super()._options(), "max_cached": self._max_cached}
@@ -126,12 +126,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         return done
 
     def _commit_emptied(self, interval: Interval) -> None:
-        try:
-            super()._commit_emptied(interval)
-        except BaseException:
-            if self._is_empty(interval):  # interrupted after the commit: what has changed would come back
-                self._drop_cached(interval)
-            raise
+        super()._commit_emptied(interval)
         self._drop_cached(interval)
 
     # -- transactions
@@ -178,12 +173,6 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         if failure is not None and strict:
             raise FlushError(str(failure)) from failure
         self._tell(failure)
-
-    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        # A failure that the caller knows of is not that of what has changed since.
-        if self._failure_told and self._write_back(self._write) is not None:
-            self._failure_told = None
-        super().__exit__(exc_type)
 
     def __del__(self) -> None:
         cache = getattr(self, "_cache", None)  # None: its constructor failed

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .._buffer.pending import BufferMixin
+from .._buffer.reading import ReadingMixin
 from .._environment.environment import MISSING
 from .._environment.locks import holders_here
 from .._environment.registry import Detached
 from .._errors import KeyNotFoundError
-from .._keys.interval import Interval
 from .block import Block
 from .changes import Level
 
@@ -26,24 +24,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class TransactionMixin(BufferMixin, MutableMapping[K, V]):
-    """Provides `transaction` and `edit`. Needs the methods below."""
-
-    @abstractmethod
-    def _check_writable(self) -> None:
-        """Raise if the store is closed or read-only."""
-
-    @abstractmethod
-    def _find(self, stored: bytes) -> bytes | None:
-        """The pickled value of a stored key."""
-
-    @abstractmethod
-    def _load(self, stored: bytes, data: bytes) -> V:
-        """That value, unpickled."""
-
-    @abstractmethod
-    def _pages(self, interval: Interval, *, reverse: bool, values: bool) -> Iterator[Iterable[bytes]]:
-        """Every page of `interval` in order."""
+class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
+    """Provides `transaction` and `edit`."""
 
     def transaction(self) -> Transaction[None]:
         """A `with` block whose operations on this store, in this thread, are one atomic, isolated, durable step.
