@@ -22,7 +22,7 @@ from support import LIMIT, at_copies, contents, in_thread, run_script
 from lmdb_object_store import ConflictError, LmdbObjectStore, _errors, _resize
 from lmdb_object_store._lockfile import ProcessLocks
 
-sys.path.append(str(Path(__file__).parent / "faults"))
+sys.path.append(str(Path(__file__).parents[1] / "faults"))
 from case_locks import TOOLS
 
 Store = LmdbObjectStore[Any, Any]

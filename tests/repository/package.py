@@ -1,6 +1,8 @@
 """Build the sdist and the wheel, check them, and run the sdist's tests on the installed wheel.
 
-Usage: python tests/package.py [--dist DIRECTORY] [PYTEST_ARGUMENT ...]   (by default, everything is temporary)
+Usage: python tests/repository/package.py [--dist DIRECTORY] [PYTEST_ARGUMENT ...]
+
+By default, everything is temporary.
 Each version of Python that is found gets a clean environment, into which the wheel alone is installed. The tests that
 need one version alone run once.
 """
@@ -19,7 +21,7 @@ import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "lmdb_object_store"
 VERSIONS = "py310,py311,py312,py313,py314"
 
@@ -53,7 +55,8 @@ def check_sdist(sdist: Path) -> None:
     """Fail unless the sdist has all that its tests need, and nothing that a run of them left behind."""
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    for name in ("pyproject.toml", "tox.ini", "README.md", "LICENSE", f"{PACKAGE}/py.typed", "tests/package.py"):
+    program = Path(__file__).resolve().relative_to(ROOT).as_posix()
+    for name in ("pyproject.toml", "tox.ini", "README.md", "LICENSE", f"{PACKAGE}/py.typed", program):
         assert name in names, f"{name} is not in the sdist"
     strays = [name for name in names if re.search(r"__pycache__|\.py[co]$|\.mdb$|\.tox/", name)]
     assert not strays, strays

@@ -15,7 +15,7 @@ import lmdb_object_store
 
 pytestmark = pytest.mark.once  # the programs of the benchmark are the same with each Python
 
-BENCH = Path(__file__).parent / "benchmarks" / "bench.py"
+BENCH = Path(__file__).parents[1] / "benchmarks" / "bench.py"
 NEEDS_MORE = {"put_arrays", "get_arrays", "memory"}  # NumPy, more keys
 
 

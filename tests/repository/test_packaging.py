@@ -19,7 +19,7 @@ import lmdb_object_store
 
 pytestmark = pytest.mark.once  # it reads the files of this repository
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 INSTALLED = Path(lmdb_object_store.__file__).parent
 DISTRIBUTION = metadata("lmdbobjectstore")
 

@@ -16,7 +16,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 pytestmark = pytest.mark.once  # the documents are the same with each Python
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
 # The cookbook's are in test_examples.py, the command line's in test_cli.py.
 WITHOUT_EXAMPLES = {

@@ -19,7 +19,7 @@ from lmdb_object_store import LmdbObjectStore
 
 pytestmark = pytest.mark.once  # the site is the same with each Python
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MISSING = object()
 # Of what has no name to call it by: what a reader would look for.
 SPECIAL = {

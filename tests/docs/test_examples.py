@@ -19,7 +19,7 @@ import pytest
 
 from lmdb_object_store import LmdbObjectStore, OrderedKeys
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 COOKBOOK = (DOCS / "cookbook.md").read_text(encoding="utf-8")
 STDLIB = Path(sysconfig.get_path("stdlib"))
 SESSIONS = re.findall(r"```console\n(.*?)```", COOKBOOK, re.DOTALL)
