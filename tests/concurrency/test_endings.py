@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from conftest import OpenStore
-from support import contents, run_script
+from support.files import contents
+from support.programs import run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
 from lmdb_object_store import open as open_shelf

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from conftest import OpenStore
-from support import contents, in_child, run_script
+from support.files import contents
+from support.programs import in_child, run_script
 
 from lmdb_object_store import LmdbObjectStore
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import OpenStore
-from support import frequent_switches, in_thread, together
+from support.threads import frequent_switches, in_thread, together
 
 from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError, _reads
 from lmdb_object_store._writeback import WritebackStore

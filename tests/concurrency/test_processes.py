@@ -16,18 +16,10 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import (
-    Interrupt,
-    at_checkpoint,
-    contents,
-    in_child,
-    in_each_commit,
-    in_thread,
-    interrupt,
-    looping,
-    meta_pages,
-    run_script,
-)
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents, meta_pages
+from support.programs import in_child, run_script
+from support.threads import in_thread, looping
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 

@@ -18,18 +18,10 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import (
-    Interrupt,
-    at_checkpoint,
-    contents,
-    frequent_switches,
-    in_each_commit,
-    in_thread,
-    interrupt,
-    looping,
-    run_script,
-    together,
-)
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents
+from support.programs import run_script
+from support.threads import frequent_switches, in_thread, looping, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _environment
 from lmdb_object_store._locks import FileLock, Lock, WatchedLock

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import contents, run_script
+from support.files import contents
+from support.programs import run_script
 
 # `fail_meta_pages(n)` makes the next n writes of a meta page fail. They are the only short ones.
 PRELOAD = """

@@ -16,7 +16,8 @@ from typing import Any
 import lmdb
 import pytest
 from harness import Child, mounted
-from support import run_script, unchanged
+from support.files import unchanged
+from support.programs import run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 from lmdb_object_store._datafile import identity

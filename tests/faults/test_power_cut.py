@@ -14,7 +14,8 @@ from typing import Any
 
 import lmdb
 import pytest
-from support import in_child, unchanged
+from support.files import unchanged
+from support.programs import in_child
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, _cli

@@ -10,7 +10,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import contents
+from support.files import contents
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError

@@ -15,7 +15,10 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import at_copies, contents, in_child, in_each_commit, in_thread, looping, run_script
+from support.checkpoints import at_copies, in_each_commit
+from support.files import contents
+from support.programs import in_child, run_script
+from support.threads import in_thread, looping
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, StoreStats

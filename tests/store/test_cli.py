@@ -27,7 +27,8 @@ import pytest
 from conftest import OpenStore
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support import contents, looping
+from support.files import contents
+from support.threads import looping
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, OrderedKeys, _cli, _jsonlines, _keytext

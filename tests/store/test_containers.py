@@ -18,7 +18,10 @@ import lmdb
 import pytest
 from conftest import OpenStore
 from lmdb import verify
-from support import LIMIT, at_copies, contents, in_thread
+from support import LIMIT
+from support.checkpoints import at_copies
+from support.files import contents
+from support.threads import in_thread
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, _access, _commands

@@ -17,7 +17,9 @@ from typing import Any
 
 import lmdb
 import pytest
-from support import LIMIT, in_child, run_script, started, unchanged
+from support import LIMIT
+from support.files import unchanged
+from support.programs import in_child, run_script, started
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, _cli

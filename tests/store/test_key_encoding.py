@@ -19,7 +19,7 @@ import pytest
 from conftest import OpenStore
 from hypothesis import given
 from hypothesis import strategies as st
-from test_ordered_keys import begins, keys, place, same, texts, tuples
+from support.ordered_keys import begins, keys, place, same, texts, tuples
 
 import lmdb_object_store
 from lmdb_object_store import KeyEncoding, LmdbObjectStore, OrderedKeys, StoredKey

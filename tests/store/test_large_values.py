@@ -19,7 +19,9 @@ import pytest
 from conftest import OpenStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import Interrupt, at_checkpoint, frequent_switches, in_child, interrupt, looping, run_script, together
+from support.checkpoints import Interrupt, at_checkpoint, interrupt
+from support.programs import in_child, run_script
+from support.threads import frequent_switches, looping, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _reads
 from lmdb_object_store._large import LARGE, parts

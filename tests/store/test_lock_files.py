@@ -17,13 +17,15 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import LIMIT, at_copies, contents, in_thread, run_script
+from support import LIMIT
+from support.checkpoints import at_copies
+from support.files import contents
+from support.lock_file_tools import TOOLS
+from support.programs import run_script
+from support.threads import in_thread
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, _errors, _resize
 from lmdb_object_store._lockfile import ProcessLocks
-
-sys.path.append(str(Path(__file__).parents[1] / "faults"))
-from case_locks import TOOLS
 
 Store = LmdbObjectStore[Any, Any]
 

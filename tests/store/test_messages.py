@@ -14,7 +14,8 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import contents, run_script
+from support.files import contents
+from support.programs import run_script
 
 import lmdb_object_store
 from lmdb_object_store import FlushError, LmdbObjectStore, OrderedKeys

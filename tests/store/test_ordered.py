@@ -22,7 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sortedcontainers import SortedDict
-from support import Interrupt, at_checkpoint, in_each_commit, interrupt, together
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.threads import together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError, _scan
 from lmdb_object_store._codec import EMPTY, KeyCodec

@@ -15,7 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import in_child, run_script
+from support.programs import in_child, run_script
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore

@@ -12,7 +12,7 @@ import pytest
 from conftest import OpenStore
 from hypothesis import given
 from hypothesis import strategies as st
-from support import run_script
+from support.programs import run_script
 
 from lmdb_object_store import _resize
 from lmdb_object_store._resize import MIN_GROWTH, next_map_size, pages_kept

@@ -15,7 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import run_script
+from support.programs import run_script
 
 from lmdb_object_store import LmdbObjectStore
 from lmdb_object_store._writeback import WritebackStore

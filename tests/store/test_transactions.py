@@ -18,20 +18,11 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
-from support import (
-    LIMIT,
-    Interrupt,
-    at_checkpoint,
-    contents,
-    frequent_switches,
-    in_child,
-    in_each_commit,
-    in_thread,
-    interrupt,
-    looping,
-    run_script,
-    together,
-)
+from support import LIMIT
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents
+from support.programs import in_child, run_script
+from support.threads import frequent_switches, in_thread, looping, together
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, StoreClosedError
 

@@ -19,18 +19,10 @@ import pytest
 from conftest import OpenStore
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support import (
-    Interrupt,
-    at_checkpoint,
-    contents,
-    frequent_switches,
-    in_child,
-    in_each_commit,
-    in_thread,
-    interrupt,
-    run_script,
-    together,
-)
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents
+from support.programs import in_child, run_script
+from support.threads import frequent_switches, in_thread, together
 
 from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
 from lmdb_object_store._writeback import WritebackStore
