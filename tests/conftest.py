@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,22 +23,15 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# On Windows: what the fault suite is made of is not there, nor what these words in a test or its parameters stand for.
 _HAS_FORK = hasattr(os, "fork")
-_NEEDS_FORK = re.compile(
-    r"\b(fork|in_child|Child|SIGKILL|SIGINT|SIGALRM|SIGUSR1|setitimer|resource|on_terminal|interruptible)\b|status=-"
-)
-collect_ignore = [] if _HAS_FORK else ["faults/test_faults.py", "faults/test_harness.py"]
+collect_ignore = [] if _HAS_FORK else ["faults/test_faults.py", "faults/test_harness.py"]  # made of forks and signals
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip each test that needs what only POSIX has, where it is missing."""
+    """Skip each test that is marked `posix` where there is no fork, as on Windows."""
     for item in () if _HAS_FORK else items:
-        if isinstance(item, pytest.Function):
-            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-            text = [inspect.getsource(item.function), *(value for value in parameters if isinstance(value, str))]
-            if _NEEDS_FORK.search("\n".join(text)):
-                item.add_marker(pytest.mark.skip(reason="needs fork and POSIX signals"))
+        if item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason="needs fork and POSIX signals"))
 
 
 OpenStore = Callable[..., LmdbObjectStore[Any, Any]]

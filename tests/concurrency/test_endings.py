@@ -69,7 +69,13 @@ ENDINGS: dict[str, tuple[str, int]] = {
 }
 
 
-@pytest.mark.parametrize(("ending", "status"), ENDINGS.values(), ids=ENDINGS)
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        pytest.param(*ending, id=name, marks=[pytest.mark.posix] if name == "an interrupt" else [])
+        for name, ending in ENDINGS.items()
+    ],
+)
 def test_whatever_ends_a_script_its_data_is_in_the_file(path: str, ending: str, status: int) -> None:
     """A script that never closes its store loses nothing, however it ends."""
     ended = run_script(OPEN + ending, path, status=status)
@@ -217,6 +223,7 @@ def test_a_constructor_that_fails_leaves_nothing_behind(path: str) -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.posix
 def test_a_killed_script_keeps_what_it_flushed(path: str) -> None:
     """A process that is killed loses what was pending, and nothing that was flushed."""
     source = """

@@ -20,7 +20,7 @@ from support.programs import in_child, run_script
 
 from lmdb_object_store import LmdbObjectStore
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = pytest.mark.posix
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]

@@ -24,7 +24,10 @@ from support.threads import in_thread, looping
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 
 MIB = 1024 * 1024
-METHODS = sorted({"fork", "spawn", "forkserver"}.intersection(multiprocessing.get_all_start_methods()))
+METHODS = [
+    pytest.param(method, marks=[pytest.mark.posix] if method == "fork" else [])
+    for method in sorted({"fork", "spawn", "forkserver"}.intersection(multiprocessing.get_all_start_methods()))
+]
 Store = LmdbObjectStore[Any, Any]
 
 
@@ -36,6 +39,7 @@ def assert_no_reader(store: Store) -> None:
 # -- os.fork
 
 
+@pytest.mark.posix
 def test_parent_and_child_both_go_on(path: str, open_store: OpenStore) -> None:
     """After a fork, parent and child read and write through the same object, again and again."""
     store = open_store()
@@ -62,6 +66,7 @@ def test_parent_and_child_both_go_on(path: str, open_store: OpenStore) -> None:
     assert contents(path) == {"parent": 4, "child": 4}
 
 
+@pytest.mark.posix
 def test_a_childs_reads_take_no_reader_slot_of_the_parent(open_store: OpenStore) -> None:
     """More reads in children than the reader table has slots leave it empty, and the parent reading."""
     store = open_store(max_readers=4)
@@ -79,6 +84,7 @@ def test_a_childs_reads_take_no_reader_slot_of_the_parent(open_store: OpenStore)
     read()
 
 
+@pytest.mark.posix
 def test_a_childs_close_does_not_disturb_the_parents_readers(open_store: OpenStore) -> None:
     """Children that close their copy while the parent's threads read cost those no error."""
     store = open_store()
@@ -113,6 +119,7 @@ ENDS: dict[str, Callable[[Store], object]] = {
 }
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_what_is_pending_at_a_fork_is_the_parents(
     path: str, open_store: OpenStore, end: Callable[[Store], object]
@@ -138,6 +145,7 @@ def test_what_is_pending_at_a_fork_is_the_parents(
     assert dict(store).items() >= {"stored": 1, "pending": 1}.items()
 
 
+@pytest.mark.posix
 def test_a_child_does_not_bring_back_what_its_parent_changed_since(open_store: OpenStore) -> None:
     """A child that ends late does not overwrite the parent's newer value with the one pending at the fork."""
     store = open_store()
@@ -165,6 +173,7 @@ def test_a_child_does_not_bring_back_what_its_parent_changed_since(open_store: O
     assert store["key"] == "new"
 
 
+@pytest.mark.posix
 def test_forks_while_other_threads_read_and_write(path: str, open_store: OpenStore) -> None:
     """Forks amid reads, writes, flushes and growth: each child works, and the parent loses nothing."""
     store = open_store(batch_size=3, map_size=MIB, sync=False)
@@ -198,6 +207,7 @@ def test_forks_while_other_threads_read_and_write(path: str, open_store: OpenSto
     assert stored == accepted
 
 
+@pytest.mark.posix
 def test_two_threads_may_fork_at_once(open_store: OpenStore) -> None:
     """Forks of several threads, beside a third that opens and closes stores, disturb nobody."""
     store = open_store()
@@ -218,6 +228,7 @@ def test_two_threads_may_fork_at_once(open_store: OpenStore) -> None:
     assert_no_reader(store)
 
 
+@pytest.mark.posix
 def test_an_iterator_survives_a_fork(open_store: OpenStore) -> None:
     """An iterator under way at a fork goes on in the parent and in the child."""
     store = open_store()
@@ -233,6 +244,7 @@ def test_an_iterator_survives_a_fork(open_store: OpenStore) -> None:
     assert dict(first) | dict(iterator) == items
 
 
+@pytest.mark.posix
 def test_a_fork_with_several_stores_open(open_store: OpenStore, tmp_path: Path) -> None:
     """A fork takes every open file along, stores that share one and closed ones too."""
     one, other = open_store(), open_store()
@@ -253,6 +265,7 @@ def test_a_fork_with_several_stores_open(open_store: OpenStore, tmp_path: Path) 
     child()
 
 
+@pytest.mark.posix
 def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
     """The locks of a child are its own: no thread of it waits for the one that forked."""
     store = open_store()
@@ -265,6 +278,7 @@ def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
     assert store["child"] == 1
 
 
+@pytest.mark.posix
 def test_threads_that_fork_at_once(path: str) -> None:
     """Each fork waits for the other's locks, and gives back its own."""
     # In a process of its own, because a fork takes longer the more memory the tests before have left to this one.
@@ -297,6 +311,7 @@ def test_threads_that_fork_at_once(path: str) -> None:
     run_script(source, path)
 
 
+@pytest.mark.posix
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_place_in_a_fork(open_store: OpenStore) -> None:
     """CPython goes on with a fork whose hooks are interrupted: the child inherits no open file all the same, and no
@@ -325,6 +340,7 @@ def test_an_interrupt_at_any_place_in_a_fork(open_store: OpenStore) -> None:
     assert (store["key"], store["thread"]) == (number, number)
 
 
+@pytest.mark.posix
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_of_a_fork_that_waits(open_store: OpenStore) -> None:
     """A fork that waits for another thread's commit goes on waiting when it is interrupted."""
@@ -364,6 +380,7 @@ def test_an_interrupt_of_a_fork_that_waits(open_store: OpenStore) -> None:
 # -- a fork in a signal handler
 
 
+@pytest.mark.posix
 def test_a_fork_within_a_commit(path: str, open_store: OpenStore) -> None:
     """A handler that forks in the midst of a commit: the parent's changes arrive, and the child does not write them."""
     store = open_store(autoflush_on_read=False)
@@ -390,6 +407,7 @@ def test_a_fork_within_a_commit(path: str, open_store: OpenStore) -> None:
     assert (store["pending"], store["stored"]) == (1, 1)
 
 
+@pytest.mark.posix
 def test_a_fork_at_any_place_in_a_flush(path: str, open_store: OpenStore) -> None:
     """Wherever in a flush a handler forks, a child that returns from it writes nothing of its parent's."""
     store = open_store(autoflush_on_read=False)
@@ -424,6 +442,7 @@ def test_a_fork_at_any_place_in_a_flush(path: str, open_store: OpenStore) -> Non
     assert_no_reader(store)
 
 
+@pytest.mark.posix
 def test_a_child_of_a_flush_drops_what_a_handler_staged_before_the_fork(path: str, open_store: OpenStore) -> None:
     """What a handler stages within a commit, before it forks, is the parent's too."""
     store = open_store(autoflush_on_read=False)
@@ -543,6 +562,7 @@ if __name__ == "__main__":
     run_script(WORK + main, path)
 
 
+@pytest.mark.posix
 def test_a_worker_that_fails_keeps_what_it_wrote_before(path: str) -> None:
     """A worker that ends by an exception or `sys.exit` writes what it had accepted."""
     source = """
@@ -565,6 +585,7 @@ if __name__ == "__main__":
     run_script(source, path)
 
 
+@pytest.mark.posix
 def test_a_forked_script_that_ends_normally_writes_its_own(path: str) -> None:
     """A child of `os.fork` that runs to the end of the script writes what it put, and nothing of its parent's."""
     source = """
@@ -733,6 +754,7 @@ READ_AND_DIE = """
 """
 
 
+@pytest.mark.posix
 def test_the_slot_of_a_killed_reader_is_reclaimed_at_open(path: str, open_store: OpenStore) -> None:
     """A process that was killed while it read holds no slot once another one opens the file."""
     store = open_store()
@@ -743,6 +765,7 @@ def test_the_slot_of_a_killed_reader_is_reclaimed_at_open(path: str, open_store:
     assert_no_reader(store)
 
 
+@pytest.mark.posix
 def test_the_slot_of_a_killed_reader_is_reclaimed_when_the_table_is_full(path: str, open_store: OpenStore) -> None:
     """A reader table full of killed processes' readers is cleared by the read that needs a slot."""
     store = open_store(max_readers=2)
@@ -757,6 +780,7 @@ def test_the_slot_of_a_killed_reader_is_reclaimed_when_the_table_is_full(path: s
     assert_no_reader(store)
 
 
+@pytest.mark.posix
 def test_a_killed_reader_does_not_pin_pages_for_ever(path: str, open_store: OpenStore) -> None:
     """A file at its cap, full of pages that a killed process was reading, takes writes again."""
     store = open_store(map_size=MIB, max_map_size=MIB)

@@ -373,7 +373,7 @@ def full() -> None:
     raise lmdb.DiskError("full")
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+@pytest.mark.posix
 def test_signals_amid_removals(open_store: OpenStore) -> None:
     """What a handler writes at whatever instruction of a `pop` is taken by it or stays."""
     store = open_store(None, autoflush_on_read=False)
@@ -460,7 +460,7 @@ def test_a_read_only_handle_accepts_nothing_while_it_opens(tmp_path: Path) -> No
     assert number > 5
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.posix
 @pytest.mark.parametrize("call", ["flush", "clear"])
 def test_a_child_that_a_handler_forks_keeps_its_own_deletions(open_store: OpenStore, call: str) -> None:
     """A child that is forked in the midst of a commit deletes what that commit deletes: it is pending in the child."""

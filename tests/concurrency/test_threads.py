@@ -378,6 +378,7 @@ READS: dict[str, str] = {
 }
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("at_load", AT_LOAD.values(), ids=AT_LOAD)
 def test_unpickling_may_do_anything_with_the_store(path: str, at_load: str) -> None:
     """A `__setstate__` that uses the store it is read from neither crashes nor hangs, and the value is right."""
@@ -499,6 +500,7 @@ def test_a_signal_handler_may_write_during_clear(open_store: OpenStore) -> None:
             break
 
 
+@pytest.mark.posix
 def test_a_real_signal_may_write_during_flushes(path: str) -> None:
     """A timer's handler that writes while the main thread flushes loses nothing, of its own or of the main thread's."""
     source = """
@@ -729,6 +731,7 @@ def test_interrupted_growth_beside_readers(open_store: OpenStore) -> None:
     assert store["last"] == 1
 
 
+@pytest.mark.posix
 @pytest.mark.slow  # a storm: 3,000 interrupts of each call
 @pytest.mark.parametrize(
     "call",
@@ -1082,6 +1085,7 @@ def test_a_collected_store_that_cannot_be_written_is_logged(path: str, caplog: p
     assert contents(path) == {}
 
 
+@pytest.mark.posix
 def test_signals_arrive_in_tests() -> None:
     """`at_checkpoint` stands for a signal: a real one reaches its handler at such a place too."""
     seen: list[int] = []

@@ -213,6 +213,7 @@ def test_reader_pool_counts_as_one_process_does(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_torch_workers_started_otherwise(method: str, tmp_path: Path) -> None:

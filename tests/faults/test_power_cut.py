@@ -136,6 +136,7 @@ def test_constructor_on_a_disk_that_fails_is_an_error(path: str, monkeypatch: py
         store[b"a"] = 1
 
 
+@pytest.mark.posix
 @needs_folders
 def test_fork_of_an_empty_store_still_works(path: str, synced: list[str]) -> None:
     """The file is opened again, and is still a new one."""

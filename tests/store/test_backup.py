@@ -239,6 +239,7 @@ def test_backups_beside_writers_growth_and_readers(open_store: OpenStore, tmp_pa
     assert store.stats().map_size > 1 << 18
 
 
+@pytest.mark.posix
 def test_a_fork_just_before_the_copy(store: Store, tmp_path: Path) -> None:
     """It closes the file, and the copy begins again; the child's own backup is complete too."""
     store["a"] = 1
@@ -280,6 +281,7 @@ def test_an_interrupt_amid_a_backup_leaves_nothing(open_store: OpenStore, tmp_pa
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("subdir", [True, False])
 def test_a_full_disk_amid_a_backup(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
     """An error, nothing is left, the store goes on, and a backup works once there is space."""
@@ -301,6 +303,7 @@ def test_a_full_disk_amid_a_backup(open_store: OpenStore, tmp_path: Path, subdir
     store.backup(tmp_path / "copy")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("subdir", [True, False])
 @pytest.mark.parametrize("when", ["written", "named"])
 def test_a_backup_killed_before_it_is_complete(path: str, tmp_path: Path, when: str, subdir: bool) -> None:

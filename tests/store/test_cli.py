@@ -648,6 +648,7 @@ def test_without_standard_output(filled: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.posix
 def test_a_full_disk(filled: str) -> None:
     """One line, with the cause, and no traceback of the log."""
     import resource
@@ -668,6 +669,7 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.posix
 def test_an_interrupt_of_a_load(tmp_path: Path) -> None:
     """Status 130, nothing on standard error, and what was committed stays."""
     process = subprocess.Popen(
@@ -690,6 +692,7 @@ def test_an_interrupt_of_a_load(tmp_path: Path) -> None:
     assert len(stored(str(tmp_path / "new"))) >= 10_000
 
 
+@pytest.mark.posix
 def test_an_interrupt_of_a_backup(open_store: OpenStore, path: str, tmp_path: Path) -> None:
     """Status 130, and no part of the copy is left; or it was complete just before."""
     with open_store() as store:
@@ -755,6 +758,7 @@ def on_terminal(*arguments: object, output: bool = False, path: str = "", status
     return (done.stdout or b"").decode(), b"".join(shown).decode().replace("\r\n", "\n")
 
 
+@pytest.mark.posix
 def test_progress_on_a_terminal(long: str, tmp_path: Path) -> None:
     """A bar on standard error, which goes away at the end; the output is as without."""
     out, shown = on_terminal("dump", long)
@@ -767,18 +771,21 @@ def test_progress_on_a_terminal(long: str, tmp_path: Path) -> None:
     assert stored(str(tmp_path / "copy")) == stored(long)
 
 
+@pytest.mark.posix
 def test_no_progress_among_the_rows(filled: str) -> None:
     """Nor any where rows are printed to a terminal themselves."""
     for command in ("dump", "keys"):
         assert on_terminal(command, filled, output=True)[1] == run(command, filled)[0]
 
 
+@pytest.mark.posix
 def test_progress_without_tqdm(filled: str, tmp_path: Path) -> None:
     """Where it is not installed there is none, and nothing is said of it."""
     (tmp_path / "tqdm.py").write_text("raise ImportError")
     assert on_terminal("verify", filled, path=str(tmp_path)) == ("10 values, 0 of which cannot be read\n", "")
 
 
+@pytest.mark.posix
 def test_failing_keys_above_the_bar(filled: str) -> None:
     """Whole lines on a terminal that shows both."""
     with lmdb.open(filled) as environment, environment.begin(write=True) as txn:

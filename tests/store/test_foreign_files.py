@@ -355,6 +355,7 @@ def test_open_with_max_dbs_works(path: str) -> None:
 # -- a file with holes
 
 
+@pytest.mark.posix
 def test_verify_of_a_file_with_holes_ends_before_lmdb_reads_them(path: str) -> None:
     """Zeros in the middle, as an interrupted download leaves them, are reported. A read could end the process."""
     with Store(path, key_encoding="utf-8", map_size=1 << 26) as store:
@@ -578,6 +579,7 @@ def test_constructor_on_links_to_folders_works(tmp_path: Path) -> None:
         assert store[b"a"] == 1
 
 
+@pytest.mark.posix
 def test_fork_after_the_lock_file_was_deleted_keeps_the_way(tmp_path: Path) -> None:
     """A single file called data.mdb is opened again as it was, though nothing tells its way any more."""
     path = tmp_path / "data.mdb"

@@ -193,6 +193,7 @@ store.put_many({f"k{i}": Value(i) for i in range(20)})
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "hook",
     [
@@ -234,6 +235,7 @@ except ValueError:
     assert "closed" in run_script(script, path).stdout
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("unpickle", ["bytes", "sleeping"])
 def test_large_reads_beside_growth_and_forks(open_store: OpenStore, unpickle: str) -> None:
     """While others move the map, rewrite values and fork, every read gets one whole value that was there."""
@@ -315,7 +317,7 @@ def test_large_reads_beside_close(open_store: OpenStore) -> None:
             together(read, read, close)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+@pytest.mark.posix
 def test_signals_amid_large_reads(open_store: OpenStore) -> None:
     """A handler that writes, grows the map and reads large values itself leaves the read that it broke into right."""
     store = filled(open_store, map_size=1 << 23)
@@ -338,7 +340,7 @@ def test_signals_amid_large_reads(open_store: OpenStore) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.posix
 def test_a_fork_at_any_point_of_a_large_read(open_store: OpenStore) -> None:
     """A handler that forks closes the file, and so takes its map away: the read that it broke into is right.
 

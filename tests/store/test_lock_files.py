@@ -352,6 +352,7 @@ def test_open_waits_for_no_transaction(start: Callable[[], Other], store: Store)
     assert store["theirs"] == 1
 
 
+@pytest.mark.posix
 def test_descriptors_are_closed_with_the_store(open_store: OpenStore, path: str) -> None:
     """A store that is closed, has forked, or could not be opened leaves no descriptor of its files open."""
 

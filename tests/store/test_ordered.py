@@ -477,7 +477,7 @@ def test_an_interrupted_clear_of_the_empty_key_alone(open_store: OpenStore) -> N
 
 
 @pytest.mark.slow  # a storm: 300 interrupts of `clear`
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+@pytest.mark.posix
 def test_a_storm_of_signals_amid_clears_of_a_part(open_store: OpenStore) -> None:
     """An interrupt at whatever instruction leaves what is outside pending, and the store able to flush."""
     store = open_store(None, autoflush_on_read=False, sync=False)

@@ -140,6 +140,7 @@ def test_close_while_a_value_is_unpickled_does_not_hang(path: str) -> None:
     run_script(source, path, limit=10)
 
 
+@pytest.mark.posix
 @pytest.mark.slow  # a storm: 2,000 interrupts of `get`
 def test_close_after_interrupted_reads_does_not_hang(path: str) -> None:
     """However often `get` was interrupted, `close` comes back."""
@@ -196,6 +197,7 @@ def test_put_many_stores_all_of_a_mapping_that_can_be_read_once(path: str, open_
 # -- 8. forks
 
 
+@pytest.mark.posix
 def test_a_child_does_not_write_what_is_pending_in_its_parent(path: str, open_store: OpenStore) -> None:
     """A fork that closes its copy of the store writes nothing: the parent has flushed before, and alone."""
     store = open_store(autoflush_on_read=False)
@@ -210,6 +212,7 @@ def test_a_child_does_not_write_what_is_pending_in_its_parent(path: str, open_st
     assert contents(path) == {"stored": 1, "pending": 1}
 
 
+@pytest.mark.posix
 def test_a_child_reads_though_another_thread_was_writing(open_store: OpenStore) -> None:
     """A fork amid another thread's `put_many` can read: it has not inherited a lock that nobody will release."""
     store = open_store()
@@ -242,6 +245,7 @@ def test_a_child_reads_though_another_thread_was_writing(open_store: OpenStore) 
 # -- 9. a full disk
 
 
+@pytest.mark.posix
 def test_a_full_disk_does_not_fail_reads(path: str) -> None:
     """While nothing can be written, what is stored and what is pending can be read; all arrives once there is room."""
     source = """

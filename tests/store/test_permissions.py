@@ -94,7 +94,7 @@ def test_a_new_lock_file_is_as_open_as_the_data_file(
         assert (bits(data), bits(lock)) == (mode, expected)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.posix
 def test_mode_outlives_a_fork_and_a_pickle(path: str, open_store: OpenStore, umask: int) -> None:
     """What a fork, or a worker that gets the store, has to create anew is created with the same mode."""
     store = open_store(mode=0o660)
@@ -191,6 +191,7 @@ def test_an_owner_who_is_not_root_enters_the_folder(shared_path: str) -> None:
     assert permissions(f"{shared_path}-1") == permissions(f"{shared_path}-2") == (0o700, 0o600, 0o600)
 
 
+@pytest.mark.posix
 def test_open_tells_of_another_users_store(shared_path: str) -> None:
     """To look into its folder is not allowed: that is no sign that there is no store."""
     lmdb_object_store.open(shared_path).close()

@@ -271,6 +271,7 @@ def test_the_flag_alone_says_whether_a_store_is_read_only(filled: str) -> None:
         lmdb_object_store.open(filled, "r", writeback=True)
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="takes another user's part")
 def test_r_without_permission_to_write(tmp_path: Path) -> None:
     """LMDB needs its lock file; without it a store can be read where the caller vouches that nobody writes."""

@@ -870,6 +870,7 @@ def test_no_lock_is_watched_longer_than_need_be(store: Store) -> None:
 # -- forks
 
 
+@pytest.mark.posix
 def test_a_fork_inside_a_block(store: Store, path: str) -> None:
     """The child gets errors until it has left the block, and writes nothing; the parent goes on and commits."""
     store["before"] = 1
@@ -935,6 +936,7 @@ def test_a_fork_inside_a_block(store: Store, path: str) -> None:
         assert in_file(store) == {"a": 1, "b": 1}
 
 
+@pytest.mark.posix
 def test_isolated_though_it_forks(store: Store, path: str) -> None:
     """If another process writes while the file is closed for a fork, the block is refused: at its next use, too."""
     store["n"] = 1
@@ -953,6 +955,7 @@ def test_isolated_though_it_forks(store: Store, path: str) -> None:
     assert store["n"] == 6
 
 
+@pytest.mark.posix
 def test_a_fork_in_another_thread(path: str) -> None:
     """It waits for the block's end, also where the block goes on to another file; the child is in order."""
     run_script(
@@ -1050,6 +1053,7 @@ def test_an_interrupt_in_a_savepoint_undoes_it(store: Store) -> None:
     usable(store)
 
 
+@pytest.mark.posix
 def test_a_signal_handler_is_part_of_the_block(store: Store) -> None:
     """What it writes is undone with it; amid the commit it comes after it, and stays pending."""
     previous = signal.signal(signal.SIGUSR1, lambda *_: store.update(handler=store.get("a")))
@@ -1105,6 +1109,7 @@ def test_a_handler_anywhere(tmp_path: Path) -> None:
     assert number > 30
 
 
+@pytest.mark.posix
 @pytest.mark.slow  # a storm: 3,000 interrupts of each kind of block
 @pytest.mark.parametrize("nested", ["", "with store.transaction(): "])
 def test_a_storm_of_interrupts(path: str, nested: str) -> None:
@@ -1147,6 +1152,7 @@ def test_a_storm_of_interrupts(path: str, nested: str) -> None:
 # -- kill -9
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("stage", ["before", "inside", "nested", "commit", "growth", "grown"])
 def test_killed_in_every_stage(path: str, stage: str) -> None:
     """Nothing of the block is in the file; another process writes on at once, though the killed one had the lock."""

@@ -741,6 +741,7 @@ def test_a_pickled_store_keeps_nothing_and_its_bound(full: Store) -> None:
     assert full["a"] == [1, "changed", "copy"]
 
 
+@pytest.mark.posix
 def test_a_forked_child_starts_with_nothing_kept(full: Store, open_store: OpenStore) -> None:
     """The changes of the parent are flushed before a fork. The child reads it, and writes its own changes."""
     value = full["a"]
@@ -757,6 +758,7 @@ def test_a_forked_child_starts_with_nothing_kept(full: Store, open_store: OpenSt
     assert full["a"] is value
 
 
+@pytest.mark.posix
 def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
     full: Store, open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -779,7 +781,7 @@ def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
     assert open_store() == {"a": [1, "parent"], "b": [2, "parent"], "c": [3]}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.posix
 def test_a_value_that_forks_as_it_is_pickled_is_written_by_the_parent(path: str) -> None:
     """The child has forgotten the change by the time it would stage it."""
     store = WatchedStore(path, key_encoding="utf-8")
