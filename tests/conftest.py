@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.stores import TINY, TOO_LARGE
 
 from lmdb_object_store import LmdbObjectStore
 
@@ -63,3 +64,24 @@ def open_store(path: str) -> Iterator[OpenStore]:
 def store(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
     """A store with str keys."""
     return open_store()
+
+
+@pytest.fixture
+def full(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
+    """A store whose next flush fails: `kept` is in the file, `small` and `large` are pending."""
+    store = open_store(**TINY)
+    store["kept"] = 1
+    store.flush()
+    store["small"] = 2
+    store["large"] = TOO_LARGE
+    return store
+
+
+@pytest.fixture
+def pending(request: pytest.FixtureRequest, open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
+    """A store of a key in the file, and one that waits."""
+    store = open_store(autoflush_on_read=getattr(request, "param", True))
+    store["stored"] = 1
+    store.flush()
+    store["pending"] = 2
+    return store
