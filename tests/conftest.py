@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs fork and POSIX signals"))
 
 
+pytest_plugins = ["support.mappings"]
+
 OpenStore = Callable[..., LmdbObjectStore[Any, Any]]
 
 
