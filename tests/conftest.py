@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from support.stores import TINY, TOO_LARGE
+from support.threads import frequent_switches
 
 from lmdb_object_store import LmdbObjectStore
 
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs fork and POSIX signals"))
 
 
-pytest_plugins = ["support.mappings"]
+pytest_plugins = ["support.mappings", "support.writeback"]
 
 OpenStore = Callable[..., LmdbObjectStore[Any, Any]]
 
@@ -87,3 +88,13 @@ def pending(request: pytest.FixtureRequest, open_store: OpenStore) -> LmdbObject
     store.flush()
     store["pending"] = 2
     return store
+
+
+@pytest.fixture
+def _races() -> Iterator[None]:
+    """Threads take turns so often that races show. (A loop that is to be tight takes fewer turns.)"""
+    with frequent_switches():
+        yield
+
+
+races = pytest.mark.usefixtures("_races")

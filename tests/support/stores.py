@@ -39,3 +39,8 @@ def committed(store: Store) -> dict[bytes, Any]:
     """What of the store is in the file already."""
     with store.env.begin() as txn:
         return {bytes(key): pickle.loads(data) for key, data in txn.cursor()}
+
+
+def assert_no_reader(store: Store) -> None:
+    """No reader of any process holds a slot of the reader table."""
+    assert "no active" in store.env.readers()
