@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
-import typing
 from pathlib import Path
 from typing import Any
 
-# The package does without `typing` as it is imported; its annotations are shown as type checkers read them.
-_typing: Any = types.ModuleType("the names of typing")
-vars(_typing).update({name: getattr(typing, name) for name in typing.__all__})
-_typing.TypeVar = lambda name, default=None, **options: typing.TypeVar(name, **options)  # defaults are 3.13's
-sys.modules["lmdb_object_store._typing"] = _typing
-
-import lmdb_object_store  # noqa: E402  # after the line above
+import lmdb_object_store
 
 # All public names: those that the package imports only when they are asked for, and those that `import *` leaves out.
 _OURS = lmdb_object_store.__name__

@@ -9,15 +9,16 @@ except ImportError as _error:
         ) from _error
     raise
 
+from typing import TYPE_CHECKING
+
 from ._errors import ConflictError, FlushError, StoreClosedError
 from ._store import LmdbObjectStore
-from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._encoding import KeyEncoding, StoredKey
-    from ._open import open as open
-    from ._ordered_keys import OrderedKeys
-    from ._stats import StoreStats
+    from ._environment.stats import StoreStats
+    from ._keys.custom import KeyEncoding, StoredKey
+    from ._keys.ordered import OrderedKeys
+    from ._shelve.open import open as open
 
 # Without `open`: what imports all names shall not have Python's own function replaced.
 __all__ = [
@@ -34,11 +35,11 @@ __version__ = "1.0.0"
 
 # The modules of names that most programs have no use for: imported when the name is asked for.
 _LATE = {
-    "KeyEncoding": "_encoding",
-    "OrderedKeys": "_ordered_keys",
-    "StoreStats": "_stats",
-    "StoredKey": "_encoding",
-    "open": "_open",
+    "KeyEncoding": "_keys.custom",
+    "OrderedKeys": "_keys.ordered",
+    "StoreStats": "_environment.stats",
+    "StoredKey": "_keys.custom",
+    "open": "_shelve.open",
 }
 
 if not TYPE_CHECKING:  # to a type checker they are all there, and no others

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import lmdb
-
-from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logging import Logger

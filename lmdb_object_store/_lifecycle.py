@@ -1,31 +1,31 @@
-"""The end of a store: close, the `with` block, collection, and the exit of the process."""
+"""The end of a store: close, the `with` block, collection, exit, and what child processes need."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import pickle
+import sys
 import time
 import warnings
-from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol
 
-from ._block import Block
-from ._buffer import Shut
-from ._codec import KeyCodec
-from ._environment import Environment
-from ._errors import FlushError, closed, logger, shown
-from ._locks import holders_here
-from ._opening import PATIENCE
-from ._registry import all_environments, process, release
-from ._scan import Pending
-from ._tenants import Tenant, values_of
-from ._typing import Any, Protocol
+from ._buffer.pending import Shut
+from ._buffer.state import OpenTransaction, Pending
+from ._environment.environment import Environment
+from ._environment.locks import holders_here
+from ._environment.opening import PATIENCE
+from ._environment.registry import Detached, all_environments, process, release
+from ._environment.stores import Tenant, values_of
+from ._errors import FlushError, StoreClosedError, closed, logger, shown
+from ._keys.codec import KeyCodec
 
 
 class Handle(Tenant, Protocol):
     """What these functions need of a store."""
 
-    _accept: dict[bytes, bytes | None] | Shut | Block
+    _accept: dict[bytes, bytes | None] | Shut | OpenTransaction
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
@@ -35,19 +35,6 @@ class Handle(Tenant, Protocol):
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
     def _refuse_in_commit(self) -> None: ...
-
-
-class Detached:
-    """Stands in for a store's environment or codec while the store is not open: any use calls `attach`.
-
-    `attach` returns the real one, or raises.
-    """
-
-    def __init__(self, attach: Callable[[], object]) -> None:
-        self.attach = attach
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.attach(), name)
 
 
 def close(store: Handle, strict: bool) -> None:
@@ -197,3 +184,89 @@ def check_carried(key_encoding: object) -> None:
         raise TypeError(
             f"a store is pickled with its key_encoding, and {shown(key_encoding)} cannot be: {error}"
         ) from error
+
+
+# -- before a fork
+
+
+def flush_before_fork() -> None:
+    """Flush every store: the child drops what is pending, and the parent may end by `os._exit`, as daemons do.
+
+    A change that cannot be flushed stays with the parent. Call it with no lock held, as a store may write back values.
+    """
+    for environment in all_environments():
+        if environment.busy and environment.lock._is_owned():
+            continue  # a commit or a transaction of this very thread
+        for store in environment.living():
+            if not store._readonly:
+                _flush_or_log(store)
+        environment.close_orphans_unless_locked()
+
+
+def _flush_or_log(store: Tenant) -> None:
+    told = store._failure_told
+    try:
+        store.flush()
+    except StoreClosedError:  # by another thread, just now
+        pass
+    except Exception as error:
+        if told is None:  # else the failure is known, and nothing new has come since
+            logger().error("%s could not be flushed before a fork, its changes stay pending: %s", store.db_path, error)
+        store._failure_told = told or False
+
+
+# -- the ends of children: some run nothing that `atexit` holds. It depends on how they were started, and on the version
+# of Python.
+
+_watched_by: int | None = None
+
+
+def _close_all_at_the_end_of_this_child(_: object = None) -> None:
+    from multiprocessing.util import Finalize
+
+    Finalize(None, close_all, exitpriority=0)
+    _close_all_as_a_worker_of_billiard_ends()
+
+
+def _close_all_as_a_worker_of_billiard_ends() -> None:
+    """Close the stores of a worker of Celery's pools, which ends by `os._exit` once it has called `on_exit`."""
+    pool, process = sys.modules.get("billiard.pool"), sys.modules.get("billiard.process")
+    if pool is None or process is None:
+        return
+    worker = getattr(process.current_process(), "_target", None)
+    if isinstance(worker, pool.Worker):
+        worker.on_exit = partial(_then_close_all, worker.on_exit)
+
+
+def _then_close_all(on_exit: Any, *arguments: Any) -> None:
+    try:
+        if on_exit is not None:
+            on_exit(*arguments)  # Celery's sends `worker_process_shutdown`, whose receivers may use a store
+    finally:
+        close_all()
+
+
+def _is_child() -> bool:
+    from multiprocessing import parent_process
+
+    billiard = sys.modules.get("billiard.process")
+    return parent_process() is not None or (billiard is not None and billiard.current_process()._parent_pid is not None)
+
+
+def watch_multiprocessing() -> None:
+    """Have the stores of `multiprocessing`'s children closed at their end. Called before a fork and at each open."""
+    global _watched_by
+    if _watched_by == os.getpid() or "multiprocessing" not in sys.modules:
+        return
+    from multiprocessing import util  # whose registry is that of billiard's util too
+
+    _watched_by = os.getpid()
+    # A child drops what it has registered as its target begins. These functions run after that.
+    util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)
+    if _is_child():
+        _close_all_at_the_end_of_this_child()
+
+
+if hasattr(os, "register_at_fork"):  # after the registry's, and so called before it, which takes the locks
+    os.register_at_fork(before=watch_multiprocessing)
+    os.register_at_fork(before=flush_before_fork)

@@ -5,35 +5,42 @@ from __future__ import annotations
 import os
 import pickle
 from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lmdb
 
-from . import _access, _lifecycle, _reads, _serializer
-from ._attributes import OptionsMixin
-from ._buffer import BufferMixin, Shut
-from ._children import watch_multiprocessing
-from ._codec import KeyCodec
-from ._environment import Environment
+from . import _lifecycle
+from ._buffer.attributes import OptionsMixin
+from ._buffer.pending import BufferMixin, Shut
+from ._buffer.resize import ResizeMixin
+from ._environment import access, read
+from ._environment.environment import Environment
+from ._environment.options import absolute_path, waits_for_disk
+from ._environment.registry import Detached, acquire, release
 from ._errors import ReadonlyStoreError, check_limit, closed
-from ._interval import WHOLE, Interval
-from ._keyed import KeyedMixin
-from ._lifecycle import Detached
-from ._maintenance import MaintenanceMixin
-from ._many import ManyMixin
-from ._options import absolute_path, waits_for_disk
-from ._ordered import OrderedMapping
-from ._range import StoreRange
-from ._registry import acquire, release
-from ._resize import ResizeMixin
-from ._serializer import Serializer
-from ._transaction import TransactionMixin
-from ._typing import TYPE_CHECKING, Any, TypeVar
+from ._keys.codec import KeyCodec
+from ._keys.interval import WHOLE, Interval
+from ._mapping.bulk import ManyMixin
+from ._mapping.keyed import KeyedMixin
+from ._mapping.maintenance import MaintenanceMixin
+from ._mapping.ordered import OrderedMapping
+from ._mapping.range import StoreRange
+from ._transactions.context import TransactionMixin
+from ._values import serializing
+from ._values.serializing import Serializer
 
 if TYPE_CHECKING:
-    from ._encoding import KeyEncoding
+    from ._keys.custom import KeyEncoding
 
-K = TypeVar("K", default=Any)
-V = TypeVar("V", default=Any)
+if TYPE_CHECKING:
+    # A type checker brings `typing_extensions` along, which has defaults for older Pythons too.
+    from typing_extensions import TypeVar as _TypeVarWithDefault
+
+    K = _TypeVarWithDefault("K", default=Any)
+    V = _TypeVarWithDefault("V", default=Any)
+else:
+    K = TypeVar("K")
+    V = TypeVar("V")
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
 # A pickled store carries these: options that can change while it is open, and options that are fixed then.
@@ -89,7 +96,7 @@ class LmdbObjectStore(
         _codec_class(key_encoding).check(key_encoding, key_errors, str_normalize)
         if max_map_size is not None:
             check_limit("max_map_size", max_map_size)
-        _serializer.check(serializer)
+        serializing.check(serializer)
         path = absolute_path(db_path, "db_path")
         # From here on nothing is refused but by LMDB: a closed store that is opened again stays closed then.
         self._start_buffer(batch_size, batch_bytes)
@@ -116,7 +123,7 @@ class LmdbObjectStore(
         # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
         serializer = self._fixed["serializer"]
         self._direct = serializer is pickle
-        self._dumps = _serializer.dumps_of(serializer)
+        self._dumps = serializing.dumps_of(serializer)
         self._loads = serializer.loads
         # Whether the value that was read last was large, as the next is then expected to be.
         self._large = False
@@ -137,22 +144,22 @@ class LmdbObjectStore(
         except BaseException:
             release(environment, self)
             raise
-        watch_multiprocessing()
+        _lifecycle.watch_multiprocessing()
         if self._readonly or not environment.options.get("lock", True):
             self._warn_without_locks(environment)
         return environment
 
     def _warn_without_locks(self, environment: Environment) -> None:
         with environment.lock:
-            unlocked = not _access.has_locks(environment.handle())
+            unlocked = not access.has_locks(environment.handle())
         if unlocked:  # logged with nothing held: a logging handler is user code
-            _access.warn_without_locks(environment.path, environment.options)
+            access.warn_without_locks(environment.path, environment.options)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced = super().__reduce_ex__(protocol)
         state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
         if isinstance(state, dict) and state.get("attributes"):
-            from ._pickling import check_attributes  # not before it is needed: few subclasses have attributes
+            from ._buffer.pickling import check_attributes  # not before it is needed: few subclasses have attributes
 
             check_attributes(type(self), state["attributes"])
         return reduced
@@ -164,7 +171,7 @@ class LmdbObjectStore(
         _lifecycle.check_carried(self._fixed["key_encoding"])
         if not self._readonly and not isinstance(self._environment, Detached):
             self.flush()
-        from ._pickling import own_attributes  # as above
+        from ._buffer.pickling import own_attributes  # as above
 
         state = self._options()
         return {**state, "attributes": own_attributes(self, state)}
@@ -172,7 +179,7 @@ class LmdbObjectStore(
     def _options(self) -> dict[str, Any]:
         options = {name: self._fixed[name] for name in _FIXED}
         options.update((name, getattr(self, name)) for name in (*_SETTABLE, "_lmdb_kwargs"))
-        return {**options, "serializer": _serializer.carried(self._fixed["serializer"])}
+        return {**options, "serializer": serializing.carried(self._fixed["serializer"])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a store that opens its file when it is first used: in a worker process that it was sent to."""
@@ -180,7 +187,7 @@ class LmdbObjectStore(
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in ("autoflush_on_read", "max_map_size", "_lmdb_kwargs"):
             setattr(self, name, state[name])
-        serializer = _serializer.restored(state["serializer"])
+        serializer = serializing.restored(state["serializer"])
         self._fix(**{name: state[name] for name in _FIXED}, serializer=serializer)
         self._start_reading()
         self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
@@ -250,7 +257,7 @@ class LmdbObjectStore(
         if isinstance(self._environment, Detached):
             return f"<{name}: {'closed' if self._is_closed else 'not opened yet'}>"
         try:
-            stored = _reads.count(self._environment, {})
+            stored = read.count(self._environment, {})
         except lmdb.Error as error:
             return f"<{name}: {error}>"
         return f"<{name}: {stored} stored, {len(self._pending)} pending>"
@@ -280,7 +287,7 @@ class LmdbObjectStore(
 def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is to be made of
     if key_encoding is None or isinstance(key_encoding, str):
         return KeyCodec
-    from ._encoding import EncodedKeys  # not before it is needed: most stores have no use for it
+    from ._keys.custom import EncodedKeys  # not before it is needed: most stores have no use for it
 
     return EncodedKeys
 

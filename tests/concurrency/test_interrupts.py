@@ -16,7 +16,7 @@ from support.programs import run_script
 from support.threads import in_thread, looping
 
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._locks import FileLock, Lock, WatchedLock
+from lmdb_object_store._environment.locks import FileLock, Lock, WatchedLock
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]

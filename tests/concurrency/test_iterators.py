@@ -10,8 +10,9 @@ import pytest
 from conftest import OpenStore
 from support.threads import frequent_switches, in_thread, together
 
-from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError, _reads
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError
+from lmdb_object_store._environment import read as _reads
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 Store = LmdbObjectStore[Any, Any]
 

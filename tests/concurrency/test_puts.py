@@ -21,8 +21,9 @@ from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interr
 from support.files import contents
 from support.threads import frequent_switches, in_thread, looping, together
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _registry
-from lmdb_object_store._buffer import ONE_STEP
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer.pending import ONE_STEP
+from lmdb_object_store._environment import registry as _registry
 
 Store = LmdbObjectStore[Any, Any]
 

@@ -14,7 +14,8 @@ from conftest import OpenStore
 from support.checkpoints import Interrupt, at_checkpoint, interrupt
 from support.threads import in_thread
 
-from lmdb_object_store import LmdbObjectStore, _environment
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._environment import environment as _environment
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]

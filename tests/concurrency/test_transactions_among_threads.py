@@ -246,7 +246,7 @@ def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They get an error that says what has happened."""
-    monkeypatch.setattr("lmdb_object_store._locks._PATIENCE", 0.2)
+    monkeypatch.setattr("lmdb_object_store._environment.locks._PATIENCE", 0.2)
     held = [leaving_open(store)]
     next(held[0])
 

@@ -19,7 +19,7 @@ from support.threads import frequent_switches, in_thread, together
 from support.writeback import Open, Store, WatchedStore
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 
 @pytest.mark.posix

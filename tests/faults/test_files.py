@@ -20,7 +20,7 @@ from support.files import unchanged
 from support.programs import run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
-from lmdb_object_store._datafile import identity
+from lmdb_object_store._environment.paths import identity
 
 FORMATS = [pytest.param(0, id="LMDB 0.9"), pytest.param(1, id="LMDB 1.0")]
 Store = LmdbObjectStore[Any, Any]

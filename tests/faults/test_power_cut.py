@@ -18,7 +18,8 @@ from support.files import unchanged
 from support.programs import in_child
 
 import lmdb_object_store
-from lmdb_object_store import LmdbObjectStore, _cli
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._cli import main as _cli
 
 Store = LmdbObjectStore[Any, Any]
 FORMATS = [pytest.param(0, id="LMDB 0.9"), pytest.param(1, id="LMDB 1.0")]

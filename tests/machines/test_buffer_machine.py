@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.buffer_host import Host, Rows, Step, apply
 
-from lmdb_object_store._environment import MISSING
-from lmdb_object_store._interval import WHOLE
+from lmdb_object_store._environment.environment import MISSING
+from lmdb_object_store._keys.interval import WHOLE
 
 Change = tuple[bytes, bytes | None]
 Changes = dict[bytes, bytes | None]

@@ -16,8 +16,9 @@ from sortedcontainers import SortedDict
 from support.checkpoints import in_each_commit
 from support.intervals import BOUNDS, Cut, bounds, cuts, inside, keys, limits, outcome, part_of, sides
 
-from lmdb_object_store import LmdbObjectStore, _scan
-from lmdb_object_store._codec import EMPTY
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._buffer import scan as _scan
+from lmdb_object_store._keys.codec import EMPTY
 
 
 def in_order(items: dict[bytes, Any]) -> Any:

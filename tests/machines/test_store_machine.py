@@ -16,8 +16,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lmdb_object_store import LmdbObjectStore, OrderedKeys, _resize, _scan
-from lmdb_object_store._interval import Interval
+from lmdb_object_store import LmdbObjectStore, OrderedKeys
+from lmdb_object_store._buffer import resize as _resize
+from lmdb_object_store._buffer import scan as _scan
+from lmdb_object_store._keys.interval import Interval
 
 # In order.
 TEXTS = ["", "a", "a\0", "ab", "b", "z" * 511, "é", "日本"]

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.writeback import Store
 
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 

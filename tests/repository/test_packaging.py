@@ -187,7 +187,7 @@ def test_a_wheel_is_checked(tmp_path: Path) -> None:
     package.check_wheel(wheel(tmp_path, version, readme="see [LMDB](https://lmdb.readthedocs.io/)"), INSTALLED)
     for wrong in (
         {"without": "py.typed"},
-        {"without": "_views.py"},
+        {"without": "views.py"},
         {"also": "tests/conftest.py"},
         {"version": "0.9"},
         {"readme": "see [usage](docs/usage.md)"},

@@ -12,7 +12,8 @@ import pytest
 from conftest import OpenStore
 
 import lmdb_object_store
-from lmdb_object_store import LmdbObjectStore, _access
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._environment import access as _access
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs the permissions of POSIX")
 
@@ -104,7 +105,7 @@ def test_open_to_write_without_permission_raises_as_a_file_does(path: str, monke
         raise lmdb.ReadonlyError("Permission denied")
 
     lmdb_object_store.open(path).close()
-    monkeypatch.setattr("lmdb_object_store._open.LmdbObjectStore", refused)
+    monkeypatch.setattr("lmdb_object_store._shelve.open.LmdbObjectStore", refused)
     for flag in ("r", "w", "c"):
         with pytest.raises(PermissionError) as caught:
             lmdb_object_store.open(path, flag)

@@ -14,7 +14,7 @@ from support.files import contents
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, OrderedKeys, StoreClosedError
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 KINDS = [LmdbObjectStore, WritebackStore]
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import OpenStore
 from support.stores import Store, committed
 
-from lmdb_object_store import _resize
+from lmdb_object_store._buffer import resize as _resize
 
 # -- thresholds, update
 

@@ -185,7 +185,7 @@ def test_the_script_is_installed() -> None:
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the package is not installed")
     scripts = {entry.name: entry for entry in distribution.entry_points if entry.group == "console_scripts"}
-    assert scripts["lmdb-object-store"].value == "lmdb_object_store._cli:main"
+    assert scripts["lmdb-object-store"].value == "lmdb_object_store._cli.main:main"
     assert [need for need in distribution.requires or [] if "tqdm" in need and "cli" in need]
 
 

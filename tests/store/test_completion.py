@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from conftest import OpenStore
 
-from lmdb_object_store import LmdbObjectStore, OrderedKeys, _ordered
+from lmdb_object_store import LmdbObjectStore, OrderedKeys
+from lmdb_object_store._mapping import ordered as _ordered
 
 
 @pytest.mark.parametrize(

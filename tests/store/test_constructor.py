@@ -15,8 +15,8 @@ from support.stores import MIB, Store, committed
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._buffer import BufferMixin
-from lmdb_object_store._resize import ResizeMixin
+from lmdb_object_store._buffer.pending import BufferMixin
+from lmdb_object_store._buffer.resize import ResizeMixin
 
 
 def test_the_public_names() -> None:

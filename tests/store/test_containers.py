@@ -24,8 +24,10 @@ from support.files import contents
 from support.threads import in_thread
 
 import lmdb_object_store
-from lmdb_object_store import LmdbObjectStore, _access, _commands
-from lmdb_object_store._cli import main
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._cli import commands as _commands
+from lmdb_object_store._cli.main import main
+from lmdb_object_store._environment import access as _access
 
 _PID_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 # Mounts its second argument over the third, read-only, then runs the rest.
@@ -173,7 +175,7 @@ stores = [LmdbObjectStore(path, readonly=True) for _ in range(3)]
 stores[0].backup(sys.argv[2])
 for store in stores:
     store.close()
-from lmdb_object_store._cli import main
+from lmdb_object_store._cli.main import main
 for name in ("keys", "verify"):
     main([name, path])
 main(["backup", path, sys.argv[2] + "-2"])

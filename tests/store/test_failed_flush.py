@@ -10,7 +10,8 @@ import pytest
 from conftest import OpenStore
 from support.stores import TINY, TOO_LARGE, Store, committed
 
-from lmdb_object_store import FlushError, _resize
+from lmdb_object_store import FlushError
+from lmdb_object_store._buffer import resize as _resize
 
 # -- deletion
 

@@ -22,8 +22,9 @@ from support.files import unchanged
 from support.programs import in_child, run_script, started
 
 import lmdb_object_store
-from lmdb_object_store import LmdbObjectStore, _cli
-from lmdb_object_store._pages import named_databases, newest_meta
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._cli import main as _cli
+from lmdb_object_store._environment.pages import named_databases, newest_meta
 
 FORMATS = [pytest.param(0, id="LMDB 0.9"), pytest.param(1, id="LMDB 1.0")]
 Store = LmdbObjectStore[Any, Any]

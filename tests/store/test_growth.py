@@ -12,7 +12,7 @@ import pytest
 from conftest import OpenStore
 from support.programs import run_script
 
-from lmdb_object_store import _resize
+from lmdb_object_store._buffer import resize as _resize
 
 KIB, MIB = 1 << 10, 1 << 20
 

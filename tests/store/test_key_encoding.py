@@ -23,7 +23,7 @@ from support.ordered_keys import begins, keys, place, same, texts, tuples
 
 import lmdb_object_store
 from lmdb_object_store import KeyEncoding, LmdbObjectStore, OrderedKeys, StoredKey
-from lmdb_object_store._codec import EMPTY
+from lmdb_object_store._keys.codec import EMPTY
 
 # In order.
 KEYS: list[Any] = [
@@ -496,9 +496,9 @@ def test_what_few_need_is_imported_late(tmp_path: Path) -> None:
 import sys
 before = set(sys.modules)
 import lmdb_object_store
-assert not {"lmdb_object_store._encoding", "lmdb_object_store._ordered_keys"} & sys.modules.keys()
+assert not {"lmdb_object_store._keys.custom", "lmdb_object_store._keys.ordered"} & sys.modules.keys()
 lmdb_object_store.OrderedKeys().encode(("a", 1))
-assert "lmdb_object_store._ordered_times" not in sys.modules
+assert "lmdb_object_store._keys.ordered_times" not in sys.modules
 from lmdb_object_store import *
 assert {"KeyEncoding", "OrderedKeys", "StoredKey", "LmdbObjectStore"} <= globals().keys()
 try:

@@ -9,7 +9,9 @@ import pytest
 from conftest import OpenStore
 from support.stores import Store
 
-from lmdb_object_store import _buffer, _codec
+from lmdb_object_store._buffer import pending as _buffer
+from lmdb_object_store._mapping import bulk as _bulk
+from lmdb_object_store._values import serializing as _serializing
 
 # -- deletion
 
@@ -144,7 +146,7 @@ def test_the_reserved_key(store: Store) -> None:
 
 def test_values_that_are_too_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that LMDB cannot hold is a ValueError at the call, and changes nothing."""
-    for module in (_codec, _buffer):
+    for module in (_bulk, _serializing, _buffer):
         monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)
     for write in (store.put, store.__setitem__, store.setdefault):
         with pytest.raises(ValueError, match=r"'a'.*1000"):

@@ -20,8 +20,9 @@ from support.checkpoints import Interrupt, at_checkpoint, interrupt
 from support.programs import in_child, run_script
 from support.threads import frequent_switches, looping, together
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _reads
-from lmdb_object_store._large import LARGE
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._environment import read as _reads
+from lmdb_object_store._values.large import LARGE
 
 Store = LmdbObjectStore[Any, Any]
 in_parts = pytest.mark.skipif(not _reads._COPIES_AT_ONCE, reason="this interpreter reads every value as bytes")

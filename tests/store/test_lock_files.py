@@ -24,8 +24,9 @@ from support.lock_file_tools import TOOLS
 from support.programs import run_script
 from support.threads import in_thread
 
-from lmdb_object_store import ConflictError, LmdbObjectStore, _errors, _resize
-from lmdb_object_store._lockfile import ProcessLocks
+from lmdb_object_store import ConflictError, LmdbObjectStore, _errors
+from lmdb_object_store._buffer import resize as _resize
+from lmdb_object_store._environment.lock_file import ProcessLocks
 
 Store = LmdbObjectStore[Any, Any]
 
@@ -270,7 +271,7 @@ def test_process_with_a_new_lock_file_waits_for_announced_reads(
     assert ours.begin_read()
     assert ours.begin_read()
     theirs.wait_for_reads()  # for a moment
-    monkeypatch.setattr("lmdb_object_store._lockfile._MOMENT", LIMIT)
+    monkeypatch.setattr("lmdb_object_store._environment.lock_file._MOMENT", LIMIT)
     waiting = threading.Thread(target=theirs.wait_for_reads, daemon=True)
     waiting.start()
     ours.end_read()
@@ -424,7 +425,7 @@ def test_store_on_a_file_system_without_such_locks_works(
             raise OSError(errno.ENOTSUP, "no such locks")
         return real(file, command, argument)
 
-    monkeypatch.setattr("lmdb_object_store._lockfile.fcntl", fcntl)
+    monkeypatch.setattr("lmdb_object_store._environment.lock_file.fcntl", fcntl)
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8", map_size=1 << 20) as store:
         store.update({str(number): bytes(1000) for number in range(3000)})
         store.flush()
@@ -474,7 +475,7 @@ def test_lock_file_that_vanishes_before_each_write_is_an_error(store: Store, pat
 
     store["a"] = 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lmdb_object_store._environment._ATTEMPTS", 3)
+        patch.setattr("lmdb_object_store._environment.environment._ATTEMPTS", 3)
         patch.setattr(locks, "lock_file_is_deleted", vanished)
         for write in (store.flush, store.transaction().__enter__):
             with pytest.raises(lmdb.LockError, match="leave the lock file alone"):

@@ -20,7 +20,8 @@ from support.checkpoints import Interrupt, at_checkpoint, interrupt
 from support.intervals import Cut, inside, outcome, part_of
 from support.threads import together
 
-from lmdb_object_store import LmdbObjectStore, StoreClosedError, _scan
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer import scan as _scan
 
 # -- what it is, and what it refuses
 
@@ -168,7 +169,7 @@ def test_a_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int]) -
     def fail(*_: object) -> None:
         raise lmdb.DiskError("No space left on device")
 
-    with patch("lmdb_object_store._resize._empty", fail), pytest.raises(lmdb.DiskError):
+    with patch("lmdb_object_store._buffer.resize._empty", fail), pytest.raises(lmdb.DiskError):
         users.clear()
     assert people.write_buffer == pending
     assert people == before
@@ -225,7 +226,7 @@ def test_len_of_a_part_reads_no_values(open_store: OpenStore, monkeypatch: pytes
 @pytest.mark.parametrize("values", [False, True])
 def test_a_page_ends_with_the_interval(open_store: OpenStore, reverse: bool, values: bool) -> None:
     """Nothing beyond the bounds is read, whatever the size of the page: what is outside costs nothing."""
-    from lmdb_object_store import _reads
+    from lmdb_object_store._environment import read as _reads
 
     store = open_store()
     store.put_many({f"{space}{number}": number for space in "abc" for number in range(9)})
@@ -269,7 +270,7 @@ def test_an_interrupted_clear_of_the_empty_key_alone(open_store: OpenStore) -> N
     store = open_store(autoflush_on_read=False)
     store.put_many({"": "old", "\0": 1, "\0\0": 1})
     store[""] = "new"
-    with patch("lmdb_object_store._resize._empty", side_effect=Interrupt), pytest.raises(Interrupt):
+    with patch("lmdb_object_store._buffer.resize._empty", side_effect=Interrupt), pytest.raises(Interrupt):
         store.range("", "").clear()
     assert store[""] == "new"
 

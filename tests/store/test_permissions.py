@@ -253,7 +253,7 @@ def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner
     """`sudo lmdb-object-store keys` is how root looks."""
     as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path).close())
     os.unlink(f"{shared_path}/lock.mdb")
-    run_script("from lmdb_object_store._cli import main; main(['keys', path])", shared_path, status=None)
+    run_script("from lmdb_object_store._cli.main import main; main(['keys', path])", shared_path, status=None)
     assert owner(f"{shared_path}/lock.mdb") == (NOBODY, NOBODY)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from conftest import OpenStore
 
-from lmdb_object_store import _reads
-from lmdb_object_store._reads import PAGE_BYTES
+from lmdb_object_store._environment import read as _reads
+from lmdb_object_store._environment.read import PAGE_BYTES
 
 directions = pytest.mark.parametrize("reverse", [False, True])
 

@@ -18,7 +18,7 @@ from conftest import OpenStore
 from support.programs import run_script
 
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 PLAIN = {"text": "é", "number": 1.5, "list": [1, None, True], "nested": {"empty": {}}}
 MODULES = ["pickle", "json", "marshal", "orjson", "msgpack", "cloudpickle", "dill"]
@@ -177,7 +177,7 @@ def test_what_the_serializer_refuses_is_its_own_error(open_store: OpenStore, kin
 
 def test_a_serialized_value_has_a_limit(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a pickle has: it is refused with the name of the key."""
-    for module in ("_codec", "_serializer", "_buffer"):
+    for module in ("_mapping.bulk", "_values.serializing", "_buffer.pending"):
         monkeypatch.setattr(f"lmdb_object_store.{module}.MAX_VALUE_BYTES", 100)
     store = open_store(serializer=Raw())
     for write in (store.put, store.setdefault, lambda key, value: store.put_many({key: value})):

@@ -23,7 +23,7 @@ from support.programs import in_child, run_script
 
 import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 
 def listing(directory: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 
 class Storage(MutableMapping[str, Any], ABC):

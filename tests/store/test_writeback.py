@@ -17,7 +17,7 @@ from support.programs import run_script
 from support.writeback import Open, Person, Store, Stubborn, WatchedStore
 
 from lmdb_object_store import StoreClosedError
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 # -- the very object
 

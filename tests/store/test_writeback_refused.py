@@ -14,7 +14,7 @@ from support.files import contents
 from support.writeback import Open, Store, Stubborn, WatchedStore
 
 from lmdb_object_store import FlushError, StoreClosedError
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 # -- what cannot be written
 

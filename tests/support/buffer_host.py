@@ -7,9 +7,9 @@ from threading import RLock
 from types import SimpleNamespace
 from typing import Any
 
-from lmdb_object_store._buffer import BufferMixin
-from lmdb_object_store._codec import dumps
-from lmdb_object_store._interval import Interval
+from lmdb_object_store._buffer.pending import BufferMixin
+from lmdb_object_store._keys.interval import Interval
+from lmdb_object_store._values.serializing import dumps
 
 Rows = dict[bytes, bytes]
 

@@ -15,7 +15,8 @@ import lmdb
 import pytest
 
 import lmdb_object_store
-from lmdb_object_store import LmdbObjectStore, _cli
+from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._cli import main as _cli
 
 LIMIT = 60  # seconds for one command
 FOUND_AT = str(Path(lmdb_object_store.__file__).parents[1])

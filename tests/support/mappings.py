@@ -10,7 +10,7 @@ import pytest
 from conftest import OpenStore
 
 from lmdb_object_store import OrderedKeys
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 # Sorted, so that a dict's order of insertion is the store's order of keys.
 DATA = {"a": 1, "b": 2, "c": 3}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import OpenStore
 
-from lmdb_object_store._writeback import WritebackStore
+from lmdb_object_store._shelve.writeback import WritebackStore
 
 Store = WritebackStore[Any, Any]
 Open = Callable[..., Store]

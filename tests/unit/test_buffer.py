@@ -9,8 +9,8 @@ import lmdb
 import pytest
 from support.buffer_host import Host, apply, nothing, raising
 
-from lmdb_object_store._buffer import Shut
-from lmdb_object_store._environment import MISSING
+from lmdb_object_store._buffer.pending import Shut
+from lmdb_object_store._environment.environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
 
 

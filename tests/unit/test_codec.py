@@ -11,9 +11,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from lmdb_object_store import _codec
-from lmdb_object_store._codec import EMPTY, KeyCodec, dumps, loads
 from lmdb_object_store._errors import shown
+from lmdb_object_store._keys.codec import EMPTY, KeyCodec
+from lmdb_object_store._values import serializing as _serializing
+from lmdb_object_store._values.serializing import dumps, loads
 
 LIMIT = 511
 ENCODINGS = ["utf-8", "ascii", "latin-1", "utf-16", "utf-8-sig", "cp1252"]
@@ -328,9 +329,9 @@ def test_values_round_trip_property(value: object) -> None:
 
 def test_a_value_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickle that LMDB cannot hold is a ValueError that names key, size and limit; the longest that fits is not."""
-    assert _codec.MAX_VALUE_BYTES == 0xFFFFFFFF
+    assert _serializing.MAX_VALUE_BYTES == 0xFFFFFFFF
     size = len(pickle.dumps(b"x" * 100, pickle.HIGHEST_PROTOCOL))
-    monkeypatch.setattr(_codec, "MAX_VALUE_BYTES", size)
+    monkeypatch.setattr(_serializing, "MAX_VALUE_BYTES", size)
     assert len(dumps("key", b"x" * 100)) == size
     with pytest.raises(ValueError, match=rf"'key' is {size + 1} bytes.* at most {size}"):
         dumps("key", b"x" * 101)

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.intervals import Cut, bounds, inside, keys, limits, sides
 
-from lmdb_object_store._codec import EMPTY, KeyCodec
-from lmdb_object_store._interval import WHOLE, Interval
+from lmdb_object_store._keys.codec import EMPTY, KeyCodec
+from lmdb_object_store._keys.interval import WHOLE, Interval
 
 
 @given(cut=limits | st.tuples(bounds, bounds, sides), key=keys)

@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.commands import Evil
 
-from lmdb_object_store import _jsonlines, _keytext
-from lmdb_object_store._codec import KeyCodec
+from lmdb_object_store._cli import jsonlines as _jsonlines
+from lmdb_object_store._cli import keytext as _keytext
+from lmdb_object_store._keys.codec import KeyCodec
 
 UTF8 = KeyCodec("utf-8", "strict", None, 511)
 EMPTY = b"\0" * 511

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmdb_object_store._large import LARGE, parts
+from lmdb_object_store._values.large import LARGE, parts
 
 LEAVES: dict[str, Callable[[], Any]] = {
     "text": lambda: "é" * LARGE,

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lmdb_object_store import _scan
-from lmdb_object_store._scan import FIRST_PAGE, LATER_PAGE, Page, lay_over, scan
+from lmdb_object_store._buffer import scan as _scan
+from lmdb_object_store._buffer.scan import FIRST_PAGE, LATER_PAGE, lay_over, scan
+from lmdb_object_store._environment.read import Page
 
 # Few and short, so that rows and changes often meet; some are each other's prefixes and next neighbours.
 KEYS = [b"\0", b"\0\0", b"\1", b"\1\0", b"\1\1", b"\2", b"\2\xff"]

@@ -1,0 +1,55 @@
+"""Keys in text, as the command line takes and shows them: the only place that knows how. Pure functions."""
+
+from __future__ import annotations
+
+import warnings
+from ast import literal_eval
+from typing import Any
+
+from .._keys.codec import KeyCodec
+from .._keys.custom import StoredKey
+from .._keys.ordered import OrderedKeys
+
+_HEX = "0x"  # what has no other text, and text that begins so, is shown as the key's bytes in hexadecimal
+_ORDERED = "ordered"
+
+
+def encoding(name: str) -> Any:
+    """The `key_encoding` of that name: `ordered` is `OrderedKeys()`, all else names a text encoding."""
+    return OrderedKeys() if name == _ORDERED else name
+
+
+def parse(text: str, key_encoding: Any) -> Any:
+    """The key that `text` means: `0x` and pairs of hexadecimal digits are stored bytes, all else is text.
+
+    With `OrderedKeys` what is a literal of Python's is what that says: a number, a tuple, None, quoted text.
+    """
+    if text.startswith(_HEX):
+        try:
+            return StoredKey(bytes.fromhex(text[len(_HEX) :]))
+        except ValueError:
+            pass
+    if isinstance(key_encoding, OrderedKeys):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the compiler's, of text that is no literal
+                return literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            pass
+    return text
+
+
+def show(codec: KeyCodec, stored: bytes, key_encoding: Any) -> str:
+    """The key of the row `stored`, on one line; `parse` leads back to it."""
+    key = codec.decode(stored)
+    for text in (key if isinstance(key, str) else repr(key), repr(key)):
+        if text and text.isprintable() and _stored(codec, parse(text, key_encoding)) == stored:
+            return text
+    return _HEX + codec.to_bytes(stored).hex()
+
+
+def _stored(codec: KeyCodec, key: Any) -> bytes | None:
+    try:
+        return codec.encode(key)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,92 @@
+"""Tenants: the stores that live on an environment, and those that were collected before they were closed."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from typing import Any, Protocol, TypeVar
+
+from .locks import FileLock, acquire_at_once, give
+
+T = TypeVar("T")
+
+
+class Tenant(Protocol):
+    """A store that lives on an environment."""
+
+    db_path: str
+    _failure_told: bool | None
+    _readonly: bool
+
+    @property
+    def write_buffer(self) -> dict[bytes, bytes | None]:
+        """The pending changes."""
+
+    def flush(self) -> None:
+        """Commit what is pending."""
+
+    def close(self) -> None:
+        """Flush, then leave the environment."""
+
+    def _forget_pending(self) -> None:
+        """Drop what is pending: this process is a fork, and it belongs to the parent."""
+
+
+class Tenants:
+    """What an environment knows of its stores. Needs the attributes below, which are the environment's."""
+
+    lock: FileLock
+    busy: bool
+
+    def __init__(self) -> None:
+        # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
+        self.tenants: dict[int, weakref.ref[Tenant]] = {}
+        # Stores that were collected before they were closed: kept alive until somebody can close them. A deque, since
+        # a finaliser appends to it anywhere, amid a copy of a list too, which Python 3.11 does not survive.
+        self.orphans: deque[Tenant] = deque()
+        self._closing_orphans = False
+
+    def living(self) -> list[Tenant]:
+        """The stores that have the file open."""
+        # By identity: an empty store is false, and asking whether it is so would read it.
+        return [tenant for ref in values_of(self.tenants) if (tenant := ref()) is not None]
+
+    def close_orphans(self) -> None:
+        """Close the collected stores. Needs the lock."""
+        if not self.orphans or self.busy or self._closing_orphans:
+            return
+        self._closing_orphans = True
+        try:
+            while self.orphans:
+                try:
+                    self.orphans[0].close()
+                except (RecursionError, MemoryError):
+                    return  # it stays open: the next commit, or the exit, closes it
+                self.orphans.popleft()  # not before: an interrupt of the close must not lose it
+        finally:
+            self._closing_orphans = False
+
+    def close_orphans_unless_locked(self) -> None:
+        """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
+        if not self.orphans:
+            return
+        taken: list[FileLock] = []
+        held = iter(taken)  # gives what comes to be in there
+        try:
+            try:
+                taken.extend(filter(acquire_at_once, (self.lock,)))  # taken and noted in one step
+                if taken:
+                    self.close_orphans()
+            finally:
+                give(held)
+        finally:
+            give(held)  # what an interrupt has kept the first one from
+
+
+def values_of(mapping: dict[Any, T]) -> list[T]:
+    """The values of `mapping`, which the garbage collector, amid this call too, may take from."""
+    while True:
+        try:
+            return list(mapping.values())
+        except RuntimeError:  # it has changed its size
+            pass

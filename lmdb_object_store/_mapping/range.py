@@ -1,0 +1,129 @@
+"""StoreRange: the part of a store between two bounds, as a mapping of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, overload
+
+from .._environment.environment import MISSING
+from .._errors import KeyNotFoundError, shown
+from .._keys.codec import KeyCodec
+from .._keys.interval import Interval
+from .ordered import OrderedMapping, Source
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+class KeyedSource(Source, Protocol):
+    """What else a mapping needs of the store, for one key."""
+
+    def put(self, key: Any, obj: Any) -> None: ...
+    def __delitem__(self, key: Any) -> None: ...
+    def _value(self, stored: bytes, default: Any) -> Any: ...
+    @property
+    def pop(self) -> Callable[..., Any]: ...
+    @property
+    def setdefault(self) -> Callable[..., Any]: ...
+
+
+class StoreRange(OrderedMapping[K, V]):
+    """A live mapping of the items of a store whose keys are in an interval. It holds nothing but the store.
+
+    Keys outside are not there to be read, and a ValueError to be written.
+    """
+
+    def __init__(self, store: KeyedSource, interval: Interval) -> None:
+        self._store = store
+        self._interval = interval
+
+    def _source(self) -> KeyedSource:
+        return self._store
+
+    def _within(self, interval: Interval) -> StoreRange[K, V]:
+        return StoreRange(self._store, interval)
+
+    @property
+    def _codec(self) -> KeyCodec:
+        return self._store._codec
+
+    def _norm_key(self, key: Any) -> bytes:
+        return self._codec.encode(key)
+
+    def _load(self, stored: bytes, data: bytes) -> Any:
+        return self._store._load(stored, data)
+
+    # -- one key
+
+    def __getitem__(self, key: K) -> V:
+        value = self.get(key, MISSING)
+        if value is MISSING:
+            raise KeyNotFoundError(key)
+        return value  # type: ignore[no-any-return]  # MISSING is Any
+
+    @overload
+    def get(self, key: K, default: None = None) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V | D) -> V | D: ...
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`, or `default`, also for a key outside. Flushes and fails as the store's `get` does."""
+        stored = self._codec.encode(key)
+        return self._store._value(stored, default) if self._interval.contains(stored) else default
+
+    def __contains__(self, key: Any) -> bool:
+        stored = self._codec.encode(key)
+        return self._interval.contains(stored) and self._store._find(stored) is not None
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._check_inside(key)
+        self._store.put(key, value)
+
+    def __delitem__(self, key: K) -> None:
+        if not self._interval.contains(self._codec.encode(key)):
+            raise KeyNotFoundError(key)
+        del self._store[key]
+
+    @overload
+    def pop(self, key: K) -> V: ...
+    @overload
+    def pop(self, key: K, default: V | D) -> V | D: ...
+    def pop(self, key: K, default: Any = MISSING) -> Any:
+        """Remove `key` and return its value; `default`, or KeyError, if it is not there, or outside. Atomic."""
+        inside = self._interval.contains(self._codec.encode(key))
+        value = self._store.pop(key, default) if inside else default
+        if value is MISSING:
+            raise KeyNotFoundError(key)
+        return value
+
+    @overload
+    def setdefault(self: StoreRange[K, V | None], key: K, default: None = None) -> V | None: ...
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
+    def setdefault(self, key: K, default: Any = None) -> Any:
+        """The value of `key`; `default` is stored first if there is none. ValueError for a key outside. Atomic."""
+        self._check_inside(key)
+        return self._store.setdefault(key, default)
+
+    def _check_inside(self, key: Any) -> None:
+        if not self._interval.contains(self._codec.encode(key)):
+            raise ValueError(
+                f"key {shown(key)} is outside of this part of the store, which is {self._bounds()}: "
+                "write it to the store itself"
+            )
+
+    def _bounds(self) -> str:
+        low, high = self._interval.low, self._interval.high
+        lowest = self._bound(low, at="from", beyond="after") if low else "from the first key"
+        return lowest if high is None else f"{lowest} {self._bound(high, at='to below', beyond='to')}"
+
+    def _bound(self, bound: bytes, *, at: str, beyond: str) -> str:
+        # Of a bound that `Interval.between` has put just beyond a key, that key is shown.
+        codec = self._codec
+        key = codec.replaced(bound[:-1])
+        if bound[-1:] == b"\0" and codec.is_key(key):
+            return f"{beyond} {codec.shown(key)}"
+        return f"{at} {codec.shown(codec.replaced(bound))}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._bounds()} of {self._store!r}>"

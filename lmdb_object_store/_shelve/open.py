@@ -1,0 +1,112 @@
+"""open(): a store as `shelve.open` and `dbm.open` open theirs."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import lmdb
+
+from .._environment.access import refusal
+from .._environment.options import absolute_path
+from .._environment.paths import data_file, is_store
+from .._errors import ReadonlyStoreError
+from .._store import LmdbObjectStore
+from .._values.serializing import by_protocol
+
+
+def open(
+    filename: str | os.PathLike[str] | os.PathLike[bytes] | bytes,
+    flag: str = "c",
+    protocol: int | None = None,
+    writeback: bool = False,
+    **options: Any,
+) -> LmdbObjectStore[str, Any]:
+    """The store at `filename`, as `shelve.open` opens one: keys are str, and writes wait for `sync` or `close`.
+
+    `flag` is "r" to read a store, "w" to write to one, "c" to make it where there is none, "n" to begin with an empty
+    one: that empties an LMDB store, in one transaction, and nothing else. `protocol` is that of pickle, None its
+    highest. With `writeback` the store keeps the very objects that are read and stored, and writes those that have
+    changed at `sync`, `flush` and `close`; `max_cached` bounds their number: see `WritebackStore` for what that costs.
+    All else goes to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` unless given.
+
+    An empty file, as `tempfile.mkstemp` makes one, becomes the store's data file by "n" and "c", and is opened as such
+    later: then `subdir=False` is the default.
+
+    FileNotFoundError where "r" or "w" find no store; FileExistsError or NotADirectoryError, and nothing has changed,
+    where something else is in its place; PermissionError where it is another user's, or "r" may not write to the lock
+    file.
+    """
+    path = absolute_path(filename, "filename")
+    if "subdir" not in options and _is_single_file(path):
+        options["subdir"] = False
+    _check_place(path, flag, options)
+    if protocol is not None:
+        if "serializer" in options:
+            raise TypeError("protocol is that of pickle: leave it out where you give a serializer")
+        options["serializer"] = by_protocol(protocol)
+    options = {"key_encoding": "utf-8", "autoflush_on_read": False, **options}
+    kind: type[LmdbObjectStore[str, Any]] = LmdbObjectStore
+    if writeback:
+        from .writeback import WritebackStore as kind
+    try:
+        store = kind(path, readonly=flag == "r", **options)
+    except lmdb.ReadonlyError as error:
+        file, reason = path, str(error)
+        if flag == "r":
+            file, reason = refusal(path, {**options, "readonly": True})
+        raise ReadonlyStoreError(errno.EACCES, reason, file) from error
+    if flag == "n":
+        try:
+            store.clear()
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def _is_single_file(path: str) -> bool:
+    """Return True if `path` is a store in one file, or an empty file to begin one in.
+
+    Not the data file in a store's folder: its lock file is there under another name.
+    """
+    if not os.path.isfile(path) or os.path.basename(path) == "data.mdb":
+        return False
+    return not _size(path) or is_store(path)
+
+
+def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
+    """Raise unless `flag` can do at `path` what it says. Creates nothing, not even a lock file as LMDB would."""
+    if flag not in ("r", "w", "c", "n"):
+        raise ValueError(f"flag must be 'r', 'w', 'c' or 'n', not {flag!r}")
+    file = data_file(path, options)
+    if _size(file):  # an empty one is what a killed process leaves that made it
+        if not is_store(file):
+            raise FileExistsError(errno.EEXIST, "not a file of LMDB, and left as it is", file)
+        return
+    if flag == "n":
+        if os.path.isdir(path) and not {"data.mdb", "lock.mdb"}.issuperset(os.listdir(path)):
+            raise FileExistsError(errno.EEXIST, "a folder of other files, which flag 'n' leaves alone", path)
+    else:
+        from dbm import whichdb  # slow to import
+
+        if shelf := whichdb(path):
+            hint = (
+                f"a shelf of {shelf}: `lmdb-object-store import-shelve` copies its items into a store at another path"
+            )
+            raise FileExistsError(errno.EEXIST, hint, path)
+    if flag in ("r", "w"):
+        raise FileNotFoundError(errno.ENOENT, "no store to open; flag 'c' makes one", path)
+    if file != path and os.path.exists(path) and not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, "a file, where the store's folder would be", path)
+
+
+def _size(file: str) -> int:
+    # PermissionError goes on up: there may be a store, and it is another user's.
+    try:
+        return os.stat(file).st_size
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return 0

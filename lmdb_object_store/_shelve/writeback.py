@@ -1,0 +1,200 @@
+"""WritebackStore: a store that keeps the objects it gives and takes, and writes those that have changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from .._errors import FlushError, check_limit, logger
+from .._keys.interval import Interval
+from .._store import LmdbObjectStore
+from .cache import CacheMixin
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
+    """A store that keeps in memory each value that is read or stored, and gives that very object again.
+
+    `sync`, `flush`, `close`, the end of the `with` block, pickling, collection and exit write those that have changed.
+    For that each one is serialized and compared to what is stored; one that differs is loaded and serialized once
+    more, since an equal value may be serialized otherwise. A flush that a threshold or a read sets off does not look
+    for changes. Each kept value takes the memory of the object and of its serialized form.
+
+    `max_cached` bounds their number (None: as many as there are). Past it the one least recently read or stored is
+    written, if it has changed, and dropped: what is changed in it after that is lost.
+
+    A transaction begins by writing what has changed before, commits what has changed within, and lets go of all that is
+    kept when it is undone. Reads of values wait for one of another thread.
+
+    A value that another process or store has written is read anew, unless the one that is kept has changed: then that
+    is written over it. What has changed is written before a fork, and the child starts with nothing kept.
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] | bytes,
+        batch_size: int | None = 1000,
+        *,
+        max_cached: int | None = None,
+        **options: Any,
+    ) -> None:
+        self._check_unopened()
+        if options.get("readonly"):
+            raise ValueError("a read-only store has no writeback: leave out writeback=True, or open the store to write")
+        if max_cached is not None:
+            check_limit("max_cached", max_cached)
+        self._start_cache(max_cached)
+        super().__init__(db_path, batch_size, **options)
+
+    _writeback = True
+
+    def _start_reading(self) -> None:
+        super()._start_reading()
+        self._direct = False  # what is read and stored goes through the cache
+
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "max_cached": self._max_cached}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._check_unopened()
+        self._start_cache(state["max_cached"])
+        super().__setstate__(state)
+
+    def _forget_pending(self) -> None:
+        super()._forget_pending()
+        self._cache.clear()
+
+    # -- writing: what is stored is kept, what is deleted is not
+
+    def put(self, key: K, obj: V) -> None:
+        """Store `obj` under `key` as it is now, in memory until the next flush, and keep it: see the class."""
+        self._put(key, obj)
+
+    __setitem__ = put
+
+    def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        for key, value in pairs:
+            self._put(key, value, at_count=sys.maxsize)
+
+    def _put(self, key: Any, value: Any, at_count: int | None = None) -> None:
+        stored = self._codec.encode_to_store(key)
+        data = self._dumps(key, value)
+        with self._environment.lock:
+            self._check_writable()
+            self._keep(stored, value, data)
+            self._stage(stored, data, at_count)
+        self._evict()
+
+    def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
+        """Store all of `items` in one transaction, at once, as the base class does, and keep their values."""
+        self._check_writable()
+        pairs = items.items() if isinstance(items, Mapping) else items
+        values: dict[bytes, Any] = {}
+
+        def noted() -> Iterator[tuple[Any, Any]]:
+            for key, value in pairs:
+                values[self._codec.encode_to_store(key)] = value
+                yield key, value
+
+        changes = self._changes_of(noted())
+        with self._environment.lock:
+            self._commit_many(changes)
+            for stored, value in values.items():
+                self._keep(stored, value, changes[stored])
+        self._evict()
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`; `default` is stored first if there is none, and kept. Never flushes first."""
+        value = super().setdefault(key, default)
+        self._evict()
+        return value
+
+    def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
+        with self._environment.lock:
+            if data is None:
+                self._cache.pop(key, None)
+            super()._stage(key, data, at_count)
+
+    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        done = super()._swap(stored, old, new)
+        if done and new is None:
+            self._cache.pop(stored, None)
+        return done
+
+    def _commit_emptied(self, interval: Interval) -> None:
+        try:
+            super()._commit_emptied(interval)
+        except BaseException:
+            if self._is_empty(interval):  # interrupted after the commit: what has changed would come back
+                self._drop_cached(interval)
+            raise
+        self._drop_cached(interval)
+
+    # -- transactions
+
+    def _write_changed(self) -> None:
+        failure = self._write_back(self._write)
+        if failure is not None:
+            raise failure
+
+    def _undone(self) -> None:
+        self._cache.clear()  # without the lock: it is called as that is given back, and must not fail
+
+    def _cleared(self, interval: Interval) -> None:
+        self._drop_cached(interval)
+
+    # -- writing back. Values are serialized with nothing held, as everywhere.
+
+    def flush(self) -> None:
+        """Commit what is pending and what has changed, in one transaction.
+
+        lmdb.Error where that fails: then all of it stays pending. RuntimeError that names the key where a changed
+        value cannot be serialized: then all others are written.
+        """
+        self._check_writable()
+        failure = self._write_back(self._write)
+        super().flush()
+        if failure is not None:
+            raise failure
+
+    def close(self, strict: bool = False) -> None:
+        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged.
+
+        RuntimeError where the recursion limit or the memory keeps it from being serialized: the store stays open.
+        """
+        failure = self._write_back(self._write)
+        if failure is not None and isinstance(failure.__cause__, (RecursionError, MemoryError)):
+            super().flush()  # the others
+            raise failure  # a caller with more room can write it
+        try:
+            super().close(strict)
+        except FlushError:
+            self._tell(failure)
+            raise
+        if failure is not None and strict:
+            raise FlushError(str(failure)) from failure
+        self._tell(failure)
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        # A failure that the caller knows of is not that of what has changed since.
+        if self._failure_told and self._write_back(self._write) is not None:
+            self._failure_told = None
+        super().__exit__(exc_type)
+
+    def __del__(self) -> None:
+        cache = getattr(self, "_cache", None)  # None: its constructor failed
+        try:
+            if cache:
+                self._tell(self._write_back(self._hand_over))
+        finally:
+            if cache:
+                self._cache = type(cache)()  # else the lock would be held as it is looked through again
+            super().__del__()
+
+    def _tell(self, failure: Exception | None) -> None:
+        if failure is not None:
+            logger().error("%s", failure, exc_info=failure)

@@ -1,0 +1,129 @@
+"""Serializers other than `pickle` itself: what they may be, and how a pickled store carries one."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any, Protocol
+
+from .._errors import note_key, shown
+
+# LMDB's manual: a value is smaller than 2**32 bytes.
+MAX_VALUE_BYTES = 0xFFFFFFFF
+
+loads = pickle.loads
+
+
+def too_large(key: object, data: bytes) -> ValueError:
+    """The error for a pickled value of more than `MAX_VALUE_BYTES`."""
+    return ValueError(
+        f"the value of key {shown(key)} is {len(data)} bytes when pickled; LMDB stores at most "
+        f"{MAX_VALUE_BYTES}: split it over several keys"
+    )
+
+
+def dumps(key: object, value: object) -> bytes:
+    """`value` pickled with the highest protocol; ValueError that names `key` where LMDB cannot hold it.
+
+    An error of the pickler has a note that names `key`.
+    """
+    try:
+        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        note_key(error, key)
+        raise
+    if len(data) > MAX_VALUE_BYTES:
+        raise too_large(key, data)
+    return data
+
+
+class Serializer(Protocol):
+    """What turns a value into bytes, or text, and back: a module such as `json`, or an object."""
+
+    def dumps(self, obj: Any, /) -> bytes | str: ...
+    def loads(self, data: bytes, /) -> Any: ...
+
+
+def check(serializer: object) -> None:
+    """Raise TypeError unless `serializer` has what a store calls."""
+    if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
+        raise TypeError(
+            f"serializer must have dumps(obj) and loads(data), as json has; {shown(serializer)} has not: "
+            "pass the module or the object itself"
+        )
+
+
+def dumps_of(serializer: Serializer) -> Callable[[object, Any], bytes]:
+    """The function that makes the bytes to store of a key, which its errors name, and a value."""
+    return dumps if serializer is pickle else partial(_serialized, serializer)
+
+
+def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
+    try:
+        data = serializer.dumps(value)
+    except Exception as error:
+        note_key(error, key)
+        raise
+    if isinstance(data, str):
+        data = data.encode()
+    elif type(data) is not bytes:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"dumps of the serializer gave {type(data).__name__} for the value of key {shown(key)}: "
+                "it must give bytes or str"
+            )
+        data = bytes(data)  # what waits in memory must not change any more
+    if len(data) > MAX_VALUE_BYTES:
+        raise too_large(key, data)
+    return data
+
+
+def remedy(serializer: Serializer, data: bytes | bytearray, error: Exception) -> str:
+    """Return what a message adds to `error`, which came of reading the stored value `data`: the likely cause.
+
+    Nothing is added for a whole pickle that the code of its own objects refuses.
+    """
+    pickles = serializer is pickle or isinstance(serializer, _PickleProtocol)
+    if pickles and _is_pickle(data) and not isinstance(error, (pickle.UnpicklingError, EOFError)):
+        if isinstance(error, ImportError) or "Can't get attribute" in str(error):
+            return ". The program that reads a value must be able to import its class."
+        return ""
+    own = pickle if pickles else serializer if isinstance(serializer, ModuleType) else type(serializer)
+    return f". The value is damaged, or another serializer wrote it; this store's is {own.__name__}."
+
+
+def _is_pickle(data: bytes | bytearray) -> bool:
+    """Return True if `data` begins and ends as a pickle of protocol 2 or later."""
+    return data[:1] == pickle.PROTO and data[-1:] == pickle.STOP
+
+
+class _PickleProtocol:
+    def __init__(self, protocol: int) -> None:
+        self.protocol = protocol
+
+    def dumps(self, obj: Any) -> bytes:
+        return pickle.dumps(obj, self.protocol)
+
+    loads = staticmethod(pickle.loads)
+
+
+def by_protocol(protocol: int) -> Serializer:
+    """`pickle` with `protocol`, negative for the highest. ValueError where there is no such protocol."""
+    pickle.dumps(None, protocol)
+    return _PickleProtocol(protocol) if 0 <= protocol < pickle.HIGHEST_PROTOCOL else pickle
+
+
+def carried(serializer: Serializer) -> Serializer | str:
+    """What a pickled store holds of `serializer`: the name of a module, which cannot be pickled, or the object."""
+    return serializer.__name__ if isinstance(serializer, ModuleType) else serializer
+
+
+def restored(serializer: Serializer | str) -> Any:
+    """The serializer that `carried` gave. ImportError where this process has not its module."""
+    if not isinstance(serializer, str):
+        return serializer
+    __import__(serializer)
+    return sys.modules[serializer]
