@@ -51,6 +51,12 @@ def test_one_version() -> None:
     assert DISTRIBUTION["Version"] == lmdb_object_store.__version__
 
 
+def test_distribution_requires_lmdb_alone() -> None:
+    """Nothing else is installed with the package, unless an extra is asked for."""
+    needed = [need for need in DISTRIBUTION.get_all("Requires-Dist", []) if "extra" not in need]
+    assert needed == ["lmdb>=3.0"]
+
+
 def test_the_same_pythons_everywhere() -> None:
     """Classifiers, the version required, tox, the check of the wheel and the workflow name the same ones."""
     pythons = re.findall(r":: (3\.\d+)$", "\n".join(DISTRIBUTION.get_all("Classifier", [])), re.M)
