@@ -20,7 +20,7 @@ def host() -> Host:
     return Host()
 
 
-def test_a_change_leaves_the_buffer_only_after_its_commit(host: Host) -> None:
+def test_flush_change_is_in_the_buffer_until_its_commit_is_done(host: Host) -> None:
     """All through a commit its changes are found in the buffer."""
     host._stage(b"a", b"1")
     seen: list[dict[bytes, bytes | None]] = []
@@ -31,7 +31,7 @@ def test_a_change_leaves_the_buffer_only_after_its_commit(host: Host) -> None:
     assert host.file == {b"a": b"1"}
 
 
-def test_nothing_pending_is_not_committed(host: Host) -> None:
+def test_flush_of_nothing_commits_nothing(host: Host) -> None:
     """A flush of nothing writes nothing."""
     host._flush()
     host._flush_before_read()
@@ -39,7 +39,7 @@ def test_nothing_pending_is_not_committed(host: Host) -> None:
 
 
 @pytest.mark.parametrize("data", [b"new", None])
-def test_a_key_written_again_in_its_own_commit_stays_pending(host: Host, data: bytes | None) -> None:
+def test_stage_key_during_its_own_commit_stays_pending(host: Host, data: bytes | None) -> None:
     """A handler that writes the very key that is being committed wins, and is committed next."""
     host._stage(b"a", b"old")
     host.before = lambda: host._stage(b"a", data)
@@ -51,7 +51,7 @@ def test_a_key_written_again_in_its_own_commit_stays_pending(host: Host, data: b
     assert host.file == apply({}, {b"a": data})
 
 
-def test_the_same_value_written_again_in_its_own_commit_stays_pending(host: Host) -> None:
+def test_stage_same_value_during_its_own_commit_stays_pending(host: Host) -> None:
     """Even a change equal to the one being committed is a new one: another process may have written in between."""
     first, second = pickle.dumps("same"), pickle.dumps("same")
     host._stage(b"a", first)
@@ -60,7 +60,7 @@ def test_the_same_value_written_again_in_its_own_commit_stays_pending(host: Host
     assert host.write_buffer == {b"a": second}
 
 
-def test_a_failure_is_told_of_what_was_committed_alone(host: Host) -> None:
+def test_flush_that_fails_tells_of_what_was_committed_alone(host: Host) -> None:
     """A change that a handler stages while a flush fails has not been told of."""
     host._stage(b"a", b"1")
     host.before = raising(lmdb.DiskError("full"))
@@ -78,7 +78,7 @@ def test_a_failure_is_told_of_what_was_committed_alone(host: Host) -> None:
     assert host._failure_told is None
 
 
-def test_threshold_of_entries() -> None:
+def test_stage_at_the_threshold_of_entries_flushes() -> None:
     """The buffer is flushed as it reaches `batch_size` keys; the same key twice is one."""
     host = Host(batch_size=3)
     for key in (b"a", b"b", b"b", b"a"):
@@ -89,7 +89,7 @@ def test_threshold_of_entries() -> None:
     assert host.write_buffer == {}
 
 
-def test_threshold_of_bytes() -> None:
+def test_stage_at_the_threshold_of_bytes_flushes() -> None:
     """The buffer is flushed as its keys and values reach `batch_bytes`; what was replaced does not count."""
     host = Host(batch_bytes=20)
     for size in (18, 1, 18):
@@ -99,7 +99,7 @@ def test_threshold_of_bytes() -> None:
     assert host.commits == 1
 
 
-def test_a_failed_flush_of_a_read_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+def test_flush_before_read_that_fails_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged as a warning, and tried again only once there is something new to write."""
     host.before = raising(lmdb.DiskError("full"))
     host._stage(b"a", b"1")
@@ -115,7 +115,7 @@ def test_a_failed_flush_of_a_read_is_logged_once(host: Host, caplog: pytest.LogC
     assert host.file == {b"a": b"1", b"b": b"2"}
 
 
-def test_without_autoflush_reads_do_not_flush() -> None:
+def test_flush_before_read_without_autoflush_does_nothing() -> None:
     """`autoflush_on_read=False` leaves reads without a flush."""
     host = Host(autoflush=False)
     host._stage(b"a", b"1")
@@ -123,7 +123,7 @@ def test_without_autoflush_reads_do_not_flush() -> None:
     assert host.commits == 0
 
 
-def test_a_closed_host_accepts_nothing(host: Host) -> None:
+def test_stage_in_a_closed_host_is_refused(host: Host) -> None:
     """A change after the close is an error, whichever way it comes, and does not look accepted."""
 
     def refuse() -> None:
@@ -141,7 +141,7 @@ def test_a_closed_host_accepts_nothing(host: Host) -> None:
     assert host.write_buffer == {}
 
 
-def test_forgotten_changes_are_not_written(host: Host) -> None:
+def test_forget_pending_then_flush_writes_nothing(host: Host) -> None:
     """A fork's copy of the buffer is dropped, in the same dict."""
     buffer = host.write_buffer
     host._stage(b"a", b"1")

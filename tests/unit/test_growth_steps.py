@@ -21,7 +21,7 @@ def contract_step(size: int) -> int:
 
 
 @given(size=sizes, page=pages)
-def test_one_step_property(size: int, page: int) -> None:
+def test_next_map_size_of_one_step_is_the_contracts_property(size: int, page: int) -> None:
     """Where one step is enough, the map grows by max(2x, +64 MiB), rounded up to whole pages."""
     grown = next_map_size(size, None, 0, page)
     assert grown is not None
@@ -30,7 +30,7 @@ def test_one_step_property(size: int, page: int) -> None:
 
 
 @given(size=sizes, needed=sizes, page=pages)
-def test_steps_end_where_the_need_is_met_property(size: int, needed: int, page: int) -> None:
+def test_next_map_size_ends_where_the_need_is_met_property(size: int, needed: int, page: int) -> None:
     """Growth takes as many of the contract's steps as the need asks for, and not one more."""
     expected = size
     while expected == size or expected < needed:
@@ -39,7 +39,7 @@ def test_steps_end_where_the_need_is_met_property(size: int, needed: int, page: 
 
 
 @given(size=sizes, cap=st.integers(1, 1 << 42), needed=sizes, page=pages)
-def test_cap_property(size: int, cap: int, needed: int, page: int) -> None:
+def test_next_map_size_never_passes_the_cap_property(size: int, cap: int, needed: int, page: int) -> None:
     """The cap, rounded down to whole pages, is never passed; None tells that there is nothing left to grow."""
     limit = cap // page * page
     grown, free = next_map_size(size, cap, needed, page), next_map_size(size, None, needed, page)
@@ -48,7 +48,7 @@ def test_cap_property(size: int, cap: int, needed: int, page: int) -> None:
 
 
 @given(size=sizes, cap=st.integers(1, 1 << 42), page=pages)
-def test_pages_kept_property(size: int, cap: int, page: int) -> None:
+def test_pages_kept_at_the_cap_is_an_eighth_to_a_quarter_property(size: int, cap: int, page: int) -> None:
     """At the cap between an eighth and a quarter, never more than 2,048 pages; below it, what growth cannot give."""
     at_cap = pages_kept(max(size, cap), cap, page)
     all_pages = max(size, cap) // page
@@ -74,11 +74,13 @@ def test_pages_kept_property(size: int, cap: int, page: int) -> None:
         (1000, None, 0, 64 * MIB + 4096),
     ],
 )
-def test_steps(current: int, cap: int | None, needed: int, expected: int | None) -> None:
+def test_next_map_size_of_examples_is_the_contracts(
+    current: int, cap: int | None, needed: int, expected: int | None
+) -> None:
     """The contract's steps, by example."""
     assert next_map_size(current, cap, needed, PAGE) == expected
 
 
-def test_the_least_step() -> None:
+def test_min_growth_is_64_mib() -> None:
     """It is the contract's 64 MiB."""
     assert MIN_GROWTH == 64 * MIB

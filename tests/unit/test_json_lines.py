@@ -34,7 +34,7 @@ OTHERS = st.recursive(
 
 
 @given(JSON, st.sampled_from([2, 3, 4, 5]))
-def test_json_travels_as_json_property(value: Any, protocol: int) -> None:
+def test_to_line_of_json_is_json_property(value: Any, protocol: int) -> None:
     """Whatever JSON can say, pickled by any binary protocol, unless a list or dict is in it twice."""
     value = json.loads(json.dumps(value))  # where Hypothesis has put an object into it twice
     data = pickle.dumps(value, protocol)
@@ -45,7 +45,7 @@ def test_json_travels_as_json_property(value: Any, protocol: int) -> None:
 
 
 @given(OTHERS | JSON, st.sampled_from([0, 1, 2, 3, 4, 5]))
-def test_every_value_comes_back_property(value: Any, protocol: int) -> None:
+def test_from_line_gives_every_value_back_property(value: Any, protocol: int) -> None:
     """By value and by type where it is JSON, else by its bytes."""
     data = pickle.dumps(value, protocol)
     _, bytes_, back = _jsonlines.from_line(_jsonlines.to_line(UTF8, b"k", data))
@@ -54,7 +54,7 @@ def test_every_value_comes_back_property(value: Any, protocol: int) -> None:
 
 @given(st.binary(max_size=510), st.sampled_from([UTF8, KeyCodec(None, "strict", None, 511)]))
 @example(b"", KeyCodec(None, "strict", None, 511))
-def test_any_bytes_come_back_property(data: bytes, codec: KeyCodec) -> None:
+def test_from_line_gives_any_bytes_back_property(data: bytes, codec: KeyCodec) -> None:
     """What is no pickle, as key and as value."""
     line = _jsonlines.to_line(codec, data or EMPTY, b"\x80" + data)
     key, bytes_, _ = _jsonlines.from_line(line)
@@ -98,12 +98,12 @@ SHARED = [1]
         b"\x80\x05\x82\x01.",  # a class by its number
     ],
 )
-def test_what_json_would_change_travels_as_bytes(data: bytes) -> None:
+def test_to_line_of_a_value_that_json_would_change_has_its_bytes(data: bytes) -> None:
     """Identity, order of depth, numbers and text that JSON has not, and what is no pickle at all."""
     assert "value" not in json.loads(_jsonlines.to_line(UTF8, b"k", data))
 
 
-def test_only_plain_pickles_are_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_of_a_pickle_that_is_not_plain_unpickles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever names, calls or builds anything is not given to the unpickler."""
 
     def loads(data: bytes) -> Any:
@@ -117,7 +117,7 @@ def test_only_plain_pickles_are_unpickled(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @given(st.text() | st.binary())
-def test_keys_as_text_property(key: str | bytes) -> None:
+def test_show_key_as_text_leads_back_property(key: str | bytes) -> None:
     """On one line, of what can be printed, and back to the same key."""
     try:
         row = UTF8.encode_to_store(key)

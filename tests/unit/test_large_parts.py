@@ -32,7 +32,7 @@ def built(plan: Any) -> Any:
 
 @settings(max_examples=min(100, settings().max_examples))  # some take a tenth of a second
 @given(plan=plans, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL), twice=st.booleans())
-def test_parts_make_the_value_property(plan: Any, protocol: int, twice: bool) -> None:
+def test_parts_of_a_pickle_make_its_value_property(plan: Any, protocol: int, twice: bool) -> None:
     """The parts of any pickle make what the pickle makes, each object once; its large strings are by themselves."""
     value = built(plan)
     data = pickle.dumps([value, value] if twice else value, protocol)
@@ -50,7 +50,7 @@ def test_parts_make_the_value_property(plan: Any, protocol: int, twice: bool) ->
 
 
 @given(data=st.binary(max_size=20), kept=st.integers(0, 200_000))
-def test_parts_of_what_is_no_pickle_property(data: bytes, kept: int) -> None:
+def test_parts_of_bytes_that_are_no_pickle_act_as_pickle_does_property(data: bytes, kept: int) -> None:
     """A pickle that ends early, or is followed or begun by anything, is refused or read as pickle itself does."""
     whole = (pickle.dumps([1, b"x" * LARGE, "y" * LARGE]) + data)[:kept] if kept else data + bytes(5000)
 

@@ -94,14 +94,14 @@ FROZEN: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("key", "data"), FROZEN, ids=[data[:40] for _, data in FROZEN])
-def test_the_bytes_for_ever(key: Any, data: str) -> None:
+def test_encode_frozen_keys_gives_the_same_bytes(key: Any, data: str) -> None:
     """The encoding is a file format, which never changes, and each key comes back from its bytes."""
     assert ordered.encode(key).hex() == data
     assert ordered.decode(bytes.fromhex(data)) == key
     assert type(ordered.decode(bytes.fromhex(data))) is type(key)
 
 
-def test_the_table_is_in_order() -> None:
+def test_frozen_keys_are_in_order() -> None:
     """The rows above stand in the order of their bytes, which is that of the keys."""
     rows = [data for _, data in FROZEN if not data.startswith(("01", "02", "05"))]
     assert rows == sorted(rows)
@@ -113,13 +113,13 @@ def test_the_table_is_in_order() -> None:
 @given(keys)
 @example(-0.0)
 @example(datetime(2020, 10, 25, 2, 30, fold=1))
-def test_round_trip_property(key: Any) -> None:
+def test_decode_encoded_key_gives_it_back_property(key: Any) -> None:
     """Each key comes back equal and of the same type."""
     assert same(ordered.decode(ordered.encode(key)), key)
 
 
 @pytest.mark.parametrize("kind", SCALARS)
-def test_order_within_a_type_property(kind: str) -> None:
+def test_encode_keys_of_one_type_keeps_their_order_property(kind: str) -> None:
     """Within a type the order of the bytes is Python's own, and what is equal has the same bytes."""
 
     @given(SCALARS[kind], SCALARS[kind])
@@ -136,14 +136,14 @@ def test_order_within_a_type_property(kind: str) -> None:
 @example(("a", None), ("a\0",))
 @example((None,), ())
 @example((1, 1.0), (1, True))
-def test_order_property(one: Any, other: Any) -> None:
+def test_encode_any_keys_keeps_their_order_property(one: Any, other: Any) -> None:
     """Across types, and in tuples, the order of the bytes is the documented one, and no two keys have the same."""
     first, second = ordered.encode(one), ordered.encode(other)
     assert (first < second, first == second) == (place(one) < place(other), place(one) == place(other))
 
 
 @given(st.lists(ints | texts, min_size=2, max_size=2).map(tuple), st.lists(ints | texts, max_size=4).map(tuple))
-def test_tuples_are_in_pythons_order_property(one: Any, other: Any) -> None:
+def test_encode_tuples_keeps_pythons_order_property(one: Any, other: Any) -> None:
     """Where Python compares two tuples, the order of the bytes is its own."""
     try:
         less = one < other
@@ -153,7 +153,7 @@ def test_tuples_are_in_pythons_order_property(one: Any, other: Any) -> None:
 
 
 @given(st.data(), tuples | texts | some_bytes, keys)
-def test_prefix_property(data: st.DataObject, key: Any, other: Any) -> None:
+def test_prefix_bounds_keys_that_begin_with_it_property(data: st.DataObject, key: Any, other: Any) -> None:
     """The range of a prefix has the bytes of those keys that begin with it, and of no others."""
     prefix = data.draw(parts_of(key))
     low, high = ordered.prefix_range(prefix)
@@ -178,7 +178,7 @@ def test_prefix_property(data: st.DataObject, key: Any, other: Any) -> None:
         ("", b"a", False),
     ],
 )
-def test_prefixes_that_look_alike(prefix: Any, key: Any, inside: bool) -> None:
+def test_prefix_that_looks_alike_is_another(prefix: Any, key: Any, inside: bool) -> None:
     """What only its bytes begin alike is not found: a text that goes on with a NUL, a tuple that goes on with None."""
     low, high = ordered.prefix_range(prefix)
     assert high is not None
@@ -186,7 +186,7 @@ def test_prefixes_that_look_alike(prefix: Any, key: Any, inside: bool) -> None:
 
 
 @pytest.mark.parametrize("key", [None, 1, 1.5, True, date(2024, 5, 1), UUID(int=1), [1]])
-def test_what_begins_no_other_key(key: Any) -> None:
+def test_prefix_of_a_key_that_begins_no_other_is_refused(key: Any) -> None:
     """Only text, bytes and tuples have keys that begin with them."""
     with pytest.raises(TypeError, match=f"not with {type(key).__name__}: ask for a range"):
         ordered.prefix_range(key)
@@ -205,13 +205,13 @@ def leads_back_or_is_refused(data: bytes) -> None:
 
 
 @given(st.binary(max_size=12) | st.lists(st.sampled_from([0, 1, 2, 5, 11, 12, 19, 20, 21, 28, 29, 255])).map(bytes))
-def test_what_is_decoded_leads_back_property(data: bytes) -> None:
+def test_decode_any_bytes_leads_back_or_is_refused_property(data: bytes) -> None:
     """Bytes of whatever origin are given back as a key that leads to them, or not at all."""
     leads_back_or_is_refused(data)
 
 
 @given(st.data(), keys)
-def test_damage_is_noticed_property(data: st.DataObject, key: Any) -> None:
+def test_decode_damaged_key_is_noticed_property(data: st.DataObject, key: Any) -> None:
     """So are those of a key with one byte changed, cut off or added."""
     good = ordered.encode(key)
     at, byte = data.draw(st.integers(0, len(good))), data.draw(st.integers(0, 255).map(lambda n: bytes([n])))
@@ -257,13 +257,13 @@ def test_damage_is_noticed_property(data: st.DataObject, key: Any) -> None:
         ("ff", "another code"),
     ],
 )
-def test_bytes_of_no_key(data: str, why: str) -> None:
+def test_decode_bytes_of_no_key_is_refused(data: str, why: str) -> None:
     """What other programs may have written, and damage, is a ValueError and not another key."""
     with pytest.raises(ValueError, match=f"^0x{data} is the encoding of no key$"):
         ordered.decode(bytes.fromhex(data))
 
 
-def test_a_tuple_of_any_depth_is_read() -> None:
+def test_decode_tuple_of_any_depth_is_read() -> None:
     """Whatever was written can be read, however deep it is nested; what Python cannot follow is not written."""
     depth = 5_000
     data = b"\5" * depth + b"\0" * depth
@@ -276,21 +276,21 @@ def test_a_tuple_of_any_depth_is_read() -> None:
 # -- what is one key, and what is refused
 
 
-def test_the_type_is_part_of_the_key() -> None:
+def test_encode_equal_keys_of_two_types_gives_two_keys() -> None:
     """`1`, `1.0` and `True` are three keys here, as in the tuple layer; one in a dict."""
     assert len({ordered.encode(key) for key in (1, 1.0, True)}) == 3
     assert len({ordered.encode(key) for key in ((1,), (1.0,), (True,))}) == 3
     assert len({ordered.encode(key) for key in ("a", b"a", ("a",), (("a",),))}) == 4
 
 
-def test_negative_zero_is_zero() -> None:
+def test_encode_negative_zero_is_zero() -> None:
     """-0.0 is equal to 0.0, so they are one key, and 0.0 is what comes back."""
     assert ordered.encode(-0.0) == ordered.encode(0.0)
     assert math.copysign(1, ordered.decode(ordered.encode((-0.0,)))[0]) == 1
 
 
 @given(any_aware)
-def test_one_moment_is_one_key_property(time: datetime) -> None:
+def test_encode_one_moment_in_two_zones_is_one_key_property(time: datetime) -> None:
     """A moment is one key in all time zones, and comes back in UTC; what Python holds unequal to it is refused."""
     utc = time.astimezone(UTC)
     if utc == time:
@@ -301,12 +301,12 @@ def test_one_moment_is_one_key_property(time: datetime) -> None:
             ordered.encode(time)
 
 
-def test_fold_makes_no_two_keys() -> None:
+def test_encode_fold_makes_no_two_keys() -> None:
     """Times without a zone that differ in `fold` alone are equal, and one key."""
     assert ordered.encode(EPOCH.replace(fold=1)) == ordered.encode(EPOCH)
 
 
-def test_a_zone_without_an_offset_is_none() -> None:
+def test_encode_zone_without_an_offset_is_naive() -> None:
     """A time whose zone tells no offset is, as for Python, one without a zone."""
 
     class Nowhere(tzinfo):
@@ -359,14 +359,14 @@ class Moment(datetime):
     ],
     ids=lambda value: ascii(value)[:30] if isinstance(value, str) else type(value).__name__,
 )
-def test_what_is_refused(key: Any, error: type[Exception], message: str) -> None:
+def test_encode_object_of_another_type_is_refused(key: Any, error: type[Exception], message: str) -> None:
     """What would not come back equal and of the same type is an error that says why."""
     with pytest.raises(error, match=message):
         ordered.encode(key)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_it_can_be_sent(protocol: int) -> None:
+def test_pickle_ordered_keys_leads_back(protocol: int) -> None:
     """It is pickled by its public name."""
     data = pickle.dumps(ordered, protocol)
     assert b"_ordered_keys" not in data
@@ -416,6 +416,6 @@ in_layer |= st.booleans() | st.uuids()
 
 
 @given(st.recursive(in_layer, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=6))
-def test_the_specification_property(key: Any) -> None:
+def test_encode_follows_the_specification_property(key: Any) -> None:
     """A key is stored as the specification of the tuple layer packs the tuple of it alone."""
     assert ordered.encode(key) == from_specification(key)

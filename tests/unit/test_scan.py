@@ -78,7 +78,9 @@ def scanned(
 
 @directions
 @given(rows=rows_strategy, changes=changes_strategy, bounds=bounds_strategy)
-def test_lay_over_property(reverse: bool, rows: Rows, changes: Changes, bounds: tuple[bytes, bytes | None]) -> None:
+def test_lay_over_gives_rows_and_changes_in_order_property(
+    reverse: bool, rows: Rows, changes: Changes, bounds: tuple[bytes, bytes | None]
+) -> None:
     """A page laid over is the model's part from its lower bound, inclusive, to its upper one, exclusive."""
     page = {key: data for key, data in ordered(rows, reverse) if within(key, *bounds)}
     expected = [(key, data) for key, data in ordered(flushed(rows, changes), reverse) if within(key, *bounds)]
@@ -121,7 +123,7 @@ def test_lay_over_changes_neither_argument() -> None:
 )
 @example(rows={b"a": b"1", b"b": b"2"}, changes={b"a": None, b"b": None}, sizes=(1, 1), most=1, bounds=(b"", None))
 @example(rows={b"a": b"1"}, changes={b"b": b"2"}, sizes=(1, 1), most=1, bounds=(b"", None))
-def test_scan_property(
+def test_scan_gives_rows_and_changes_in_order_property(
     reverse: bool,
     rows: Rows,
     changes: Changes,
@@ -145,7 +147,7 @@ writes = st.lists(st.tuples(keys, st.one_of(st.none(), st.just(b"new"))), max_si
     sizes=page_sizes,
     script=st.lists(st.tuples(writes, st.booleans()), max_size=10),
 )
-def test_scan_beside_writes_property(
+def test_scan_beside_writes_hides_nothing_property(
     reverse: bool,
     rows: Rows,
     pending: Changes,
@@ -171,7 +173,7 @@ def test_scan_beside_writes_property(
 
 
 @directions
-def test_a_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
+def test_scan_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
     """What is flushed just as the file is about to be read is found: the buffer is looked at first."""
     pending: Changes = {b"b": b"new"}
     file = File({b"a": b"old"}, reverse)
@@ -187,7 +189,7 @@ def test_a_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
 # -- what is read
 
 
-def test_the_first_page_is_short_and_later_ones_longer() -> None:
+def test_scan_first_page_is_short_and_later_ones_longer() -> None:
     """`next(iter(store))` reads little; a long scan reads by larger pages, each resuming after the last row."""
     file = File({i.to_bytes(2, "big"): b"" for i in range(3000)}, False)
     found = list(chain.from_iterable(scan(file.read_page, dict)))
@@ -199,7 +201,7 @@ def test_the_first_page_is_short_and_later_ones_longer() -> None:
     ]  # fmt: skip
 
 
-def test_pages_are_no_shorter_than_what_is_pending() -> None:
+def test_scan_pages_are_no_shorter_than_the_pending_changes() -> None:
     """The cost of laying many changes over many pages stays linear: pages grow with the changes."""
     file = File({i.to_bytes(2, "big"): b"" for i in range(10_000)}, False)
     changes: Changes = {i.to_bytes(2, "big"): None for i in range(5_000)}
@@ -207,7 +209,7 @@ def test_pages_are_no_shorter_than_what_is_pending() -> None:
     assert [limit for _, _, limit in file.asked] == [1, 5_000, 5_000]
 
 
-def test_nothing_is_read_before_it_is_asked_for() -> None:
+def test_scan_reads_nothing_before_it_is_asked_for() -> None:
     """A scan that nobody advances reads nothing, and one that is abandoned reads no further page."""
     file = File({bytes([i]): b"" for i in range(100)}, False)
     pages = scan(file.read_page, dict, first=2)
@@ -216,7 +218,7 @@ def test_nothing_is_read_before_it_is_asked_for() -> None:
     assert len(file.asked) == 1
 
 
-def test_an_error_of_the_reader_reaches_the_caller() -> None:
+def test_scan_error_of_the_reader_reaches_the_caller() -> None:
     """What reading a page raises goes up as it is."""
 
     def fail(low: bytes, high: bytes | None, limit: int) -> Page:
@@ -228,7 +230,7 @@ def test_an_error_of_the_reader_reaches_the_caller() -> None:
 
 
 @directions
-def test_a_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
+def test_scan_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
     """What a flush moves from the pending changes to the file, just after a page was read, is in the page."""
     pending: Changes = {b"b": b"new"}
     file = File({b"a": b"old", b"c": b"old"}, reverse)
