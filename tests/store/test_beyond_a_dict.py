@@ -33,7 +33,7 @@ def filled(request: pytest.FixtureRequest, open_store: OpenStore) -> Any:
     return store
 
 
-def test_popitem_can_take_the_first(filled: Any) -> None:
+def test_popitem_last_false_takes_the_first_item(filled: Any) -> None:
     """`popitem(last=False)` takes items from the front, pending ones and stored ones alike."""
     filled.flush()
     filled["aa"] = 9
@@ -43,7 +43,7 @@ def test_popitem_can_take_the_first(filled: Any) -> None:
 
 
 @pytest.mark.parametrize("key", [1, None, 1.5, (), ("a",), object(), frozenset()])
-def test_foreign_keys(filled: Any, key: Any) -> None:
+def test_foreign_key_is_refused_by_every_method(filled: Any, key: Any) -> None:
     """A key of a foreign type is a TypeError in every method that takes one."""
     if isinstance(filled.key_encoding, OrderedKeys) and type(key) not in (object, frozenset):
         return  # none of a foreign type there
@@ -70,7 +70,7 @@ def test_foreign_keys(filled: Any, key: Any) -> None:
     assert filled == DATA
 
 
-def test_keys_may_be_deleted_in_the_loop_over_them(filled: Any) -> None:
+def test_iter_whose_loop_deletes_keys_empties_the_store(filled: Any) -> None:
     """`for key in store: del store[key]` empties the store."""
     seen = []
     for key in filled:
@@ -80,7 +80,7 @@ def test_keys_may_be_deleted_in_the_loop_over_them(filled: Any) -> None:
     assert not filled
 
 
-def test_keys_may_be_added_in_a_loop(filled: Any) -> None:
+def test_iter_whose_loop_adds_keys_meets_each_key_once(filled: Any) -> None:
     """A loop whose body writes meets each key once, in order, and what was there all the while for certain."""
     seen = []
     for key in filled:
@@ -108,7 +108,7 @@ def test_repr_reads_no_value(filled: Any) -> None:
         assert filled.db_path in repr(shown)
 
 
-def test_only_values_are_unpickled(filled: Any) -> None:
+def test_reads_of_keys_unpickle_no_value(filled: Any) -> None:
     """What does not need a value that cannot be unpickled is not disturbed by it."""
     filled["bad"] = Unloadable()
     assert "bad" in filled
@@ -140,7 +140,7 @@ def test_only_values_are_unpickled(filled: Any) -> None:
         lambda store: store.items() & {("bad", 1)},
     ],
 )
-def test_values_that_cannot_be_unpickled_are_never_skipped(filled: Any, call: Callable[[Any], Any]) -> None:
+def test_values_that_cannot_be_unpickled_raise_and_stay(filled: Any, call: Callable[[Any], Any]) -> None:
     """A read that needs such a value raises RuntimeError with the key and the cause, and the row stays."""
     filled["bad"] = Unloadable()
     with pytest.raises(RuntimeError, match="bad") as caught:
@@ -151,7 +151,7 @@ def test_values_that_cannot_be_unpickled_are_never_skipped(filled: Any, call: Ca
     assert filled == DATA
 
 
-def test_such_a_value_can_be_replaced(filled: Any) -> None:
+def test_setitem_replaces_a_value_that_cannot_be_unpickled(filled: Any) -> None:
     """A value that cannot be unpickled can be overwritten and deleted."""
     filled["bad"] = Unloadable()
     filled["bad"] = 5
@@ -161,7 +161,7 @@ def test_such_a_value_can_be_replaced(filled: Any) -> None:
     assert filled == DATA
 
 
-def test_values_are_copies(filled: Any) -> None:
+def test_put_keeps_a_copy_of_the_value(filled: Any) -> None:
     """The store keeps what was put, not the object: later changes to it stay outside."""
     value = [1]
     filled["list"] = value
@@ -171,7 +171,7 @@ def test_values_are_copies(filled: Any) -> None:
     assert filled["list"] == [1]
 
 
-def test_a_value_that_cannot_be_pickled_changes_nothing(filled: Any) -> None:
+def test_put_value_that_cannot_be_pickled_changes_nothing(filled: Any) -> None:
     """The pickler's own error reaches the caller, and what was there stays."""
     for write in (filled.put, filled.__setitem__, filled.setdefault):
         with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
@@ -179,7 +179,7 @@ def test_a_value_that_cannot_be_pickled_changes_nothing(filled: Any) -> None:
     assert filled == DATA
 
 
-def test_set_operations_with_foreign_elements(filled: Any) -> None:
+def test_keys_set_operators_with_foreign_elements_find_none(filled: Any) -> None:
     """Set operations look for any object: what cannot be a key or an item is simply not there."""
     assert filled.keys() & [1, None, "a", [], "\ud800"] == {"a"}
     assert filled.items() & [1, None, ("a", 1), (1, 1), ("\ud800", 1), ([], 1)] == {("a", 1)}
@@ -189,7 +189,7 @@ def test_set_operations_with_foreign_elements(filled: Any) -> None:
     assert filled.keys().isdisjoint([[], {}])
 
 
-def test_many_set_elements_are_looked_up(filled: Any) -> None:
+def test_keys_set_operators_with_many_elements_are_right(filled: Any) -> None:
     """Set operations with more elements than one read takes are right for all of them."""
     keys = [f"k{i:04}" for i in range(3000)]
     filled.put_many((key, key) for key in keys[::2])
@@ -199,7 +199,7 @@ def test_many_set_elements_are_looked_up(filled: Any) -> None:
     assert set(keys) - filled.keys() == set(keys[1::2])
 
 
-def test_a_mapping_of_another_kind_compares_from_the_left(filled: Mapping[str, int]) -> None:
+def test_eq_mapping_of_another_kind_from_the_left_is_true(filled: Mapping[str, int]) -> None:
     """A mapping that knows nothing of the store equals it."""
 
     class Plain(Mapping[str, int]):

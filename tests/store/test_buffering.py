@@ -16,7 +16,7 @@ from lmdb_object_store._buffer import resize as _resize
 # -- thresholds, update
 
 
-def test_a_writer_without_reads_flushes_at_the_threshold(open_store: OpenStore) -> None:
+def test_put_at_batch_size_flushes(open_store: OpenStore) -> None:
     """`batch_size` entries are flushed, fewer are not; the same key counts once."""
     store = open_store(3)
     store.update({"a": 1, "b": 2})
@@ -27,7 +27,7 @@ def test_a_writer_without_reads_flushes_at_the_threshold(open_store: OpenStore) 
     assert store.write_buffer == {}
 
 
-def test_update_is_committed_as_a_whole(open_store: OpenStore) -> None:
+def test_update_beyond_batch_size_makes_one_commit(open_store: OpenStore) -> None:
     """`batch_size` is looked at when all is staged; what a failing iterable gave before waits as a put would."""
     store = open_store(3)
     with patch.object(_resize, "_write", wraps=_resize._write) as write:
@@ -49,7 +49,7 @@ def test_update_is_committed_as_a_whole(open_store: OpenStore) -> None:
     assert store.write_buffer == {}
 
 
-def test_update_keeps_to_the_threshold_in_bytes(open_store: OpenStore) -> None:
+def test_update_beyond_batch_bytes_flushes_by_parts(open_store: OpenStore) -> None:
     """However many items come, little more than `batch_bytes` of them are in memory at a time."""
     store = open_store(3, batch_bytes=1000)
     most = 0
@@ -65,7 +65,7 @@ def test_update_keeps_to_the_threshold_in_bytes(open_store: OpenStore) -> None:
     assert len(store) == 100
 
 
-def test_update_takes_what_a_dict_does(store: Store) -> None:
+def test_update_takes_every_form_that_a_dict_takes(store: Store) -> None:
     """A mapping, something with `keys`, pairs, keywords; one argument at most, and pairs that are pairs."""
 
     class Keyed:
@@ -89,7 +89,7 @@ def test_update_takes_what_a_dict_does(store: Store) -> None:
             store.update(wrong)
 
 
-def test_no_limit_by_count(open_store: OpenStore) -> None:
+def test_put_with_batch_size_none_flushes_at_batch_bytes_alone(open_store: OpenStore) -> None:
     """With `batch_size=None` only `batch_bytes` sets off a flush; a copy of the handle has no limit either."""
     store = open_store(None, batch_bytes=10_000)
     for i in range(50):
@@ -100,7 +100,7 @@ def test_no_limit_by_count(open_store: OpenStore) -> None:
     assert pickle.loads(pickle.dumps(store)).batch_size is None
 
 
-def test_bytes_are_a_threshold_too(open_store: OpenStore) -> None:
+def test_put_at_batch_bytes_flushes(open_store: OpenStore) -> None:
     """`batch_bytes` bytes of pending keys and values are flushed, fewer are not."""
     store = open_store(batch_bytes=1000)
     store["a"] = b"x" * 500
@@ -153,14 +153,14 @@ def flushes(store: Store, call: Callable[[Store], Any]) -> bool:
 
 
 @pytest.mark.parametrize("read", READS)
-def test_reads_flush(pending: Store, read: Callable[[Store], Any]) -> None:
+def test_read_with_autoflush_flushes(pending: Store, read: Callable[[Store], Any]) -> None:
     """With `autoflush_on_read` a read that must look into the file flushes first."""
     assert flushes(pending, read)
 
 
 @pytest.mark.parametrize("pending", [False], indirect=True)
 @pytest.mark.parametrize("read", READS)
-def test_reads_do_not_flush(pending: Store, read: Callable[[Store], Any]) -> None:
+def test_read_without_autoflush_does_not_flush(pending: Store, read: Callable[[Store], Any]) -> None:
     """Without it none does, and each sees what is pending all the same."""
     assert not flushes(pending, read)
     assert pending.get("pending") == 2
@@ -169,13 +169,13 @@ def test_reads_do_not_flush(pending: Store, read: Callable[[Store], Any]) -> Non
 
 
 @pytest.mark.parametrize("call", NO_FLUSH)
-def test_what_never_flushes(pending: Store, call: Callable[[Store], Any]) -> None:
+def test_contains_and_writes_never_flush(pending: Store, call: Callable[[Store], Any]) -> None:
     """`in` has no side effect, a pending key is answered from the buffer, and writes wait for the threshold."""
     assert not flushes(pending, call)
 
 
 @pytest.mark.parametrize("pending", [True, False], indirect=True)
-def test_exists_may_flush_or_not(pending: Store) -> None:
+def test_exists_flush_argument_wins_over_the_option(pending: Store) -> None:
     """`exists(flush=False)` guarantees no flush, `flush=True` flushes whatever the option says."""
     assert pending.exists("pending", flush=False) is True
     assert pending.exists("missing", flush=False) is False

@@ -15,7 +15,7 @@ from support.stores import Store, stored
 from lmdb_object_store import FlushError, StoreClosedError
 
 
-def test_close_persists(open_store: OpenStore, path: str) -> None:
+def test_close_twice_persists_once(open_store: OpenStore, path: str) -> None:
     """`close` flushes, and a second call does nothing."""
     store = open_store()
     store["a"] = 1
@@ -25,7 +25,7 @@ def test_close_persists(open_store: OpenStore, path: str) -> None:
     assert stored(path) == {b"a": 1}
 
 
-def test_a_with_block_persists(open_store: OpenStore, path: str) -> None:
+def test_with_block_persists_at_its_end(open_store: OpenStore, path: str) -> None:
     """So does the end of a `with` block, which is given the store itself."""
     opened = open_store()
     with opened as store:
@@ -34,13 +34,13 @@ def test_a_with_block_persists(open_store: OpenStore, path: str) -> None:
     assert stored(path) == {b"a": 1}
 
 
-def test_a_with_block_may_be_closed_inside(open_store: OpenStore) -> None:
+def test_with_block_closed_inside_ends_quietly(open_store: OpenStore) -> None:
     """A store that its own block has closed ends quietly."""
     with open_store() as store:
         store.close()
 
 
-def test_a_with_block_persists_what_came_before_an_error(open_store: OpenStore, path: str) -> None:
+def test_with_block_that_raises_persists_earlier_writes(open_store: OpenStore, path: str) -> None:
     """An exception of the body goes up, and what was written before it is kept."""
     with pytest.raises(ZeroDivisionError), open_store() as store:  # noqa: PT012  # the block is what is tested
         store["a"] = 1
@@ -48,7 +48,7 @@ def test_a_with_block_persists_what_came_before_an_error(open_store: OpenStore, 
     assert stored(path) == {b"a": 1}
 
 
-def test_a_strict_close_raises_after_closing(full: Store) -> None:
+def test_close_strict_raises_after_closing(full: Store) -> None:
     """FlushError is a RuntimeError with the cause chained and the lost changes in it; the file is closed by then."""
     pending = dict(full.write_buffer)
     with pytest.raises(RuntimeError, match=r"^Final flush failed during close\(\)") as caught:
@@ -61,7 +61,7 @@ def test_a_strict_close_raises_after_closing(full: Store) -> None:
     full.close(strict=True)
 
 
-def test_a_lenient_close_logs(full: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_close_lenient_logs_the_failure(full: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Without `strict` the failure is logged as an error, and the close completes."""
     full.close()
     [record] = caplog.records
@@ -70,13 +70,13 @@ def test_a_lenient_close_logs(full: Store, caplog: pytest.LogCaptureFixture) -> 
     assert stored(full.db_path) == {b"kept": 1}
 
 
-def test_flush_error_can_be_made_by_hand() -> None:
+def test_flush_error_made_by_hand_has_no_pending_changes() -> None:
     """`pending` is a dict of its own, empty by default."""
     assert FlushError("message").pending == {}
     assert isinstance(FlushError("message"), RuntimeError)
 
 
-def test_a_with_block_raises_a_failure_that_nobody_heard_of(full: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_with_block_whose_last_flush_fails_raises(full: Store, caplog: pytest.LogCaptureFixture) -> None:
     """The final flush fails, the body succeeded: FlushError, and nothing is logged besides."""
     with pytest.raises(FlushError) as caught, full:
         pass
@@ -84,14 +84,14 @@ def test_a_with_block_raises_a_failure_that_nobody_heard_of(full: Store, caplog:
     assert caplog.records == []
 
 
-def test_a_with_block_does_not_hide_the_bodys_error(full: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_with_block_that_raises_logs_the_failed_flush(full: Store, caplog: pytest.LogCaptureFixture) -> None:
     """The body's own exception goes up, and the failure is logged."""
     with pytest.raises(ZeroDivisionError), full:
         raise ZeroDivisionError
     assert "Error during final flush on close: " in caplog.text
 
 
-def test_a_with_block_does_not_repeat_what_was_heard(full: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_with_block_after_a_raised_failure_logs_it(full: Store, caplog: pytest.LogCaptureFixture) -> None:
     """An earlier flush has told the caller, who caught it, and nothing was written since: it is logged."""
     with full:
         with pytest.raises(lmdb.MapFullError):
@@ -100,7 +100,7 @@ def test_a_with_block_does_not_repeat_what_was_heard(full: Store, caplog: pytest
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_a_with_block_raises_where_more_was_written_since(full: Store) -> None:
+def test_with_block_with_changes_after_a_failure_raises(full: Store) -> None:
     """What was written after the failure that was heard of is lost too, and of that nobody has heard."""
     with pytest.raises(FlushError), full:  # noqa: PT012  # the block is what is tested
         with pytest.raises(lmdb.MapFullError):
@@ -108,13 +108,13 @@ def test_a_with_block_raises_where_more_was_written_since(full: Store) -> None:
         full["later"] = 1
 
 
-def test_a_with_block_raises_what_was_only_logged(full: Store) -> None:
+def test_with_block_after_a_logged_failure_raises(full: Store) -> None:
     """A failure that a read has logged has not been heard by the caller."""
     with pytest.raises(FlushError), full:
         assert full["kept"] == 1
 
 
-def test_a_strict_close_is_strict_about_what_was_heard_too(full: Store) -> None:
+def test_close_strict_after_a_raised_failure_raises_again(full: Store) -> None:
     """`close(strict=True)` raises whatever was raised before."""
     with pytest.raises(lmdb.MapFullError):
         full.flush()
@@ -168,7 +168,9 @@ CALLS: list[Callable[[Store], Any]] = [
 
 @pytest.mark.parametrize("readonly", [False, True])
 @pytest.mark.parametrize("call", CALLS)
-def test_after_close_every_method_raises(open_store: OpenStore, readonly: bool, call: Callable[[Store], Any]) -> None:
+def test_closed_store_raises_in_every_method(
+    open_store: OpenStore, readonly: bool, call: Callable[[Store], Any]
+) -> None:
     """Every use of a closed store is a StoreClosedError that names it, and leaves nothing behind."""
     open_store().close()
     store = open_store(readonly=readonly)
@@ -179,19 +181,19 @@ def test_after_close_every_method_raises(open_store: OpenStore, readonly: bool, 
     assert store.write_buffer == {}
 
 
-def test_the_repr_of_a_closed_store(store: Store) -> None:
+def test_repr_of_a_closed_store_says_so(store: Store) -> None:
     """It alone does not raise, and says so."""
     store.close()
     assert repr(store) == f"<LmdbObjectStore {store.db_path!r}: closed>"
 
 
-def test_store_closed_error() -> None:
+def test_store_closed_error_is_lmdbs_and_a_value_error() -> None:
     """It is what a failing database raises, and what a closed `shelve` raises."""
     assert issubclass(StoreClosedError, lmdb.Error)
     assert issubclass(StoreClosedError, ValueError)
 
 
-def test_an_iterator_of_a_closed_store(open_store: OpenStore) -> None:
+def test_iterator_of_a_closed_store_raises(open_store: OpenStore) -> None:
     """An iterator that needs another page after the close raises, and does not end as if that were all."""
     store = open_store()
     store.update({f"{i:04}": i for i in range(500)})
@@ -203,7 +205,7 @@ def test_an_iterator_of_a_closed_store(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), lmdb.DiskError("full")])
-def test_close_calls_flush(store: Store, error: Exception) -> None:
+def test_close_calls_the_flush_that_replaced_its_own(store: Store, error: Exception) -> None:
     """Whoever has put another `_flush` in its place finds it called by `close`, and its error chained."""
 
     def flush() -> None:
@@ -215,7 +217,9 @@ def test_close_calls_flush(store: Store, error: Exception) -> None:
     assert caught.value.__cause__ is error
 
 
-def test_an_interrupted_close_leaves_the_store_open(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_that_is_interrupted_leaves_the_store_open(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """KeyboardInterrupt in the final flush goes on up; nothing is lost, and the store can be closed again."""
     store = open_store()
     store["a"] = 1
@@ -232,7 +236,9 @@ def test_an_interrupted_close_leaves_the_store_open(open_store: OpenStore, monke
     assert stored(store.db_path) == {b"a": 1}
 
 
-def test_an_environment_that_was_closed_from_outside(open_store: OpenStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_close_after_env_was_closed_from_outside_is_quiet(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
     """A store whose `env` somebody has closed still closes quietly."""
     for strict in (False, True):
         store = open_store()

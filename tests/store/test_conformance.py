@@ -27,7 +27,7 @@ class KeysOnly:
 # -- one key
 
 
-def test_is_a_mutable_mapping(m: Any) -> None:
+def test_mapping_is_a_mutable_mapping(m: Any) -> None:
     """It is an instance of the abstract classes, and so are its views."""
     assert isinstance(m, MutableMapping)
     assert isinstance(m.keys(), KeysView)
@@ -35,17 +35,17 @@ def test_is_a_mutable_mapping(m: Any) -> None:
     assert isinstance(m.values(), ValuesView)
 
 
-def test_subscript(m: Any) -> None:
+def test_getitem_gives_the_value(m: Any) -> None:
     """`[]` gives the value."""
     assert [m[key] for key in DATA] == [1, 2, 3]
 
 
-def test_get(m: Any) -> None:
+def test_get_missing_key_gives_the_default(m: Any) -> None:
     """`get` gives the value, or None, or the default."""
     assert (m.get("a"), m.get("z"), m.get("z", 9), m.get("a", 9)) == (1, None, 9, 1)
 
 
-def test_stored_none_is_a_value(m: Any) -> None:
+def test_get_stored_none_is_a_value(m: Any) -> None:
     """None as a value is not taken for a missing key."""
     m["n"] = None
     assert m["n"] is None
@@ -55,20 +55,20 @@ def test_stored_none_is_a_value(m: Any) -> None:
     assert m.pop("n", 9) is None
 
 
-def test_in(m: Any) -> None:
+def test_contains_tells_keys_from_all_else(m: Any) -> None:
     """`in` tells the keys from all else."""
     assert "a" in m
     assert "z" not in m
     assert "" not in m
 
 
-def test_set_replaces(m: Any) -> None:
+def test_setitem_existing_key_replaces_the_value(m: Any) -> None:
     """A key that is set again has the new value, once."""
     m["b"] = 20
     assert list(m.items()) == [("a", 1), ("b", 20), ("c", 3)]
 
 
-def test_the_empty_key(make: Make) -> None:
+def test_setitem_empty_key_comes_first(make: Make) -> None:
     """The empty key is a key like any other, and the first in order."""
     m = make({"": 0, **DATA})
     assert m[""] == 0
@@ -77,7 +77,7 @@ def test_the_empty_key(make: Make) -> None:
     assert "" not in m
 
 
-def test_delete(m: Any) -> None:
+def test_del_removes_the_key_everywhere(m: Any) -> None:
     """`del` removes a key from all that is asked of the mapping."""
     del m["b"]
     assert "b" not in m
@@ -86,7 +86,7 @@ def test_delete(m: Any) -> None:
     assert len(m) == 2
 
 
-def test_delete_then_set_again(m: Any) -> None:
+def test_setitem_deleted_key_is_there_again(m: Any) -> None:
     """A deleted key can be set again."""
     del m["c"]
     m["c"] = 30
@@ -97,7 +97,7 @@ def test_delete_then_set_again(m: Any) -> None:
 @pytest.mark.parametrize(
     "call", [lambda m: m["z"], lambda m: operator.delitem(m, "z"), lambda m: m.pop("z")], ids=["get", "del", "pop"]
 )
-def test_missing_key(m: Any, call: Callable[[Any], Any]) -> None:
+def test_getitem_missing_key_raises_key_error(m: Any, call: Callable[[Any], Any]) -> None:
     """A missing key is a KeyError whose only argument is the key, and changes nothing."""
     with pytest.raises(KeyError) as caught:
         call(m)
@@ -119,7 +119,7 @@ def test_missing_key(m: Any, call: Callable[[Any], Any]) -> None:
         lambda m: operator.delitem(m, []),
     ],
 )
-def test_impossible_key(m: Any, call: Callable[[Any], Any]) -> None:
+def test_getitem_impossible_key_raises_type_error(m: Any, call: Callable[[Any], Any]) -> None:
     """What can be no key is a TypeError everywhere, and changes nothing."""
     with pytest.raises(TypeError):
         call(m)
@@ -129,7 +129,7 @@ def test_impossible_key(m: Any, call: Callable[[Any], Any]) -> None:
 # -- pop, popitem, setdefault, clear
 
 
-def test_pop(m: Any) -> None:
+def test_pop_removes_the_key_and_gives_its_value(m: Any) -> None:
     """`pop` removes the key and gives its value; the default is for a missing one."""
     assert m.pop("b") == 2
     assert m.pop("b", None) is None
@@ -137,7 +137,7 @@ def test_pop(m: Any) -> None:
     assert m == {"a": 1, "c": 3}
 
 
-def test_popitem_takes_the_last(m: Any) -> None:
+def test_popitem_takes_the_last_item(m: Any) -> None:
     """`popitem` takes items from the end until there is none."""
     assert [m.popitem() for _ in range(3)] == [("c", 3), ("b", 2), ("a", 1)]
     assert not m
@@ -145,7 +145,7 @@ def test_popitem_takes_the_last(m: Any) -> None:
         m.popitem()
 
 
-def test_setdefault(m: Any) -> None:
+def test_setdefault_keeps_an_existing_value(m: Any) -> None:
     """`setdefault` keeps what is there and stores what is not."""
     assert m.setdefault("a", 9) == 1
     assert m.setdefault("d", 4) == 4
@@ -153,7 +153,7 @@ def test_setdefault(m: Any) -> None:
     assert m == {**DATA, "d": 4, "e": None}
 
 
-def test_clear(m: Any) -> None:
+def test_clear_leaves_an_empty_mapping(m: Any) -> None:
     """`clear` leaves an empty mapping that can be filled again."""
     m["pending"] = 1
     m.clear()
@@ -181,7 +181,9 @@ def test_clear(m: Any) -> None:
     ],
     ids=["nothing", "empty", "mapping", "pairs", "iterator", "keys", "keywords", "both", "self", "proxy"],
 )
-def test_update(m: Any, update: Callable[[Any], None], changes: dict[str, Any]) -> None:
+def test_update_takes_mappings_pairs_and_keywords(
+    m: Any, update: Callable[[Any], None], changes: dict[str, Any]
+) -> None:
     """`update` takes a mapping, pairs, what has `keys`, and keywords; the last value for a key counts."""
     assert update(m) is None  # type: ignore[func-returns-value]  # that is what is tested
     assert m == {**DATA, **changes}
@@ -217,7 +219,7 @@ def test_update_keeps_what_came_before_an_error(m: Any) -> None:
     assert m == {**DATA, "d": 4}
 
 
-def test_update_with_itself(m: Any) -> None:
+def test_update_with_itself_changes_nothing(m: Any) -> None:
     """A mapping may be updated with itself."""
     m.update(m)
     m.update(m.items())
@@ -225,7 +227,7 @@ def test_update_with_itself(m: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [dict, OrderedDict, MappingProxyType])
-def test_or(m: Any, kind: Callable[[Any], Any]) -> None:
+def test_or_gives_a_dict_in_which_the_right_wins(m: Any, kind: Callable[[Any], Any]) -> None:
     """`|` gives a new dict in which the right operand wins, on either side."""
     other = kind({"c": 30, "d": 4})
     left, right = m | other, other | m
@@ -238,7 +240,7 @@ def test_or(m: Any, kind: Callable[[Any], Any]) -> None:
     assert m == DATA
 
 
-def test_or_of_two(make: Make) -> None:
+def test_or_of_two_of_a_kind_gives_a_dict(make: Make) -> None:
     """`|` of two of a kind is a dict, of which the right one wins."""
     assert make(DATA) | make({"c": 30}) == {**DATA, "c": 30}
 
@@ -253,7 +255,7 @@ def test_or_refuses_what_is_no_mapping(m: Any, other: object) -> None:
 
 
 @pytest.mark.parametrize("other", [{"c": 30, "d": 4}, [("c", 30), ("d", 4)]])
-def test_ior(m: Any, other: Any) -> None:
+def test_ior_updates_in_place(m: Any, other: Any) -> None:
     """`|=` updates in place, from pairs too."""
     before = m
     m |= other
@@ -261,7 +263,7 @@ def test_ior(m: Any, other: Any) -> None:
     assert m == {"a": 1, "b": 2, "c": 30, "d": 4}
 
 
-def test_ior_of_a_dict(m: Any) -> None:
+def test_ior_of_a_dict_takes_the_mapping(m: Any) -> None:
     """A dict takes the mapping by `|=`."""
     target = {"a": 10, "d": 4}
     target |= m
@@ -279,7 +281,7 @@ DIFFERENT = [{}, {"a": 1, "b": 2}, {**DATA, "d": 4}, {**DATA, "c": 4}, {"a": 1, 
 
 
 @pytest.mark.parametrize("other", EQUAL, ids=lambda other: type(other).__name__)
-def test_equal(m: Any, other: Any) -> None:
+def test_eq_mapping_of_the_same_items_is_true(m: Any, other: Any) -> None:
     """It equals any mapping of the same items, in whatever order, from both sides."""
     assert m == other
     assert other == m
@@ -287,14 +289,14 @@ def test_equal(m: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("other", [*DIFFERENT, None, 3, [("a", 1)], set(DATA)])
-def test_unequal(m: Any, other: Any) -> None:
+def test_eq_mapping_of_other_items_is_false(m: Any, other: Any) -> None:
     """It differs from a mapping of other items and from what is no mapping, from both sides."""
     assert m != other
     assert other != m
     assert (m == other, other == m) == (False, False)
 
 
-def test_equal_to_another_of_its_kind(make: Make) -> None:
+def test_eq_of_two_of_a_kind_compares_items(make: Make) -> None:
     """Two of a kind are compared by their items."""
     m, same, other = make(DATA), make(DATA), make({**DATA, "c": 4})
     assert m == same
@@ -302,7 +304,7 @@ def test_equal_to_another_of_its_kind(make: Make) -> None:
     assert m != other
 
 
-def test_unhashable(m: Any) -> None:
+def test_hash_of_mapping_and_views_is_refused(m: Any) -> None:
     """Neither it nor its set-like views can be hashed."""
     for unhashable in (m, m.keys(), m.items()):
         with pytest.raises(TypeError, match="unhashable"):
@@ -312,31 +314,31 @@ def test_unhashable(m: Any) -> None:
 # -- the whole
 
 
-def test_len_and_bool(m: Any, empty: Any) -> None:
+def test_len_counts_the_keys(m: Any, empty: Any) -> None:
     """`len` counts the keys, and only an empty mapping is false."""
     assert (len(m), bool(m)) == (3, True)
     assert (len(empty), bool(empty)) == (0, False)
 
 
-def test_iteration(m: Any) -> None:
+def test_iter_gives_the_keys_in_order(m: Any) -> None:
     """Iteration gives the keys in order, `reversed` in the opposite order."""
     assert list(m) == ["a", "b", "c"]
     assert list(reversed(m)) == ["c", "b", "a"]
 
 
-def test_iteration_of_nothing(empty: Any) -> None:
+def test_iter_of_an_empty_mapping_gives_nothing(empty: Any) -> None:
     """An empty mapping iterates to nothing, either way and by every view."""
     for view in (empty, empty.keys(), empty.values(), empty.items()):
         assert list(view) == []
         assert list(reversed(view)) == []
 
 
-def test_iterators_are_independent(m: Any) -> None:
+def test_iter_twice_gives_independent_iterators(m: Any) -> None:
     """Two iterators over one mapping do not disturb each other."""
     assert [(a, b) for a in m for b in m] == [(a, b) for a in DATA for b in DATA]
 
 
-def test_used_as_a_mapping(m: Any) -> None:
+def test_mapping_is_taken_where_a_mapping_is_expected(m: Any) -> None:
     """Code that expects a mapping takes it: unpacking, `dict`, ChainMap, json, templates, `format_map`, `match`."""
     assert dict(m) == {**m} == DATA
     assert [*m] == sorted(m) == list(DATA)

@@ -19,7 +19,7 @@ from lmdb_object_store._buffer.pending import BufferMixin
 from lmdb_object_store._buffer.resize import ResizeMixin
 
 
-def test_the_public_names() -> None:
+def test_package_exports_the_public_names() -> None:
     """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
     names = {
         "LmdbObjectStore",
@@ -34,13 +34,13 @@ def test_the_public_names() -> None:
     assert set(lmdb_object_store.__all__) == names
 
 
-def test_the_shape() -> None:
+def test_store_class_is_a_mutable_mapping_made_of_mixins() -> None:
     """The store is a MutableMapping, with the buffer and the growth in mixins."""
     assert issubclass(LmdbObjectStore, MutableMapping)
     assert {ResizeMixin, BufferMixin, MutableMapping} <= set(LmdbObjectStore.__mro__)
 
 
-def test_the_constructors_defaults() -> None:
+def test_constructor_parameters_are_the_contracts() -> None:
     """Names, order, kinds and defaults of the parameters are the contract's."""
     parameters = dict(inspect.signature(LmdbObjectStore).parameters)
     assert [(name, p.default) for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == [
@@ -72,14 +72,14 @@ def test_the_constructors_defaults() -> None:
         ("close", "(self, strict=False)"),
     ],
 )
-def test_the_methods_parameters(method: str, signature: str) -> None:
+def test_methods_parameters_are_the_contracts(method: str, signature: str) -> None:
     """The methods take what the contract says, by the names that it says."""
     parameters = inspect.signature(getattr(LmdbObjectStore, method)).parameters.values()
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
     assert str(inspect.Signature(plain)) == signature
 
 
-def test_db_path_may_be_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constructor_path_of_any_kind_names_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """str, bytes and PathLike name one file; a relative path stays where it was after a change of directory."""
     monkeypatch.chdir(tmp_path)
     with LmdbObjectStore[bytes, int]("db") as store:
@@ -92,7 +92,7 @@ def test_db_path_may_be_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             assert store[b"a"] == 1
 
 
-def test_lmdbs_options_are_forwarded(open_store: OpenStore, path: str) -> None:
+def test_constructor_options_of_lmdb_are_forwarded(open_store: OpenStore, path: str) -> None:
     """`map_size`, `subdir`, `max_readers` and the like reach `lmdb.open`."""
     store = open_store(map_size=3 * MIB, subdir=False, max_readers=7)
     store["a"] = 1
@@ -101,12 +101,12 @@ def test_lmdbs_options_are_forwarded(open_store: OpenStore, path: str) -> None:
     assert store.env.info()["max_readers"] == 7
 
 
-def test_more_readers_than_lmdbs_default(store: Store) -> None:
+def test_constructor_without_max_readers_allows_1024(store: Store) -> None:
     """Unless told otherwise, 1024 readers may read at once."""
     assert store.env.info()["max_readers"] == 1024
 
 
-def test_an_unknown_option_is_an_error(path: str) -> None:
+def test_constructor_unknown_option_is_refused(path: str) -> None:
     """What `lmdb.open` does not know is its TypeError."""
     with pytest.raises(TypeError):
         LmdbObjectStore(path, no_such_option=1)
@@ -129,21 +129,23 @@ def test_an_unknown_option_is_an_error(path: str) -> None:
         ({"max_map_size": -1}, ValueError),
     ],
 )
-def test_wrong_options(path: str, options: dict[str, Any], error: type[Exception]) -> None:
+def test_constructor_wrong_option_is_refused_and_creates_nothing(
+    path: str, options: dict[str, Any], error: type[Exception]
+) -> None:
     """An option that cannot be is an error of the constructor, which then has created nothing."""
     with pytest.raises(error):
         LmdbObjectStore(path, **options).close()
     assert not Path(path).exists()
 
 
-def test_a_missing_read_only_file(path: str) -> None:
+def test_constructor_read_only_without_a_file_is_refused(path: str) -> None:
     """A file that is not there cannot be opened read-only: LMDB's error, and nothing is created."""
     with pytest.raises(lmdb.Error):
         LmdbObjectStore(path, readonly=True)
     assert not Path(path).exists()
 
 
-def test_unknown_options_are_named(open_store: OpenStore) -> None:
+def test_constructor_unknown_option_is_named(open_store: OpenStore) -> None:
     """An option that LMDB has not is a TypeError that names it, also where the file is open already."""
     for _ in range(2):
         with pytest.raises(TypeError, match="bogus"):
@@ -151,7 +153,7 @@ def test_unknown_options_are_named(open_store: OpenStore) -> None:
         open_store()
 
 
-def test_the_options_can_be_changed_later(store: Store) -> None:
+def test_options_changed_later_take_effect(store: Store) -> None:
     """`batch_size`, `autoflush_on_read` and `max_map_size` are looked at when they are needed."""
     store.batch_size, store.autoflush_on_read = 2, False
     store["a"] = 1
@@ -161,7 +163,7 @@ def test_the_options_can_be_changed_later(store: Store) -> None:
     assert committed(store) == {b"a": 1, b"b": 2}
 
 
-def test_a_constructor_that_fails_leaves_the_file_closed(
+def test_constructor_that_fails_leaves_the_file_closed(
     path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the constructor raises after it has opened the file, the file is closed again."""

@@ -13,7 +13,7 @@ from support.stores import TINY, Store, Unloadable, committed
 # -- deletion
 
 
-def test_del_and_delete(pending: Store) -> None:
+def test_del_missing_key_raises_and_delete_does_not(pending: Store) -> None:
     """`del` raises KeyError for what is not there, `delete` schedules a deletion without a look."""
     del pending["stored"]
     assert pending.write_buffer[b"stored"] is None
@@ -26,7 +26,7 @@ def test_del_and_delete(pending: Store) -> None:
     assert committed(pending) == {b"pending": 2}
 
 
-def test_delete_of_a_key_that_cannot_be(store: Store) -> None:
+def test_delete_key_that_cannot_be_stored_does_nothing(store: Store) -> None:
     """A key too long to be stored is not there: `delete` does nothing to the file, `del` and `pop` say so."""
     store[""] = "not it"
     for key in ("k" * 600, b"\0" * 511):
@@ -46,7 +46,7 @@ def test_delete_of_a_key_that_cannot_be(store: Store) -> None:
     "take", [lambda store: store.pop("a"), lambda store: store.popitem(last=False), lambda store: store.popitem()]
 )
 @pytest.mark.parametrize("flushed", [False, True])
-def test_pop_leaves_the_item_where_it_raises(
+def test_pop_whose_flush_fails_leaves_the_item(
     open_store: OpenStore, take: Callable[[Store], Any], flushed: bool
 ) -> None:
     """If the flush that `pop` or `popitem` sets off fails, the item is still there and not lost by a later flush."""
@@ -69,7 +69,7 @@ def _fail() -> None:
     raise lmdb.DiskError("No space left on device")
 
 
-def test_pop_leaves_what_cannot_be_unpickled(store: Store) -> None:
+def test_pop_value_that_cannot_be_unpickled_leaves_it(store: Store) -> None:
     """A value that cannot be unpickled is not deleted."""
     store["bad"] = Unloadable()
     for take in (lambda: store.pop("bad", None), store.popitem, lambda: store.popitem(last=False)):

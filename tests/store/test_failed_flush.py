@@ -16,7 +16,7 @@ from lmdb_object_store._buffer import resize as _resize
 # -- deletion
 
 
-def test_a_failed_clear_is_not_the_failure_of_the_flush(open_store: OpenStore) -> None:
+def test_clear_that_fails_is_not_the_failure_of_the_last_flush(open_store: OpenStore) -> None:
     """Who was told that `clear` failed has not heard that the `with` block's last flush did."""
     with pytest.raises(FlushError), open_store(map_size=1 << 20, max_map_size=1 << 20) as store:  # noqa: PT012
         store["large"] = bytes(2 << 20)
@@ -27,7 +27,7 @@ def test_a_failed_clear_is_not_the_failure_of_the_flush(open_store: OpenStore) -
 # -- a flush that fails
 
 
-def test_a_failed_flush_keeps_every_change(full: Store) -> None:
+def test_flush_that_fails_keeps_every_change(full: Store) -> None:
     """`flush` raises LMDB's error, nothing of the batch is in the file, and all of it stays pending and readable."""
     full.delete("kept")
     pending = dict(full.write_buffer)
@@ -42,7 +42,7 @@ def test_a_failed_flush_keeps_every_change(full: Store) -> None:
     assert committed(full) == {b"small": 2}
 
 
-def test_a_write_at_the_threshold_stays_pending(open_store: OpenStore) -> None:
+def test_put_whose_flush_fails_stays_pending(open_store: OpenStore) -> None:
     """Where reaching the threshold sets off a flush that fails, the write raises and is kept."""
     store = open_store(1, **TINY)
     with pytest.raises(lmdb.MapFullError):
@@ -53,7 +53,7 @@ def test_a_write_at_the_threshold_stays_pending(open_store: OpenStore) -> None:
     assert store["next"] == 1
 
 
-def test_a_read_whose_flush_fails_still_answers(full: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_read_whose_flush_fails_still_answers(full: Store, caplog: pytest.LogCaptureFixture) -> None:
     """The failure is logged, once: reads do not try that flush again until there is something new."""
     for _ in range(3):
         assert full["kept"] == 1
@@ -68,7 +68,7 @@ def test_a_read_whose_flush_fails_still_answers(full: Store, caplog: pytest.LogC
     assert set(full.write_buffer) == {b"small", b"large", b"new"}
 
 
-def test_explicit_flushes_are_tried_again(full: Store) -> None:
+def test_flush_after_a_failure_is_tried_again(full: Store) -> None:
     """A flush that the caller asks for is tried each time, whatever a read has met."""
     assert full["kept"] == 1
     with pytest.raises(lmdb.MapFullError):

@@ -16,7 +16,7 @@ from lmdb_object_store._values import serializing as _serializing
 # -- deletion
 
 
-def test_sets_know_keys_in_the_form_that_iteration_gives(store: Store) -> None:
+def test_keys_set_operations_know_the_form_that_iteration_gives(store: Store) -> None:
     """As `set(store)` does: a text key as bytes is in the store, but is no element of its sets."""
     store.update(a=1, b=2)
     keys: Any = store.keys()
@@ -35,7 +35,7 @@ def test_sets_know_keys_in_the_form_that_iteration_gives(store: Store) -> None:
 
 
 @pytest.mark.parametrize("key", [b"k", bytearray(b"k"), memoryview(b"k"), memoryview(b"k-")[::2]])
-def test_bytes_likes_are_always_keys(open_store: OpenStore, key: Any) -> None:
+def test_put_bytes_like_key_is_taken_by_every_store(open_store: OpenStore, key: Any) -> None:
     """bytes, bytearray and memoryview are keys, with `key_encoding` or without, and the same one."""
     for number, encoding in enumerate((None, "utf-8")):
         store = open_store(key_encoding=encoding, path=f"{open_store().db_path}{number}")
@@ -47,7 +47,7 @@ def test_bytes_likes_are_always_keys(open_store: OpenStore, key: Any) -> None:
         assert not store
 
 
-def test_str_keys_need_an_encoding(open_store: OpenStore) -> None:
+def test_get_str_key_without_an_encoding_is_refused(open_store: OpenStore) -> None:
     """Without `key_encoding` a str key is a TypeError whose message tells how to enable it."""
     store = open_store(key_encoding=None)
     for call in (store.get, store.exists, store.__contains__, store.delete, store.pop):
@@ -56,7 +56,7 @@ def test_str_keys_need_an_encoding(open_store: OpenStore) -> None:
         assert str(caught.value) == "str keys are not allowed (set key_encoding='utf-8' etc. to enable)."
 
 
-def test_messages_for_foreign_keys(open_store: OpenStore) -> None:
+def test_get_foreign_key_names_its_type_and_the_way_out(open_store: OpenStore) -> None:
     """The error for what is no key names its type and the way out."""
     raw, text = open_store(key_encoding=None), open_store()
     way_out = "or make a store with key_encoding=OrderedKeys(), which takes numbers, dates and tuples."
@@ -71,7 +71,7 @@ def test_messages_for_foreign_keys(open_store: OpenStore) -> None:
         assert str(caught.value) == message
 
 
-def test_key_errors(open_store: OpenStore) -> None:
+def test_key_errors_handle_text_that_cannot_be_encoded(open_store: OpenStore) -> None:
     """`key_errors` is the error handler of the encoding."""
     strict, ignoring = open_store(key_encoding="ascii"), open_store(key_encoding="ascii", key_errors="ignore")
     with pytest.raises(UnicodeEncodeError):
@@ -80,7 +80,7 @@ def test_key_errors(open_store: OpenStore) -> None:
     assert list(ignoring) == ["a"]
 
 
-def test_rows_are_never_hidden(open_store: OpenStore) -> None:
+def test_iter_key_that_does_not_decode_is_given_as_bytes(open_store: OpenStore) -> None:
     """A stored key that does not decode under any `key_errors` is given as bytes and finds its value."""
     for errors in ("strict", "ignore", "replace", "backslashreplace", "xmlcharrefreplace"):
         store = open_store(key_encoding="ascii", key_errors=errors)
@@ -89,7 +89,7 @@ def test_rows_are_never_hidden(open_store: OpenStore) -> None:
         assert store.popitem() == (b"\xff", 1)
 
 
-def test_str_normalize(open_store: OpenStore) -> None:
+def test_str_normalize_makes_all_spellings_one_key(open_store: OpenStore) -> None:
     """With `str_normalize` all spellings of one text are one key."""
     store = open_store(str_normalize="NFC")
     store["e\u0301"] = 1
@@ -98,7 +98,7 @@ def test_str_normalize(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize(("options", "limit"), [({}, 511), ({"lib_version": 1}, 1978)])
-def test_the_length_of_keys(open_store: OpenStore, options: dict[str, Any], limit: int) -> None:
+def test_put_key_over_the_limit_is_refused(open_store: OpenStore, options: dict[str, Any], limit: int) -> None:
     """A key of the file's limit is stored; a longer one is a ValueError at the call, and no look-up finds it."""
     store = open_store(**options)
     store["k" * limit] = 1
@@ -120,7 +120,7 @@ def test_the_length_of_keys(open_store: OpenStore, options: dict[str, Any], limi
 
 
 @pytest.mark.parametrize("options", [{}, {"lib_version": 1}])
-def test_the_empty_key(open_store: OpenStore, options: dict[str, Any]) -> None:
+def test_put_empty_key_is_kept_and_comes_first(open_store: OpenStore, options: dict[str, Any]) -> None:
     """The empty key is a key, through a flush and a reopening, and comes first."""
     store = open_store(**options)
     store.update({"": 1, "\0a": 2, "a": 3})
@@ -131,7 +131,7 @@ def test_the_empty_key(open_store: OpenStore, options: dict[str, Any]) -> None:
     assert store.popitem(last=False) == ("", 1)
 
 
-def test_the_reserved_key(store: Store) -> None:
+def test_put_reserved_key_is_refused(store: Store) -> None:
     """511 NUL bytes cannot be written, with a message that says why, and are not there."""
     store[""] = 1
     for flush in (False, True):
@@ -144,7 +144,7 @@ def test_the_reserved_key(store: Store) -> None:
     assert list(store) == [""]
 
 
-def test_values_that_are_too_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_value_over_the_limit_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that LMDB cannot hold is a ValueError at the call, and changes nothing."""
     for module in (_bulk, _serializing, _buffer):
         monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)

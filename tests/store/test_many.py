@@ -16,14 +16,14 @@ from support.stores import TINY, TOO_LARGE, Store, committed
 @pytest.mark.parametrize(
     "kind", [dict, dict.items, lambda items: iter(items.items()), lambda d: list(map(list, d.items()))]
 )
-def test_put_many_takes_mappings_and_pairs(store: Store, kind: Callable[[dict[str, int]], Any]) -> None:
+def test_put_many_takes_a_mapping_or_pairs(store: Store, kind: Callable[[dict[str, int]], Any]) -> None:
     """A mapping, pairs, an iterator: all is in the file at the return, nothing is pending."""
     store.put_many(kind({"a": 1, "b": 2}))
     assert committed(store) == {b"a": 1, b"b": 2}
     assert store.write_buffer == {}
 
 
-def test_put_many_of_nothing(store: Store) -> None:
+def test_put_many_of_nothing_is_no_error(store: Store) -> None:
     """No items are no error."""
     store.put_many({})
     store.put_many([])
@@ -37,7 +37,7 @@ def test_put_many_is_one_transaction(store: Store) -> None:
     assert len(store) == 5000
 
 
-def test_put_many_flushes_first(store: Store) -> None:
+def test_put_many_flushes_pending_changes_first(store: Store) -> None:
     """What is pending is flushed in a transaction of its own, before the items, which win over it."""
     store.update({"a": "pending", "b": "pending"})
     store.put_many({"a": "many"})
@@ -45,7 +45,7 @@ def test_put_many_flushes_first(store: Store) -> None:
     assert committed(store) == {b"a": "many", b"b": "pending"}
 
 
-def test_put_many_duplicates(store: Store) -> None:
+def test_put_many_same_key_twice_keeps_the_last_value(store: Store) -> None:
     """The last of several values for one key counts, however the key is spelt."""
     store.put_many([("a", 1), ("b", 2), (b"a", 3), (bytearray(b"a"), 4)])
     assert committed(store) == {b"a": 4, b"b": 2}
@@ -76,7 +76,7 @@ def test_put_many_stores_all_or_none(open_store: OpenStore, items: Callable[[], 
     assert store == {"old": 0}
 
 
-def test_put_many_may_use_the_store_in_its_iterable(store: Store) -> None:
+def test_put_many_iterable_may_use_the_store(store: Store) -> None:
     """The caller's iterable runs with nothing held: it may read and write the store."""
     store["a"] = 1
 
@@ -110,7 +110,9 @@ def test_get_many_merges_buffer_and_file(pending: Store) -> None:
         ({"decode_not_found": True}, {b"a": 1, b"b": 2}, ["y", "z", "x"]),
     ],
 )
-def test_get_many_decodes(store: Store, options: dict[str, Any], found: Any, missing: list[Any]) -> None:
+def test_get_many_decode_options_give_str(
+    store: Store, options: dict[str, Any], found: Any, missing: list[Any]
+) -> None:
     """`decode_keys` makes found keys str, `decode_not_found` those not found, by default as `decode_keys`."""
     store.update({"a": 1, "b": 2})
     result = store.get_many(["a", "y", b"b", b"z", bytearray(b"x")], **options)
@@ -118,20 +120,20 @@ def test_get_many_decodes(store: Store, options: dict[str, Any], found: Any, mis
     assert [type(key) for key in result[1]] == [type(key) for key in missing]
 
 
-def test_get_many_duplicates(pending: Store) -> None:
+def test_get_many_same_key_twice_is_found_once(pending: Store) -> None:
     """A key asked for twice is found once, at its first place; a missing one is told as often as it was asked for."""
     found, missing = pending.get_many(["stored", "z", "pending", b"stored", "z"], decode_keys=True)
     assert list(found) == ["stored", "pending"]
     assert missing == ["z", "z"]
 
 
-def test_get_many_keys_that_are_no_text(store: Store) -> None:
+def test_get_many_key_that_is_no_text_stays_bytes(store: Store) -> None:
     """A key that does not decode stays bytes."""
     store[b"\xff"] = 1
     assert store.get_many([b"\xff", b"\xfe"], decode_keys=True) == ({b"\xff": 1}, [b"\xfe"])
 
 
-def test_get_many_of_awkward_keys(store: Store) -> None:
+def test_get_many_empty_and_too_long_keys_are_no_error(store: Store) -> None:
     """The empty key is found, one too long is not, none is no error, an iterator will do."""
     store[""] = 0
     assert store.get_many(["", "k" * 600, "\0" * 511]) == ({b"": 0}, ["k" * 600, "\0" * 511])
@@ -141,13 +143,13 @@ def test_get_many_of_awkward_keys(store: Store) -> None:
 
 
 @pytest.mark.parametrize("options", [{"decode_keys": True}, {"decode_not_found": True}])
-def test_get_many_decodes_only_with_an_encoding(open_store: OpenStore, options: dict[str, bool]) -> None:
+def test_get_many_decode_without_an_encoding_is_refused(open_store: OpenStore, options: dict[str, bool]) -> None:
     """To decode keys without `key_encoding` is a ValueError that names it."""
     with pytest.raises(ValueError, match="key_encoding"):
         open_store(key_encoding=None).get_many([b"a"], **options)
 
 
-def test_get_many_is_one_snapshot(store: Store) -> None:
+def test_get_many_pending_changes_win_over_the_file(store: Store) -> None:
     """Deleted and pending keys are told rightly, though the file still has the old rows."""
     store.autoflush_on_read = False
     store.update({"a": 1, "b": 2})

@@ -11,7 +11,7 @@ from support.stores import MIB, Store, committed
 from lmdb_object_store import LmdbObjectStore
 
 
-def test_the_attributes_of_0_1_0(open_store: OpenStore, path: str) -> None:
+def test_attributes_of_0_1_0_are_the_options(open_store: OpenStore, path: str) -> None:
     """The options are attributes, `env` is LMDB's environment."""
     store = open_store(
         7,
@@ -27,7 +27,7 @@ def test_the_attributes_of_0_1_0(open_store: OpenStore, path: str) -> None:
     assert isinstance(store.env, lmdb.Environment)
 
 
-def test_the_write_buffer(store: Store) -> None:
+def test_write_buffer_is_always_the_same_dict(store: Store) -> None:
     """`write_buffer` is the dict of pending changes, always the same: stored key to pickle, None for a deletion."""
     buffer = store.write_buffer
     store["a"] = 1
@@ -40,7 +40,7 @@ def test_the_write_buffer(store: Store) -> None:
         assert store.write_buffer is buffer
 
 
-def test_the_internal_names_of_0_1_0(open_store: OpenStore) -> None:
+def test_internal_names_of_0_1_0_still_work(open_store: OpenStore) -> None:
     """`_norm_key` gives a stored key, `_flush` flushes, `_is_closed` tells whether the store is closed."""
     store = open_store(str_normalize="NFC")
     assert store._norm_key("e\u0301") == "é".encode()

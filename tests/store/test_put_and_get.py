@@ -24,7 +24,7 @@ class Counted:
         return {"some": "state"}
 
 
-def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
+def test_quick_start_programs_give_what_they_show(tmp_path: Path) -> None:
     """What a newcomer does first works as it is told: options, items, deletes, many at once, a strict close."""
     path = str(tmp_path / "path-to-db")
     with LmdbObjectStore[str, Any](
@@ -52,7 +52,7 @@ def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
         again.close()
 
 
-def test_put_waits_in_memory(store: Store) -> None:
+def test_put_waits_in_memory_until_flush(store: Store) -> None:
     """`put` and `[]=` write to the buffer, `flush` persists it."""
     store.put("a", 1)
     store["b"] = 2
@@ -62,7 +62,7 @@ def test_put_waits_in_memory(store: Store) -> None:
     assert store.write_buffer == {}
 
 
-def test_get_reads_buffer_and_file(store: Store) -> None:
+def test_get_reads_the_buffer_then_the_file(store: Store) -> None:
     """`get` answers from the buffer if the key is there, else from the file."""
     store["a"] = "old"
     store.flush()
@@ -73,7 +73,7 @@ def test_get_reads_buffer_and_file(store: Store) -> None:
     assert store.get("a", "gone") == "gone"
 
 
-def test_missing_keys(store: Store) -> None:
+def test_getitem_and_del_of_a_missing_key_raise_key_error(store: Store) -> None:
     """`[]` and `del` raise KeyError for a missing key, `get` returns its default."""
     assert store.get("z") is None
     assert store.get("z", default=5) == 5
@@ -84,7 +84,7 @@ def test_missing_keys(store: Store) -> None:
         assert str(caught.value) == "Key not found: 'z'"
 
 
-def test_values_are_pickled_by_the_highest_protocol(store: Store) -> None:
+def test_put_pickles_by_the_highest_protocol(store: Store) -> None:
     """Buffer and file hold the value's pickle of the highest protocol."""
     value = {"some": [1, 2.5, None]}
     expected = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
@@ -95,7 +95,7 @@ def test_values_are_pickled_by_the_highest_protocol(store: Store) -> None:
         assert txn.get(b"a") == expected
 
 
-def test_a_value_is_unpickled_once_per_read(store: Store) -> None:
+def test_get_unpickles_a_value_once(store: Store) -> None:
     """A read unpickles its value once, and what is not read is not unpickled."""
     store["a"] = Counted()
     for flush in (False, True):
@@ -109,7 +109,7 @@ def test_a_value_is_unpickled_once_per_read(store: Store) -> None:
         assert Counted.unpickled - before == 3
 
 
-def test_copy_is_a_dict(store: Store) -> None:
+def test_copy_gives_a_dict_of_its_own(store: Store) -> None:
     """`copy` gives a dict, which no longer follows the store."""
     store.update(a=1, b=2)
     copy = store.copy()
@@ -126,7 +126,7 @@ def test_copy_is_a_dict(store: Store) -> None:
         (b"\xff\xfe", "Key not found: 0xfffe"),
     ],
 )
-def test_the_message_of_a_missing_key(store: Store, key: Any, text: str) -> None:
+def test_getitem_missing_key_message_is_that_of_0_1_0(store: Store, key: Any, text: str) -> None:
     """It reads as it did, though the error's only argument is the key."""
     for call in (store.__getitem__, store.__delitem__, store.pop):
         with pytest.raises(KeyError) as caught:
@@ -134,7 +134,7 @@ def test_the_message_of_a_missing_key(store: Store, key: Any, text: str) -> None
         assert (caught.value.args, str(caught.value)) == ((key,), text)
 
 
-def test_long_keys_are_cut_in_messages(store: Store) -> None:
+def test_getitem_long_key_is_cut_in_the_message(store: Store) -> None:
     """A message about a key stays readable, and tells the key's own length."""
     with pytest.raises(KeyError) as caught:
         store["k" * 500]
@@ -145,7 +145,7 @@ def test_long_keys_are_cut_in_messages(store: Store) -> None:
     assert "192" not in str(refused.value)
 
 
-def test_repr_of_a_store_that_cannot_be_read(store: Store) -> None:
+def test_repr_of_a_store_that_cannot_be_read_raises_nothing(store: Store) -> None:
     """`repr` raises nothing: it tells LMDB's error."""
     store.env.close()
     assert repr(store).startswith("<LmdbObjectStore ")

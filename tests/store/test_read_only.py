@@ -10,7 +10,7 @@ import pytest
 from conftest import OpenStore
 
 
-def test_a_read_only_store(open_store: OpenStore) -> None:
+def test_read_only_store_reads_and_refuses_writes(open_store: OpenStore) -> None:
     """It can be read in every way and written in none: lmdb.ReadonlyError, with nothing to write too."""
     with open_store() as writer:
         writer["a"] = 1

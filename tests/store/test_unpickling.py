@@ -13,7 +13,7 @@ from support.stores import Store, Unloadable
 
 
 @pytest.mark.parametrize("flush", [False, True])
-def test_unpickling_failures(store: Store, flush: bool) -> None:
+def test_get_value_that_cannot_be_unpickled_names_its_key(store: Store, flush: bool) -> None:
     """They are RuntimeErrors that name the key and where the value was, with their cause chained."""
     store["bad"] = Unloadable()
     if flush:
@@ -31,7 +31,7 @@ def test_unpickling_failures(store: Store, flush: bool) -> None:
 
 
 @pytest.mark.parametrize("key", ["bad", b"bad"])
-def test_a_stored_value_that_is_no_pickle(store: Store, key: Any) -> None:
+def test_get_stored_value_that_is_no_pickle_names_its_key(store: Store, key: Any) -> None:
     """Each read of it is a RuntimeError that names the key and chains the cause."""
     with store.env.begin(write=True) as txn:
         txn.put(b"bad", b"no pickle")

@@ -15,7 +15,7 @@ SET_OPERATORS = [operator.and_, operator.or_, operator.sub, operator.xor]
 COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
 
 
-def test_views(m: Any) -> None:
+def test_views_give_keys_values_and_items_in_order(m: Any) -> None:
     """The views have the keys, values and items in order, and in the opposite order by `reversed`."""
     for view, expected in (
         (m.keys(), ["a", "b", "c"]),
@@ -27,7 +27,7 @@ def test_views(m: Any) -> None:
         assert len(view) == 3
 
 
-def test_views_are_live(m: Any) -> None:
+def test_views_show_later_changes(m: Any) -> None:
     """A view shows what was changed after it was made."""
     keys, values, items = m.keys(), m.values(), m.items()
     m["d"] = 4
@@ -42,7 +42,7 @@ def test_views_are_live(m: Any) -> None:
     assert "a" not in keys
 
 
-def test_in_views(m: Any) -> None:
+def test_views_contain_keys_values_and_pairs(m: Any) -> None:
     """`in` a view looks for the key, the value, the pair."""
     keys = m.keys()
     assert "a" in keys
@@ -55,7 +55,7 @@ def test_in_views(m: Any) -> None:
     assert ("z", 1) not in m.items()
 
 
-def test_what_is_no_pair_is_not_in_items(m: Any) -> None:
+def test_items_contains_of_no_pair_is_false(m: Any) -> None:
     """What is no pair is in no view of items: False, not an error."""
     for element in (5, None, "a", (), ("a",), ("a", 1, 1), ["a", 1]):
         assert element not in m.items(), element
@@ -85,14 +85,14 @@ OTHER_ITEMS: list[Any] = [
 
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
-def test_set_operators_of_keys(m: Any, operate: Operator) -> None:
+def test_keys_set_operators_give_sets(m: Any, operate: Operator) -> None:
     """Views of keys have the operators of sets, on either side, and give sets."""
     for other in OTHERS:
         _check_operator(operate, m.keys(), set(DATA), other)
 
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
-def test_set_operators_of_items(m: Any, operate: Operator) -> None:
+def test_items_set_operators_give_sets(m: Any, operate: Operator) -> None:
     """Views of items have the operators of sets, on either side, and give sets."""
     for other in OTHER_ITEMS:
         _check_operator(operate, m.items(), set(DATA.items()), other)
@@ -108,7 +108,7 @@ def _check_operator(operate: Operator, view: Set[Any], model: set[Any], other: A
 
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
-def test_set_operators_of_two_views(make: Make, operate: Operator) -> None:
+def test_views_set_operators_of_two_mappings_give_sets(make: Make, operate: Operator) -> None:
     """The views of two mappings are combined as sets are."""
     m, other = make(DATA), make({"b": 2, "c": 4, "d": 5})
     assert operate(m.keys(), other.keys()) == operate(set(m), set(other))
@@ -117,7 +117,7 @@ def test_set_operators_of_two_views(make: Make, operate: Operator) -> None:
 
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
-def test_set_operators_take_any_iterable(m: Any, operate: Operator) -> None:
+def test_views_set_operators_take_any_iterable(m: Any, operate: Operator) -> None:
     """Views, unlike sets, are combined with any iterable, on either side."""
     expected = operate(set(DATA), {"b", "z"})
     assert operate(m.keys(), ["b", "z", "b"]) == expected
@@ -127,7 +127,7 @@ def test_set_operators_take_any_iterable(m: Any, operate: Operator) -> None:
 
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
-def test_set_operators_refuse_what_cannot_be_iterated(m: Any, operate: Operator) -> None:
+def test_views_set_operators_of_no_iterable_are_refused(m: Any, operate: Operator) -> None:
     """A view and what cannot be iterated have nothing in common but a TypeError, on either side."""
     for view in (m.keys(), m.items()):
         with pytest.raises(TypeError):
@@ -137,7 +137,7 @@ def test_set_operators_refuse_what_cannot_be_iterated(m: Any, operate: Operator)
 
 
 @pytest.mark.parametrize("compare", COMPARISONS)
-def test_comparisons_of_keys(m: Any, compare: Operator) -> None:
+def test_keys_compare_as_sets_do(m: Any, compare: Operator) -> None:
     """Views of keys compare as sets do, from either side."""
     for other in OTHERS:
         assert compare(m.keys(), other) is compare(set(DATA), set(other)), other
@@ -145,7 +145,7 @@ def test_comparisons_of_keys(m: Any, compare: Operator) -> None:
 
 
 @pytest.mark.parametrize("compare", COMPARISONS)
-def test_comparisons_of_items(m: Any, compare: Operator) -> None:
+def test_items_compare_as_sets_do(m: Any, compare: Operator) -> None:
     """Views of items compare as sets do, from either side."""
     for other in OTHER_ITEMS:
         assert compare(m.items(), other) is compare(set(DATA.items()), set(other)), other
@@ -153,7 +153,7 @@ def test_comparisons_of_items(m: Any, compare: Operator) -> None:
 
 
 @pytest.mark.parametrize("compare", COMPARISONS)
-def test_comparisons_of_two_views(make: Make, compare: Operator) -> None:
+def test_views_of_two_mappings_compare_as_sets_do(make: Make, compare: Operator) -> None:
     """The views of two mappings compare as sets do, those of items even with unhashable values."""
     m, other = make({"a": 1, "b": 2}), make({"a": 1, "b": 2, "c": 3})
     assert compare(m.keys(), other.keys()) is compare(set(m), set(other))
@@ -163,7 +163,7 @@ def test_comparisons_of_two_views(make: Make, compare: Operator) -> None:
 
 
 @pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
-def test_comparisons_refuse_what_is_no_set(m: Any, compare: Operator) -> None:
+def test_views_comparison_with_no_set_is_refused(m: Any, compare: Operator) -> None:
     """A view has no order with what is no set, and is not equal to it."""
     for view in (m.keys(), m.items()):
         with pytest.raises(TypeError):
@@ -173,7 +173,7 @@ def test_comparisons_refuse_what_is_no_set(m: Any, compare: Operator) -> None:
         assert view != ["a", "b", "c"]
 
 
-def test_isdisjoint(m: Any) -> None:
+def test_isdisjoint_takes_any_iterable(m: Any) -> None:
     """`isdisjoint` takes any iterable."""
     assert m.keys().isdisjoint(["x", "y"])
     assert m.keys().isdisjoint([])
@@ -185,7 +185,7 @@ def test_isdisjoint(m: Any) -> None:
         m.keys().isdisjoint(5)
 
 
-def test_views_of_unhashable_values(make: Make) -> None:
+def test_items_of_unhashable_values_are_looked_up(make: Make) -> None:
     """Items whose values cannot be hashed can still be looked up and intersected."""
     m = make({"a": [1], "b": {}})
     assert ("a", [1]) in m.items()
