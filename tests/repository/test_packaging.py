@@ -1,4 +1,4 @@
-"""What is said in several places is the same everywhere, and the checks of what is built can fail."""
+"""Facts that several files state are the same everywhere, and the checks of the built packages can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store promises beyond a dict: the first item, foreign keys, changes in a loop, values that are copies."""
+"""Promises of a store beyond a dict: the first item, foreign keys, changes in a loop, values that are copies."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_repr_reads_no_value(filled: Any) -> None:
 
 
 def test_reads_of_keys_unpickle_no_value(filled: Any) -> None:
-    """What does not need a value that cannot be unpickled is not disturbed by it."""
+    """A read that does not need a value is not disturbed where it cannot be unpickled."""
     filled["bad"] = Unloadable()
     assert "bad" in filled
     assert filled.exists("bad")

@@ -147,7 +147,7 @@ NO_FLUSH: list[Callable[[Store], Any]] = [
 
 
 def flushes(store: Store, call: Callable[[Store], Any]) -> bool:
-    """Whether `call` writes what is pending to the file."""
+    """Return True if `call` writes the pending changes to the file."""
     call(store)
     return b"pending" in committed(store)
 

@@ -26,7 +26,7 @@ def test_close_twice_persists_once(open_store: OpenStore, path: str) -> None:
 
 
 def test_with_block_persists_at_its_end(open_store: OpenStore, path: str) -> None:
-    """So does the end of a `with` block, which is given the store itself."""
+    """The end of a `with` block flushes too, and the block is given the store itself."""
     opened = open_store()
     with opened as store:
         assert store is opened
@@ -101,7 +101,7 @@ def test_with_block_after_a_raised_failure_logs_it(full: Store, caplog: pytest.L
 
 
 def test_with_block_with_changes_after_a_failure_raises(full: Store) -> None:
-    """What was written after the failure that was heard of is lost too, and of that nobody has heard."""
+    """A change written after a failure that was raised is lost too, and nobody has heard of that."""
     with pytest.raises(FlushError), full:  # noqa: PT012  # the block is what is tested
         with pytest.raises(lmdb.MapFullError):
             full.flush()
@@ -182,13 +182,13 @@ def test_closed_store_raises_in_every_method(
 
 
 def test_repr_of_a_closed_store_says_so(store: Store) -> None:
-    """It alone does not raise, and says so."""
+    """`repr` alone does not raise, and says that the store is closed."""
     store.close()
     assert repr(store) == f"<LmdbObjectStore {store.db_path!r}: closed>"
 
 
 def test_store_closed_error_is_lmdbs_and_a_value_error() -> None:
-    """It is what a failing database raises, and what a closed `shelve` raises."""
+    """A handler of LMDB's errors catches it, and so does one of a closed `shelve`'s ValueError."""
     assert issubclass(StoreClosedError, lmdb.Error)
     assert issubclass(StoreClosedError, ValueError)
 

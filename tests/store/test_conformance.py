@@ -1,4 +1,4 @@
-"""What holds for any mutable mapping, tested alike on `dict` and on the store."""
+"""Promises of any mutable mapping, tested alike on `dict` and on the store."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_getitem_missing_key_raises_key_error(m: Any, call: Callable[[Any], Any]
     ],
 )
 def test_getitem_impossible_key_raises_type_error(m: Any, call: Callable[[Any], Any]) -> None:
-    """What can be no key is a TypeError everywhere, and changes nothing."""
+    """An object that can be no key is a TypeError everywhere, and changes nothing."""
     with pytest.raises(TypeError):
         call(m)
     assert m == DATA
@@ -191,7 +191,7 @@ def test_update_takes_mappings_pairs_and_keywords(
 
 @pytest.mark.parametrize("argument", [5, [1], None, object()])
 def test_update_refuses_what_is_no_mapping(m: Any, argument: object) -> None:
-    """What `update` cannot iterate as pairs is a TypeError."""
+    """An argument that `update` cannot iterate as pairs is a TypeError."""
     with pytest.raises(TypeError):
         m.update(argument)
     with pytest.raises(TypeError):

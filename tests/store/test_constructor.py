@@ -107,7 +107,7 @@ def test_constructor_without_max_readers_allows_1024(store: Store) -> None:
 
 
 def test_constructor_unknown_option_is_refused(path: str) -> None:
-    """What `lmdb.open` does not know is its TypeError."""
+    """An option that `lmdb.open` does not know is its TypeError."""
     with pytest.raises(TypeError):
         LmdbObjectStore(path, no_such_option=1)
 

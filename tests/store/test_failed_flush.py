@@ -17,7 +17,7 @@ from lmdb_object_store._buffer import resize as _resize
 
 
 def test_clear_that_fails_is_not_the_failure_of_the_last_flush(open_store: OpenStore) -> None:
-    """Who was told that `clear` failed has not heard that the `with` block's last flush did."""
+    """A caller who was told that `clear` failed has not heard that the `with` block's last flush did."""
     with pytest.raises(FlushError), open_store(map_size=1 << 20, max_map_size=1 << 20) as store:  # noqa: PT012
         store["large"] = bytes(2 << 20)
         with patch.object(_resize, "_write", side_effect=lmdb.DiskError("full")), pytest.raises(lmdb.DiskError):

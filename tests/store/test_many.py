@@ -38,7 +38,7 @@ def test_put_many_is_one_transaction(store: Store) -> None:
 
 
 def test_put_many_flushes_pending_changes_first(store: Store) -> None:
-    """What is pending is flushed in a transaction of its own, before the items, which win over it."""
+    """Pending changes are flushed in a transaction of their own, before the items, which win over them."""
     store.update({"a": "pending", "b": "pending"})
     store.put_many({"a": "many"})
     assert store.env.info()["last_txnid"] == 2

@@ -1,4 +1,4 @@
-"""Who may read a store: its files' and its folder's permissions, by `mode` and by the umask."""
+"""The permissions of a store's files and of its folder, by `mode` and by the umask."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Counted:
 
 
 def test_quick_start_programs_give_what_they_show(tmp_path: Path) -> None:
-    """What a newcomer does first works as it is told: options, items, deletes, many at once, a strict close."""
+    """The first steps of a newcomer work as documented: options, items, deletes, many at once, a strict close."""
     path = str(tmp_path / "path-to-db")
     with LmdbObjectStore[str, Any](
         path,
@@ -127,7 +127,7 @@ def test_copy_gives_a_dict_of_its_own(store: Store) -> None:
     ],
 )
 def test_getitem_missing_key_message_is_that_of_0_1_0(store: Store, key: Any, text: str) -> None:
-    """It reads as it did, though the error's only argument is the key."""
+    """The message reads as in 0.1.0, though the error's only argument is the key."""
     for call in (store.__getitem__, store.__delitem__, store.pop):
         with pytest.raises(KeyError) as caught:
             call(key)

@@ -11,7 +11,7 @@ from conftest import OpenStore
 
 
 def test_read_only_store_reads_and_refuses_writes(open_store: OpenStore) -> None:
-    """It can be read in every way and written in none: lmdb.ReadonlyError, with nothing to write too."""
+    """A read-only store is read in every way and written in none: lmdb.ReadonlyError, also with nothing to write."""
     with open_store() as writer:
         writer["a"] = 1
     store = open_store(readonly=True)

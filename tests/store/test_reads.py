@@ -1,4 +1,4 @@
-"""What one read of the file takes into memory, and what it asks of the file."""
+"""One read of the file: the memory that it takes, and the pages that it asks for."""
 
 from __future__ import annotations
 

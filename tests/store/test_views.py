@@ -56,7 +56,7 @@ def test_views_contain_keys_values_and_pairs(m: Any) -> None:
 
 
 def test_items_contains_of_no_pair_is_false(m: Any) -> None:
-    """What is no pair is in no view of items: False, not an error."""
+    """An object that is no pair is in no view of items: False, not an error."""
     for element in (5, None, "a", (), ("a",), ("a", 1, 1), ["a", 1]):
         assert element not in m.items(), element
 

@@ -33,7 +33,7 @@ def environ(**more: str) -> dict[str, str]:
 def run(
     *arguments: object, given: str = "", status: int = 0, limits: Callable[[], object] | None = None
 ) -> tuple[str, str]:
-    """What a command prints, and what it reports on standard error: one line, if and only if it fails."""
+    """Return a command's output and its standard error, which is one line if the command fails, else nothing."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         input=given, capture_output=True, encoding="utf-8", env=environ(), timeout=LIMIT, preexec_fn=limits,
@@ -48,7 +48,7 @@ def run(
 
 
 def here(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> tuple[str, str]:
-    """The same in this process, which takes a hundredth of the time."""
+    """Run a command in this process, which takes a hundredth of the time."""
     assert _cli.main([*map(str, arguments)]) == status
     out, err = capsys.readouterr()
     assert err.count("\n") == (status != 0 and not out)

@@ -14,7 +14,7 @@ import lmdb
 
 
 def contents(path: str) -> dict[str, Any]:
-    """What is in the file at `path`, which this process has not open, by py-lmdb alone."""
+    """Return the rows of the file at `path`, which this process has not open, by py-lmdb alone."""
     with lmdb.open(path, readonly=True) as environment, environment.begin() as txn:
         return {bytes(key).decode(): pickle.loads(data) for key, data in txn.cursor()}
 

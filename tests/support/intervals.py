@@ -41,7 +41,7 @@ def part_of(mapping: Any, cuts: list[Cut]) -> Any:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What `call` returns, or the class of what it raises."""
+    """Return the result of `call`, or the class of its error."""
     try:
         return call()
     except (KeyError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What other programs do to the folder of a store: they read, copy, delete and replace its lock file."""
+"""Other programs at the folder of a store: they read, copy, delete and replace its lock file."""
 
 from __future__ import annotations
 

@@ -84,14 +84,14 @@ def place(key: Any) -> tuple[int, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether both are equal, and of the same types through and through."""
+    """Return True if both are equal, and of the same types through and through."""
     if type(one) is tuple and type(other) is tuple:
         return len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and one == other
 
 
 def parts_of(key: Any) -> st.SearchStrategy[Any]:
-    """What `key` begins with."""
+    """Return a strategy of the parts that `key` begins with."""
     return st.integers(0, len(key)).map(lambda count: key[:count])
 
 

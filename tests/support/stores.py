@@ -30,13 +30,13 @@ def _refuse() -> None:
 
 
 def stored(path: str) -> dict[bytes, Any]:
-    """What is in the file, by a look from outside: only committed rows. No store may have it open."""
+    """Return the committed rows of the file, which no store may have open."""
     with lmdb.open(path, readonly=True) as environment, environment.begin() as txn:
         return {bytes(key): pickle.loads(data) for key, data in txn.cursor()}
 
 
 def committed(store: Store) -> dict[bytes, Any]:
-    """What of the store is in the file already."""
+    """Return the rows of the store that are in the file already."""
     with store.env.begin() as txn:
         return {bytes(key): pickle.loads(data) for key, data in txn.cursor()}
 

@@ -17,7 +17,7 @@ class Undo(Exception):
 
 
 def in_file(store: Store) -> dict[str, Any]:
-    """What is committed, by another thread's read transaction."""
+    """Return the committed rows, by another thread's read transaction."""
     found: dict[str, Any] = {}
 
     def read() -> None:

@@ -77,7 +77,7 @@ def test_encode_text_leads_back_property(key: str) -> None:
 
 @given(codecs(), st.text(max_size=40))
 def test_decode_encoded_text_gives_text_property(keys: KeyCodec, key: str) -> None:
-    """What text became in the file is given back as text that leads to the same row, under all options."""
+    """A stored key that was text is given back as text that leads to the same row, under all options."""
     try:
         stored = keys.encode(key)
     except UnicodeError:
@@ -231,7 +231,7 @@ def test_encode_object_of_another_type_is_refused(key: object) -> None:
 
 @pytest.mark.parametrize("key", [None, 1, (), [], "\ud800", b"a", bytearray(b"a"), "e\u0301"])
 def test_encode_own_of_a_foreign_form_gives_none(key: object) -> None:
-    """What iteration never gives is None for set operations, which ask of any object."""
+    """An object that iteration never gives is None for set operations, which ask of any object."""
     keys = KeyCodec("utf-8", "strict", "NFC", LIMIT)
     assert keys.encode_own(key) is None
     assert keys.encode_own("a") == b"a"

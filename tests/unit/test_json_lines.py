@@ -55,7 +55,7 @@ def test_from_line_gives_every_value_back_property(value: Any, protocol: int) ->
 @given(st.binary(max_size=510), st.sampled_from([UTF8, KeyCodec(None, "strict", None, 511)]))
 @example(b"", KeyCodec(None, "strict", None, 511))
 def test_from_line_gives_any_bytes_back_property(data: bytes, codec: KeyCodec) -> None:
-    """What is no pickle, as key and as value."""
+    """Bytes that are no pickle come back, as a key and as a value."""
     line = _jsonlines.to_line(codec, data or EMPTY, b"\x80" + data)
     key, bytes_, _ = _jsonlines.from_line(line)
     assert bytes_ == b"\x80" + data

@@ -179,7 +179,7 @@ def test_prefix_bounds_keys_that_begin_with_it_property(data: st.DataObject, key
     ],
 )
 def test_prefix_that_looks_alike_is_another(prefix: Any, key: Any, inside: bool) -> None:
-    """What only its bytes begin alike is not found: a text that goes on with a NUL, a tuple that goes on with None."""
+    """A key of which only the bytes begin alike is not found: a text with a NUL next, a tuple with None next."""
     low, high = ordered.prefix_range(prefix)
     assert high is not None
     assert (low <= ordered.encode(key) < high) is inside
@@ -196,7 +196,7 @@ def test_prefix_of_a_key_that_begins_no_other_is_refused(key: Any) -> None:
 
 
 def leads_back_or_is_refused(data: bytes) -> None:
-    """Whether `data` is the very encoding of the key that it decodes to, or a ValueError."""
+    """Return True if `data` is the very encoding of the key that it decodes to, or a ValueError."""
     try:
         key = ordered.decode(data)
     except ValueError:
@@ -212,7 +212,7 @@ def test_decode_any_bytes_leads_back_or_is_refused_property(data: bytes) -> None
 
 @given(st.data(), keys)
 def test_decode_damaged_key_is_noticed_property(data: st.DataObject, key: Any) -> None:
-    """So are those of a key with one byte changed, cut off or added."""
+    """A key with one byte changed, cut off or added leads back to its bytes, or is refused."""
     good = ordered.encode(key)
     at, byte = data.draw(st.integers(0, len(good))), data.draw(st.integers(0, 255).map(lambda n: bytes([n])))
     for bad in (good[:at] + byte + good[at + 1 :], good[:at], good[:at] + byte + good[at:]):
@@ -258,7 +258,7 @@ def test_decode_damaged_key_is_noticed_property(data: st.DataObject, key: Any) -
     ],
 )
 def test_decode_bytes_of_no_key_is_refused(data: str, why: str) -> None:
-    """What other programs may have written, and damage, is a ValueError and not another key."""
+    """Bytes of other programs, or damaged ones, are a ValueError and not another key."""
     with pytest.raises(ValueError, match=f"^0x{data} is the encoding of no key$"):
         ordered.decode(bytes.fromhex(data))
 
@@ -360,14 +360,14 @@ class Moment(datetime):
     ids=lambda value: ascii(value)[:30] if isinstance(value, str) else type(value).__name__,
 )
 def test_encode_object_of_another_type_is_refused(key: Any, error: type[Exception], message: str) -> None:
-    """What would not come back equal and of the same type is an error that says why."""
+    """A key that would not come back equal and of the same type is an error that says why."""
     with pytest.raises(error, match=message):
         ordered.encode(key)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle_ordered_keys_leads_back(protocol: int) -> None:
-    """It is pickled by its public name."""
+    """An OrderedKeys is pickled by its public name."""
     data = pickle.dumps(ordered, protocol)
     assert b"_ordered_keys" not in data
     assert type(pickle.loads(data)) is OrderedKeys

@@ -39,7 +39,7 @@ def ordered(rows: Mapping[bytes, bytes], reverse: bool) -> list[tuple[bytes, byt
 
 
 def within(key: bytes, low: bytes, high: bytes | None) -> bool:
-    """Whether `key` is between the bounds, the lower of which is inside."""
+    """Return True if `key` is between the bounds, the lower of which is inside."""
     return low <= key and (high is None or key < high)
 
 
@@ -174,7 +174,7 @@ def test_scan_beside_writes_hides_nothing_property(
 
 @directions
 def test_scan_flush_between_buffer_and_file_hides_nothing(reverse: bool) -> None:
-    """What is flushed just as the file is about to be read is found: the buffer is looked at first."""
+    """A change that is flushed just before the file is read is found: the buffer is looked at first."""
     pending: Changes = {b"b": b"new"}
     file = File({b"a": b"old"}, reverse)
 
@@ -219,7 +219,7 @@ def test_scan_reads_nothing_before_it_is_asked_for() -> None:
 
 
 def test_scan_error_of_the_reader_reaches_the_caller() -> None:
-    """What reading a page raises goes up as it is."""
+    """An error of the reading of a page goes up as it is."""
 
     def fail(low: bytes, high: bytes | None, limit: int) -> Page:
         raise OSError("unreadable")
@@ -231,7 +231,7 @@ def test_scan_error_of_the_reader_reaches_the_caller() -> None:
 
 @directions
 def test_scan_flush_after_the_page_is_read_hides_nothing(reverse: bool) -> None:
-    """What a flush moves from the pending changes to the file, just after a page was read, is in the page."""
+    """A change that a flush moves to the file, just after a page was read, is in the page."""
     pending: Changes = {b"b": b"new"}
     file = File({b"a": b"old", b"c": b"old"}, reverse)
 
