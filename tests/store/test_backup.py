@@ -33,9 +33,7 @@ def parts(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("subdir", [True, False])
-def test_a_backup_is_the_store_with_what_is_pending(
-    open_store: OpenStore, tmp_path: Path, subdir: bool, compact: bool
-) -> None:
+def test_backup_has_the_pending_changes(open_store: OpenStore, tmp_path: Path, subdir: bool, compact: bool) -> None:
     """The copy opens with the store's own options and equals it; nothing else is left in the folder."""
     store = open_store(subdir=subdir)
     store.update({f"k{i}": "x" * i for i in range(300)})
@@ -50,9 +48,7 @@ def test_a_backup_is_the_store_with_what_is_pending(
         assert copy["pending"] == 1
 
 
-def test_a_backup_takes_any_path_and_is_relative_to_the_working_directory(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backup_path_of_any_kind_is_taken(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """bytes too, as the constructor does."""
     store["a"] = 1
     monkeypatch.chdir(tmp_path)
@@ -60,7 +56,7 @@ def test_a_backup_takes_any_path_and_is_relative_to_the_working_directory(
     assert contents(str(tmp_path / "copy")) == {"a": 1}
 
 
-def test_a_compact_backup_leaves_free_pages_out(store: Store, tmp_path: Path) -> None:
+def test_backup_compact_leaves_free_pages_out(store: Store, tmp_path: Path) -> None:
     """And one that is not compact keeps them."""
     store["large"] = bytes(1 << 20)
     store.flush()
@@ -73,7 +69,7 @@ def test_a_compact_backup_leaves_free_pages_out(store: Store, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
-def test_a_backup_replaces_nothing(store: Store, tmp_path: Path, kind: str) -> None:
+def test_backup_to_an_existing_target_is_refused(store: Store, tmp_path: Path, kind: str) -> None:
     """FileExistsError that names the target, which stays as it is."""
     target = tmp_path / "copy"
     if kind == "file":
@@ -89,7 +85,9 @@ def test_a_backup_replaces_nothing(store: Store, tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("subdir", [True, False])
-def test_a_backup_does_not_replace_what_comes_meanwhile(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
+def test_backup_target_that_comes_meanwhile_is_not_replaced(
+    open_store: OpenStore, tmp_path: Path, subdir: bool
+) -> None:
     """Neither a file nor a folder with something in it, and the copy is taken away."""
     store = open_store(subdir=subdir)
     target = tmp_path / "copy"
@@ -105,7 +103,9 @@ def test_a_backup_does_not_replace_what_comes_meanwhile(open_store: OpenStore, t
     assert not parts(tmp_path)
 
 
-def test_a_backup_without_hard_links(open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backup_without_hard_links_still_replaces_nothing(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the file system has none, it is renamed, and still replaces nothing."""
 
     def link(*_: object) -> None:
@@ -121,7 +121,7 @@ def test_a_backup_without_hard_links(open_store: OpenStore, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("subdir", [True, False])
-def test_a_backup_has_the_permissions_of_the_store(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
+def test_backup_has_the_permissions_of_the_store(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
     """What only its owner may read stays so, from the first byte on."""
     store = open_store(subdir=subdir)
     data = tmp_path / "db" / "data.mdb" if subdir else tmp_path / "db"
@@ -137,14 +137,14 @@ def test_a_backup_has_the_permissions_of_the_store(open_store: OpenStore, tmp_pa
     assert not subdir or (tmp_path / "copy" / "data.mdb").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_missing_folder_is_an_error(store: Store, tmp_path: Path) -> None:
+def test_backup_into_a_missing_folder_is_refused(store: Store, tmp_path: Path) -> None:
     """And is not made."""
     with pytest.raises(FileNotFoundError):
         store.backup(tmp_path / "nowhere" / "copy")
     assert os.listdir(tmp_path) == ["db"]
 
 
-def test_a_backup_of_a_readonly_store(open_store: OpenStore, tmp_path: Path) -> None:
+def test_backup_of_a_read_only_store_works(open_store: OpenStore, tmp_path: Path) -> None:
     """It has nothing to flush."""
     store = open_store()
     store["a"] = 1
@@ -155,7 +155,7 @@ def test_a_backup_of_a_readonly_store(open_store: OpenStore, tmp_path: Path) -> 
     assert contents(str(tmp_path / "copy")) == {"a": 1}
 
 
-def test_a_backup_of_an_unpickled_or_closed_handle(store: Store, tmp_path: Path) -> None:
+def test_backup_of_an_unpickled_handle_opens_it(store: Store, tmp_path: Path) -> None:
     """The one opens its file first, the other refuses."""
     store["a"] = 1
     with pickle.loads(pickle.dumps(store)) as handle:
@@ -170,7 +170,7 @@ def test_a_backup_of_an_unpickled_or_closed_handle(store: Store, tmp_path: Path)
         store.stats()
 
 
-def test_a_signal_handler_amid_a_commit_cannot_copy(store: Store, tmp_path: Path) -> None:
+def test_backup_within_a_commit_is_refused(store: Store, tmp_path: Path) -> None:
     """It would not have what is being committed: RuntimeError, as of flush()."""
 
     def handler() -> None:
@@ -181,7 +181,7 @@ def test_a_signal_handler_amid_a_commit_cannot_copy(store: Store, tmp_path: Path
     assert os.listdir(tmp_path) == ["db"]
 
 
-def test_nothing_is_copied_if_the_flush_fails(open_store: OpenStore, tmp_path: Path) -> None:
+def test_backup_whose_flush_fails_copies_nothing(open_store: OpenStore, tmp_path: Path) -> None:
     """The caller hears of it, and the change is still pending."""
     store = open_store(map_size=1 << 18, max_map_size=1 << 18)
     store["large"] = bytes(1 << 20)
@@ -192,7 +192,7 @@ def test_nothing_is_copied_if_the_flush_fails(open_store: OpenStore, tmp_path: P
 
 
 @pytest.mark.parametrize("compact", [True, False])
-def test_other_threads_commit_and_read_meanwhile(store: Store, tmp_path: Path, compact: bool) -> None:
+def test_backup_lets_other_threads_commit_and_read(store: Store, tmp_path: Path, compact: bool) -> None:
     """The lock of those who write is free amid a compact copy. One that is not compact must hold it: LMDB waits in it
     for the end of a write, whose abort would wait for the copy."""
     store["a"] = 1
@@ -215,7 +215,7 @@ def test_other_threads_commit_and_read_meanwhile(store: Store, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("compact", [True, False])
-def test_backups_beside_writers_growth_and_readers(open_store: OpenStore, tmp_path: Path, compact: bool) -> None:
+def test_backup_beside_writers_and_growth_is_one_moment(open_store: OpenStore, tmp_path: Path, compact: bool) -> None:
     """Each copy is one moment's: both keys of each transaction, and all that was committed before."""
     store = open_store(map_size=1 << 18)
     store.put_many({"a": (0, b""), "b": (0, b"")})
@@ -240,7 +240,7 @@ def test_backups_beside_writers_growth_and_readers(open_store: OpenStore, tmp_pa
 
 
 @pytest.mark.posix
-def test_a_fork_just_before_the_copy(store: Store, tmp_path: Path) -> None:
+def test_backup_with_a_fork_before_the_copy_is_complete(store: Store, tmp_path: Path) -> None:
     """It closes the file, and the copy begins again; the child's own backup is complete too."""
     store["a"] = 1
     with at_copies(lambda: in_child(lambda: store.backup(tmp_path / "child")), lambda: None):
@@ -248,14 +248,16 @@ def test_a_fork_just_before_the_copy(store: Store, tmp_path: Path) -> None:
     assert contents(str(tmp_path / "copy")) == {"a": 1} == contents(str(tmp_path / "child"))
 
 
-def test_a_close_just_before_the_copy(store: Store, tmp_path: Path) -> None:
+def test_backup_with_a_close_before_the_copy_is_refused(store: Store, tmp_path: Path) -> None:
     """StoreClosedError, and nothing is left."""
     with pytest.raises(StoreClosedError), at_copies(store.close):
         store.backup(tmp_path / "copy")
     assert os.listdir(tmp_path) == ["db"]
 
 
-def test_another_process_grows_the_file_just_before_the_copy(open_store: OpenStore, path: str, tmp_path: Path) -> None:
+def test_backup_of_a_file_that_another_process_grows_is_complete(
+    open_store: OpenStore, path: str, tmp_path: Path
+) -> None:
     """Its size is adopted."""
     store = open_store(map_size=1 << 18)
     store["a"] = 1
@@ -265,7 +267,7 @@ def test_another_process_grows_the_file_just_before_the_copy(open_store: OpenSto
 
 
 @pytest.mark.parametrize("subdir", [True, False])
-def test_an_interrupt_amid_a_backup_leaves_nothing(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
+def test_backup_that_is_interrupted_leaves_nothing(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
     """It takes effect when LMDB is done, and the copy is taken away."""
     store = open_store(subdir=subdir)
     interrupted = threading.Event()
@@ -283,7 +285,7 @@ def test_an_interrupt_amid_a_backup_leaves_nothing(open_store: OpenStore, tmp_pa
 
 @pytest.mark.posix
 @pytest.mark.parametrize("subdir", [True, False])
-def test_a_full_disk_amid_a_backup(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
+def test_backup_on_a_full_disk_leaves_nothing(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
     """An error, nothing is left, the store goes on, and a backup works once there is space."""
     import resource
 
@@ -306,7 +308,9 @@ def test_a_full_disk_amid_a_backup(open_store: OpenStore, tmp_path: Path, subdir
 @pytest.mark.posix
 @pytest.mark.parametrize("subdir", [True, False])
 @pytest.mark.parametrize("when", ["written", "named"])
-def test_a_backup_killed_before_it_is_complete(path: str, tmp_path: Path, when: str, subdir: bool) -> None:
+def test_backup_killed_before_it_is_complete_has_a_temporary_name(
+    path: str, tmp_path: Path, when: str, subdir: bool
+) -> None:
     """What is left has a temporary name; the next backup to the same path succeeds."""
     run_script(
         """
@@ -326,7 +330,7 @@ def test_a_backup_killed_before_it_is_complete(path: str, tmp_path: Path, when: 
         assert len(copy["large"]) == 1 << 20
 
 
-def test_a_backup_killed_at_any_moment(path: str, tmp_path: Path) -> None:
+def test_backup_killed_at_any_moment_is_complete_or_absent(path: str, tmp_path: Path) -> None:
     """Killed when its temporary file is seen, or a little later: the copy is complete, or it is not there."""
     source = "store = opened(); store.update({str(i): bytes(1 << 20) for i in range(24)}); store.flush()\n"
     run_script(source, path)
@@ -350,7 +354,7 @@ def test_a_backup_killed_at_any_moment(path: str, tmp_path: Path) -> None:
 # -- stats
 
 
-def test_stats_of_an_empty_store(store: Store) -> None:
+def test_stats_of_an_empty_store_are_zero(store: Store) -> None:
     """Nothing in it, and nothing to go through."""
     stats = store.stats()
     assert (stats.entries, stats.pending, stats.depth, stats.used_bytes, stats.readers) == (0, 0, 0, 0, 0)
@@ -412,7 +416,7 @@ def test_stats_are_frozen_and_public(store: Store) -> None:
         lmdb_object_store.nothing_of_it  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_they_are_imported_when_they_are_asked_for(path: str) -> None:
+def test_backup_and_stats_import_their_modules_late(path: str) -> None:
     """The modules that the package itself has no use for are not, as they are slow to import."""
     program = """
     def imported():

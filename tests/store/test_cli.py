@@ -36,7 +36,7 @@ def filled(store: LmdbObjectStore[Any, Any]) -> str:
 # -- the commands, one by one
 
 
-def test_info(filled: str) -> None:
+def test_info_prints_the_figures_of_stats(filled: str) -> None:
     """The figures of stats(), a line each."""
     out, _ = run("info", filled)
     with LmdbObjectStore[Any, Any](filled, readonly=True) as store:
@@ -47,7 +47,7 @@ def test_info(filled: str) -> None:
     assert figures["entries"] == "10"
 
 
-def test_keys(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_prints_a_line_for_each_key(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In order, on a line each; what is no printable text in hexadecimal."""
     names = ["0x", "0x30783431", "ada", "alan", "day", "half", "nan", "pair", "0x74776f0a6c696e6573", "0xff"]
     assert run("keys", filled)[0].splitlines() == names
@@ -57,7 +57,7 @@ def test_keys(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert here(capsys, "keys", filled, "--prefix", "zz")[0] == ""
 
 
-def test_get(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_prints_json_or_the_repr(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     """JSON where the value is, else its repr."""
     assert json.loads(run("get", filled, "alan")[0]) == [1, 2.5, None, True, "ü"]
     answers = {"ada": '{"born": 1815}', "pair": "(1, 2)", "day": "datetime.date(2020, 1, 1)", "nan": "nan"}
@@ -68,7 +68,7 @@ def test_get(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("get", filled, "nobody", status=1)[1] == "lmdb-object-store: Key not found: 'nobody'\n"
 
 
-def test_set_and_delete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_set_and_delete_change_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`set` makes the store and replaces values, `delete` wants the key to be there."""
     path = tmp_path / "new"
     assert run("set", path, "a", '{"b": [1, "ü"]}') == ("", "")
@@ -83,13 +83,13 @@ def test_set_and_delete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("value", ["{", "NaN", "[Infinity]", "", "'a'", "[" * 100_000])
-def test_what_is_not_json_is_not_set(tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_set_value_that_is_not_json_is_refused(tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2 as for all wrong arguments, and no store is made."""
     assert "JSON" in here(capsys, "set", tmp_path / "new", "a", value, status=2)[1]
     assert not (tmp_path / "new").exists()
 
 
-def test_dump_and_load(filled: str, tmp_path: Path) -> None:
+def test_dump_and_load_through_a_pipe_keep_every_value(filled: str, tmp_path: Path) -> None:
     """Through a pipe: what is JSON comes back as the same value, all else with the same bytes."""
     dumping = subprocess.Popen([*COMMAND, "dump", filled], stdout=subprocess.PIPE, env=environ())
     subprocess.run([*COMMAND, "load", tmp_path / "new"], stdin=dumping.stdout, check=True, env=environ(), timeout=LIMIT)
@@ -110,7 +110,7 @@ def test_dump_and_load(filled: str, tmp_path: Path) -> None:
     assert out.isascii()
 
 
-def test_load_keeps_what_is_there_and_replaces(filled: str) -> None:
+def test_load_into_a_store_keeps_other_keys(filled: str) -> None:
     """A load is so many writes; empty lines count for nothing."""
     lines = '{"key": "ada", "value": 1}\n\n{"value": 2, "key": "more"}\n'
     run("load", filled, given=lines)
@@ -138,7 +138,7 @@ def test_load_keeps_what_is_there_and_replaces(filled: str) -> None:
         '{"key": "b", "value": ' + "[" * 100_000 + "}",
     ],
 )
-def test_a_line_that_cannot_be_loaded(
+def test_load_line_that_cannot_be_loaded_is_named(
     tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the line, and what comes before it is stored."""
@@ -150,7 +150,7 @@ def test_a_line_that_cannot_be_loaded(
     assert contents(str(tmp_path / "new")) == {"a": 1}
 
 
-def test_backup(filled: str, tmp_path: Path) -> None:
+def test_backup_copies_all_rows(filled: str, tmp_path: Path) -> None:
     """The same rows; a target that exists is left alone."""
     with LmdbObjectStore[Any, Any](filled) as store:
         store.put_many({b"large": bytes(1 << 20)})
@@ -164,7 +164,7 @@ def test_backup(filled: str, tmp_path: Path) -> None:
     assert sizes[0] == sizes[1] > sizes[2]
 
 
-def test_verify(filled: str, path: str) -> None:
+def test_verify_counts_values_and_names_those_that_fail(filled: str, path: str) -> None:
     """Status 0 and a count where all is well, else 1 and the keys that fail."""
     assert run("verify", filled)[0] == "10 values, 0 of which cannot be read\n"
     with lmdb.open(path) as environment, environment.begin(write=True) as txn:
@@ -179,7 +179,9 @@ def test_verify(filled: str, path: str) -> None:
     assert not err
 
 
-def test_verify_of_a_damaged_file(open_store: OpenStore, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_of_a_damaged_file_reads_no_value(
+    open_store: OpenStore, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What the check of the structure finds is printed, and no value is read."""
     with open_store() as store:
         store.update({f"k{i:04}": i for i in range(1000)})
@@ -192,7 +194,7 @@ def test_verify_of_a_damaged_file(open_store: OpenStore, path: str, capsys: pyte
     assert out.endswith("the file is damaged, and its values were not read\n")
 
 
-def test_verify_beside_a_writer(store: LmdbObjectStore[str, Any], path: str) -> None:
+def test_verify_beside_a_writer_sees_one_moment(store: LmdbObjectStore[str, Any], path: str) -> None:
     """The check sees the pages of one moment, whatever is written meanwhile."""
     store.put_many({f"k{i:05}": "x" * 500 for i in range(5000)})
     number = 0
@@ -213,7 +215,7 @@ def dumb(path: str) -> shelve.Shelf[Any]:
 
 
 @pytest.mark.parametrize("make", [shelve.open, dumb])
-def test_import_shelve(tmp_path: Path, make: Callable[[str], Any]) -> None:
+def test_import_shelve_copies_all_items(tmp_path: Path, make: Callable[[str], Any]) -> None:
     """All items, with the bytes that the shelf has; nothing is unpickled."""
     proof = tmp_path / "proof"
     with make(str(tmp_path / "old")) as shelf:
@@ -230,7 +232,7 @@ def test_import_shelve(tmp_path: Path, make: Callable[[str], Any]) -> None:
     }  # fmt: skip
 
 
-def test_import_of_what_is_no_shelf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_shelve_of_another_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An error, and no store where the shelf is missing."""
     here(capsys, "import-shelve", tmp_path / "nothing", tmp_path / "new", status=1)
     assert os.listdir(tmp_path) == []
@@ -242,7 +244,7 @@ def test_import_of_what_is_no_shelf(tmp_path: Path, capsys: pytest.CaptureFixtur
 # -- nothing is unpickled where it is said
 
 
-def test_nothing_unpickles_but_get_and_verify(
+def test_commands_but_get_and_verify_unpickle_nothing(
     open_store: OpenStore,
     path: str,
     tmp_path: Path,
@@ -272,7 +274,7 @@ def test_nothing_unpickles_but_get_and_verify(
 # -- which store
 
 
-def test_a_look_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_read_make_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Not even its lock file, in a folder that is there already."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").touch()
@@ -296,7 +298,9 @@ def test_a_look_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
     run("keys", tmp_path / "nothing", status=1)
 
 
-def test_a_data_file(open_store: OpenStore, path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_on_a_data_file_open_its_store(
+    open_store: OpenStore, path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A store that is one file is opened as one; one in a folder may be named by its file, with the folder's lock."""
     with open_store(subdir=False) as store:
         store["a"] = 1
@@ -314,7 +318,7 @@ def test_a_data_file(open_store: OpenStore, path: str, tmp_path: Path, capsys: p
     assert not (tmp_path / "lock.mdb").exists()
 
 
-def test_a_folder_that_cannot_be_written_to(
+def test_commands_in_a_folder_that_cannot_be_written_to_read(
     filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is no lock file, and none can be made, none is needed."""
@@ -324,7 +328,7 @@ def test_a_folder_that_cannot_be_written_to(
     assert os.listdir(filled) == ["data.mdb"]
 
 
-def test_another_serializer(
+def test_serializer_json_reads_and_writes_such_a_store(
     open_store: OpenStore,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -346,7 +350,7 @@ def test_another_serializer(
     assert "no_such" in here(capsys, "get", path, "a", "--serializer", "no_such", status=2)[1]
 
 
-def test_ordered_keys(
+def test_key_encoding_ordered_takes_literals(
     open_store: OpenStore,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -380,7 +384,9 @@ def test_ordered_keys(
         assert dict(store) == rows
 
 
-def test_key_encoding(open_store: OpenStore, capsys: pytest.CaptureFixture[str], path: str) -> None:
+def test_key_encoding_gives_the_keys_of_such_a_store(
+    open_store: OpenStore, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
     """Keys are those of a store that is opened with it."""
     with open_store(key_encoding="latin-1") as store:
         store["ü"] = 1

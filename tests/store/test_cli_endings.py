@@ -35,27 +35,29 @@ def filled(store: LmdbObjectStore[Any, Any]) -> str:
 @pytest.mark.parametrize(
     "arguments", [[], ["keys"], ["no-such"], ["keys", "db", "more"], ["keys", "db", "--limit", "-1"], ["get", "db"]]
 )
-def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_with_wrong_arguments_ends_with_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Status 2, and one line."""
     assert "--help" in here(capsys, *arguments, status=2)[1]
 
 
-def test_a_text_without_its_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_set_text_without_quotes_shows_how_text_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     """The message shows how a text is given."""
     assert """a text has quotes, '"Ada"'""" in here(capsys, "set", "db", "name", "Ada", status=2)[1]
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     """That of the package."""
     assert here(capsys, "--version")[0] == f"lmdb-object-store {lmdb_object_store.__version__}\n"
 
 
-def test_a_message_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_message_of_several_lines_is_put_into_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is put into one."""
     assert here(capsys, "keys", tmp_path / "two\nlines", status=1)[1].endswith("two lines\n")
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_describes_each_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the whole and of each command."""
     out, _ = here(capsys, "--help")
     for command in ("info", "keys", "get", "set", "delete", "dump", "load", "backup", "verify", "import-shelve"):
@@ -63,7 +65,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert here(capsys, command, "--help")[0].startswith(f"usage: lmdb-object-store {command}")
 
 
-def test_a_value_that_cannot_be_unpickled(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_value_that_cannot_be_unpickled_names_its_key(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line that names the key."""
     with lmdb.open(path) as environment, environment.begin(write=True) as txn:
         txn.put(b"gone", b"cno.where\nthing\n.")
@@ -79,7 +81,7 @@ def long(open_store: OpenStore, path: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["keys", "dump"])
-def test_a_closed_pipe_is_quiet(long: str, command: str) -> None:
+def test_command_on_a_closed_pipe_is_quiet(long: str, command: str) -> None:
     """Nothing on standard error, and the status that a shell reports of other programs then."""
     process = subprocess.Popen([*COMMAND, command, long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ())
     assert process.stdout is not None
@@ -93,7 +95,7 @@ def test_a_closed_pipe_is_quiet(long: str, command: str) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
 @pytest.mark.parametrize("command", ["info", "dump"])
-def test_output_that_cannot_be_written(long: str, command: str) -> None:
+def test_command_whose_output_cannot_be_written_says_so(long: str, command: str) -> None:
     """One line, whether it is noticed amid the command or at its end."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -105,7 +107,7 @@ def test_output_that_cannot_be_written(long: str, command: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
-def test_without_standard_output(filled: str) -> None:
+def test_command_without_standard_output_works(filled: str) -> None:
     """What is printed goes nowhere."""
     done = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "keys", filled], stderr=subprocess.PIPE, env=environ(), timeout=LIMIT
@@ -114,7 +116,7 @@ def test_without_standard_output(filled: str) -> None:
 
 
 @pytest.mark.posix
-def test_a_full_disk(filled: str) -> None:
+def test_set_and_load_on_a_full_disk_say_so(filled: str) -> None:
     """One line, with the cause, and no traceback of the log."""
     import resource
 
@@ -135,7 +137,7 @@ def interruptible() -> None:
 
 
 @pytest.mark.posix
-def test_an_interrupt_of_a_load(tmp_path: Path) -> None:
+def test_load_that_is_interrupted_keeps_what_was_committed(tmp_path: Path) -> None:
     """Status 130, nothing on standard error, and what was committed stays."""
     process = subprocess.Popen(
         [*COMMAND, "load", tmp_path / "new"],
@@ -158,7 +160,7 @@ def test_an_interrupt_of_a_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_an_interrupt_of_a_backup(open_store: OpenStore, path: str, tmp_path: Path) -> None:
+def test_backup_that_is_interrupted_leaves_no_part(open_store: OpenStore, path: str, tmp_path: Path) -> None:
     """Status 130, and no part of the copy is left; or it was complete just before."""
     with open_store() as store:
         store.update({str(i): bytes(1 << 20) for i in range(48)})
@@ -178,7 +180,7 @@ def test_an_interrupt_of_a_backup(open_store: OpenStore, path: str, tmp_path: Pa
         assert len(stored(str(tmp_path / "copy"))) == 48
 
 
-def test_the_script_is_installed() -> None:
+def test_script_is_installed_with_the_package() -> None:
     """As part of the distribution, and tqdm as its extra."""
     try:
         distribution = importlib.metadata.distribution("lmdbobjectstore")
@@ -224,7 +226,7 @@ def on_terminal(*arguments: object, output: bool = False, path: str = "", status
 
 
 @pytest.mark.posix
-def test_progress_on_a_terminal(long: str, tmp_path: Path) -> None:
+def test_progress_on_a_terminal_is_a_bar(long: str, tmp_path: Path) -> None:
     """A bar on standard error, which goes away at the end; the output is as without."""
     out, shown = on_terminal("dump", long)
     assert "20.0k" in shown
@@ -237,21 +239,21 @@ def test_progress_on_a_terminal(long: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_no_progress_among_the_rows(filled: str) -> None:
+def test_progress_among_printed_rows_is_not_shown(filled: str) -> None:
     """Nor any where rows are printed to a terminal themselves."""
     for command in ("dump", "keys"):
         assert on_terminal(command, filled, output=True)[1] == run(command, filled)[0]
 
 
 @pytest.mark.posix
-def test_progress_without_tqdm(filled: str, tmp_path: Path) -> None:
+def test_progress_without_tqdm_is_not_shown(filled: str, tmp_path: Path) -> None:
     """Where it is not installed there is none, and nothing is said of it."""
     (tmp_path / "tqdm.py").write_text("raise ImportError")
     assert on_terminal("verify", filled, path=str(tmp_path)) == ("10 values, 0 of which cannot be read\n", "")
 
 
 @pytest.mark.posix
-def test_failing_keys_above_the_bar(filled: str) -> None:
+def test_progress_with_failing_keys_prints_them_above_the_bar(filled: str) -> None:
     """Whole lines on a terminal that shows both."""
     with lmdb.open(filled) as environment, environment.begin(write=True) as txn:
         txn.put(b"broken", b"no pickle")

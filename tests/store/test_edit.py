@@ -13,7 +13,7 @@ from lmdb_object_store import LmdbObjectStore
 Store = LmdbObjectStore[Any, Any]
 
 
-def test_edit(store: Store) -> None:
+def test_edit_stores_the_object_at_the_end(store: Store) -> None:
     """The object is stored at the end of the block."""
     store["list"] = [1]
     with store.edit("list") as value:
@@ -48,7 +48,7 @@ def test_edit_without_a_change_writes_nothing(store: Store) -> None:
     assert store["list"] == "otherwise"
 
 
-def test_edit_that_fails(store: Store) -> None:
+def test_edit_that_fails_changes_nothing(store: Store) -> None:
     """A missing key, an exception, a value that cannot be pickled or unpickled, a bad key: nothing has changed."""
     store["list"] = [1]
     with pytest.raises(KeyError) as missing, store.edit("missing"):

@@ -45,7 +45,7 @@ def items(count: int, size: int = 1000) -> dict[str, bytes]:
     return {f"k{i:06}": i.to_bytes(4, "big") * (size // 4) for i in range(count)}
 
 
-def test_a_flush_grows_the_map(open_store: OpenStore) -> None:
+def test_flush_into_a_full_map_grows_it(open_store: OpenStore) -> None:
     """A flush that does not fit grows the map by the contract's step, and stores all of it."""
     store = open_store(batch_size=10_000, map_size=MIB)
     store.update(items(2000))
@@ -55,7 +55,7 @@ def test_a_flush_grows_the_map(open_store: OpenStore) -> None:
     assert store == items(2000)
 
 
-def test_put_many_grows_the_map(open_store: OpenStore) -> None:
+def test_put_many_into_a_full_map_grows_it(open_store: OpenStore) -> None:
     """So does `put_many`, for an iterator too, which it does not ask twice."""
     store = open_store(map_size=MIB)
     store.put_many(iter(items(2000).items()))
@@ -63,7 +63,7 @@ def test_put_many_grows_the_map(open_store: OpenStore) -> None:
     assert store == items(2000)
 
 
-def test_deletes_and_clear_grow_the_map(open_store: OpenStore) -> None:
+def test_delete_and_clear_in_a_full_map_grow_it(open_store: OpenStore) -> None:
     """A delete needs pages too, and finds them in a map that is full."""
     store = open_store(map_size=128 * KIB, max_map_size=128 * KIB, batch_size=1)
     with suppress(lmdb.MapFullError):
@@ -82,7 +82,7 @@ def test_deletes_and_clear_grow_the_map(open_store: OpenStore) -> None:
 @pytest.mark.parametrize("version", [0, 1])
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("size", [20, 1000, 9000])
-def test_deletes_in_a_map_at_its_cap(open_store: OpenStore, version: int, batch: int, size: int) -> None:
+def test_delete_in_a_map_at_its_cap_finds_pages(open_store: OpenStore, version: int, batch: int, size: int) -> None:
     """However small the commits that filled it, each key can be deleted, and the space is there for others."""
     store = open_store(batch, map_size=256 * KIB, max_map_size=256 * KIB, sync=False, lib_version=version)
     source = random.Random(size)
@@ -104,7 +104,7 @@ def test_deletes_in_a_map_at_its_cap(open_store: OpenStore, version: int, batch:
     store.clear()
 
 
-def test_deletes_where_less_is_free_than_is_kept(open_store: OpenStore) -> None:
+def test_delete_where_less_is_free_than_is_kept_makes_room(open_store: OpenStore) -> None:
     """A file that was filled before there was a cap takes deletions, and nothing new until they have made room."""
     store = open_store(None, map_size=MIB)
     store.put_many(items(455))
@@ -123,7 +123,7 @@ def test_deletes_where_less_is_free_than_is_kept(open_store: OpenStore) -> None:
 
 @pytest.mark.parametrize("more", [4096, 3 * 4096, 20_000])
 @pytest.mark.parametrize("version", [0, 1])
-def test_deletes_where_the_last_step_was_short(open_store: OpenStore, more: int, version: int) -> None:
+def test_delete_where_the_last_step_was_short_finds_pages(open_store: OpenStore, more: int, version: int) -> None:
     """What fills a map that can grow by a few pages alone leaves room to delete as well."""
     store = open_store(None, map_size=MIB, max_map_size=MIB + more, sync=False, lib_version=version)
     number = 0
@@ -138,7 +138,7 @@ def test_deletes_where_the_last_step_was_short(open_store: OpenStore, more: int,
 
 
 @pytest.mark.parametrize("batch", [1000, None])
-def test_many_deletes_in_a_map_at_its_cap(open_store: OpenStore, batch: int | None) -> None:
+def test_delete_many_in_a_map_at_its_cap_flushes_sooner(open_store: OpenStore, batch: int | None) -> None:
     """Near its cap a store flushes deletions sooner, as many as find pages: they are never accepted and stuck."""
     store = open_store(batch, map_size=16 * MIB, max_map_size=16 * MIB, sync=False)
     source = random.Random(3)
@@ -163,7 +163,7 @@ def test_many_deletes_in_a_map_at_its_cap(open_store: OpenStore, batch: int | No
 
 
 @pytest.mark.parametrize("batch", [1, 10])
-def test_a_cache_at_its_cap(open_store: OpenStore, batch: int) -> None:
+def test_put_at_the_cap_fits_once_the_oldest_are_deleted(open_store: OpenStore, batch: int) -> None:
     """What did not fit is taken back, the oldest are deleted, and it fits: for ever, and nothing else goes missing."""
     store = open_store(batch, map_size=MIB, max_map_size=MIB, sync=False, autoflush_on_read=False)
     source = random.Random(batch)
@@ -201,7 +201,9 @@ def test_growth_stops_at_the_cap(open_store: OpenStore) -> None:
         store.put_many({f"more{number}": bytes(2000) for number in range(100)})
 
 
-def test_growth_takes_few_rewrites(open_store: OpenStore, rewrites: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_of_many_steps_takes_few_rewrites(
+    open_store: OpenStore, rewrites: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A batch of many steps is not rewritten at each of them, and ends at one of the contract's sizes."""
     monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
     store = open_store(map_size=64 * KIB)
@@ -211,7 +213,7 @@ def test_growth_takes_few_rewrites(open_store: OpenStore, rewrites: list[int], m
     assert store == items(6000)
 
 
-def test_growth_does_not_overshoot(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_with_many_free_pages_takes_single_steps(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Overwriting in a file with many free pages takes single steps: what counts is the pages in use."""
     monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
     store = open_store(map_size=64 * KIB)
@@ -224,7 +226,7 @@ def test_growth_does_not_overshoot(open_store: OpenStore, monkeypatch: pytest.Mo
     assert map_size(store) <= 2 * grown
 
 
-def test_at_the_cap_the_error_says_all(open_store: OpenStore) -> None:
+def test_flush_at_the_cap_raises_an_error_that_says_all(open_store: OpenStore) -> None:
     """MapFullError at the cap names the size, the cap and the need; what was to be flushed stays pending."""
     store = open_store(map_size=MIB, max_map_size=2 * MIB)
     store["small"] = 1
@@ -243,7 +245,7 @@ def test_at_the_cap_the_error_says_all(open_store: OpenStore) -> None:
     assert len(store["large"]) == 5 * MIB
 
 
-def test_room_after_a_full_map(open_store: OpenStore) -> None:
+def test_flush_after_a_full_map_stores_what_stayed_pending(open_store: OpenStore) -> None:
     """What stayed pending is stored once there is room: something was deleted, or the cap was raised."""
     store = open_store(map_size=MIB, max_map_size=MIB)
     store["large"] = b"x" * 2 * MIB
@@ -266,7 +268,7 @@ def test_put_many_at_the_cap_stores_none(open_store: OpenStore) -> None:
     assert not store.write_buffer
 
 
-def test_growth_beside_readers(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_beside_readers_ends(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers in a tight loop neither delay growth for ever nor see an error or a wrong value."""
     monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
     store = open_store(map_size=64 * KIB)
@@ -323,7 +325,7 @@ USES = [
 
 
 @pytest.mark.parametrize("use", USES)
-def test_another_processs_growth_is_adopted(open_store: OpenStore, use: Any) -> None:
+def test_growth_by_another_process_is_adopted(open_store: OpenStore, use: Any) -> None:
     """After another process has grown the file beyond this one's map, every call goes on working."""
     store = open_store(map_size=MIB)
     store["mine"] = 1
@@ -333,7 +335,7 @@ def test_another_processs_growth_is_adopted(open_store: OpenStore, use: Any) -> 
     assert map_size(store) >= 5 * MIB
 
 
-def test_the_length_of_what_another_process_grew(open_store: OpenStore) -> None:
+def test_len_after_growth_by_another_process_is_right(open_store: OpenStore) -> None:
     """`len` is right beyond this process's map, which it has no use for; the next read adopts the other's."""
     store = open_store(map_size=MIB)
     store["mine"] = 1
@@ -350,7 +352,7 @@ def test_the_length_of_what_another_process_grew(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("write", ["flush", "put_many", "clear"])
-def test_a_refused_size_leaves_the_store_usable(
+def test_growth_that_the_machine_refuses_leaves_the_store_usable(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
     """lmdb.MemoryError from growth is raised, everything is kept, and the store works on at its old size."""
@@ -386,7 +388,7 @@ def _full(*_: object) -> None:
     raise lmdb.MapFullError("full")
 
 
-def test_max_map_size_is_not_given_to_lmdb(open_store: OpenStore) -> None:
+def test_max_map_size_below_map_size_bounds_growth_alone(open_store: OpenStore) -> None:
     """`max_map_size` is the store's own option, and bounds growth alone: a larger `map_size` stays."""
     store = open_store(map_size=4 * MIB, max_map_size=2 * MIB)
     assert (store.max_map_size, map_size(store)) == (2 * MIB, 4 * MIB)
@@ -397,7 +399,7 @@ def test_max_map_size_is_not_given_to_lmdb(open_store: OpenStore) -> None:
         store.flush()
 
 
-def test_the_gate_is_shut_while_the_map_moves_or_a_write_is_aborted(open_store: OpenStore) -> None:
+def test_growth_makes_new_reads_wait_while_the_map_moves(open_store: OpenStore) -> None:
     """Growth aborts a transaction and moves the map: both times new reads wait for the lock, and no longer after it."""
     store = open_store(map_size=MIB)
     environment, handle = store._environment, store.env
@@ -426,7 +428,7 @@ def test_the_gate_is_shut_while_the_map_moves_or_a_write_is_aborted(open_store: 
     assert len(store["large"]) == 2 * MIB
 
 
-def test_a_large_batch_into_a_larger_file_is_written_in_order(open_store: OpenStore) -> None:
+def test_flush_of_a_large_batch_writes_it_in_order(open_store: OpenStore) -> None:
     """Neighbours share pages then; whether it was sorted shows in the order in which new pages fill."""
     source = random.Random(0)
     store = open_store(sync=False, map_size=1 << 28, batch_size=None)

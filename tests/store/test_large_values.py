@@ -47,7 +47,7 @@ def check(store: Store, i: int) -> None:
 
 @in_parts
 @pytest.mark.parametrize("key_encoding", ["utf-8", None])
-def test_a_large_value_is_expected_after_a_large_one(open_store: OpenStore, key_encoding: str | None) -> None:
+def test_get_after_a_large_value_reads_in_parts(open_store: OpenStore, key_encoding: str | None) -> None:
     """After a large value the next is read in parts, after a small one it is not, by text keys and by bytes."""
     store = open_store(key_encoding=key_encoding)
     store.put_many({b"small": 1, b"large": large(1), b"list": list(range(70_000))})
@@ -60,7 +60,7 @@ def test_a_large_value_is_expected_after_a_large_one(open_store: OpenStore, key_
 
 
 @pytest.mark.parametrize("expected", [False, True])
-def test_a_large_text_that_is_damaged(open_store: OpenStore, expected: bool) -> None:
+def test_get_large_text_that_is_damaged_names_its_key(open_store: OpenStore, expected: bool) -> None:
     """It cannot be unpickled, and is told as such, also where it would be taken out of the pickle."""
     store = filled(open_store)
     if expected:
@@ -72,7 +72,7 @@ def test_a_large_text_that_is_damaged(open_store: OpenStore, expected: bool) -> 
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_what_is_read_after_a_large_value_is_as_ever(open_store: OpenStore, warm: bool) -> None:
+def test_get_after_a_large_value_is_as_ever(open_store: OpenStore, warm: bool) -> None:
     """Absent keys, pending changes, empty keys and values that cannot be unpickled, after a small or a large one."""
     store = filled(open_store)
     store.put_many({"": "empty", "bad": 0})
@@ -109,7 +109,7 @@ def test_what_is_read_after_a_large_value_is_as_ever(open_store: OpenStore, warm
         store["k1"]
 
 
-def test_a_value_read_before_is_not_changed_by_the_next(open_store: OpenStore) -> None:
+def test_get_next_value_does_not_change_an_earlier_one(open_store: OpenStore) -> None:
     """No value is kept by what was read for it, whatever its type."""
     kinds: list[Callable[[bytes], Any]] = [bytes, bytearray, bytes.hex, lambda data: [data, {"a": data}]]
     store = open_store(map_size=1 << 28)
@@ -144,7 +144,7 @@ store.put_many({f"k{i}": Value(i) for i in range(20)})
         "lambda n: store.clear() or store.put_many({f'k{i}': Value(i) for i in range(20)})",
     ],
 )
-def test_unpickling_may_use_the_store(path: str, hook: str) -> None:
+def test_get_large_value_that_uses_its_store_is_right(path: str, hook: str) -> None:
     """`__setstate__` reads other large values, grows or moves the map, forks, rewrites: every value is right."""
     script = f"""import os, sys
 {NESTED}
@@ -160,7 +160,7 @@ store.close()
     run_script(script, path)
 
 
-def test_unpickling_may_close_the_store(path: str) -> None:
+def test_get_large_value_that_closes_its_store_is_right(path: str) -> None:
     """The value that is being read is right, and the next read is refused."""
     script = f"""import sys
 {NESTED}
@@ -177,7 +177,7 @@ except ValueError:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("unpickle", ["bytes", "sleeping"])
-def test_large_reads_beside_growth_and_forks(open_store: OpenStore, unpickle: str) -> None:
+def test_get_beside_growth_and_forks_gives_whole_values(open_store: OpenStore, unpickle: str) -> None:
     """While others move the map, rewrite values and fork, every read gets one whole value that was there."""
     store = filled(open_store, map_size=1 << 25)
     numbers = count()
@@ -206,7 +206,7 @@ def test_large_reads_beside_growth_and_forks(open_store: OpenStore, unpickle: st
             read()
 
 
-def test_large_reads_beside_moves_of_the_map_at_any_point(path: str) -> None:
+def test_get_beside_moves_of_the_map_gives_whole_values(path: str) -> None:
     """A map that moves while reads are let through, so at any point of one: values stay right.
 
     In a process of its own, which would be killed by a read of memory that is no longer there.
@@ -236,7 +236,7 @@ print("done")
     assert "done" in run_script(script, path).stdout
 
 
-def test_large_reads_beside_close(open_store: OpenStore) -> None:
+def test_get_beside_close_raises_the_closed_error_alone(open_store: OpenStore) -> None:
     """A close amid large reads ends them with the closed error, and with no other."""
     for _ in range(10):
         store = filled(open_store, 4)
@@ -258,7 +258,7 @@ def test_large_reads_beside_close(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_signals_amid_large_reads(open_store: OpenStore) -> None:
+def test_get_interrupted_by_a_signal_handler_is_right(open_store: OpenStore) -> None:
     """A handler that writes, grows the map and reads large values itself leaves the read that it broke into right."""
     store = filled(open_store, map_size=1 << 23)
     numbers = count()
@@ -281,7 +281,7 @@ def test_signals_amid_large_reads(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_a_fork_at_any_point_of_a_large_read(open_store: OpenStore) -> None:
+def test_get_with_a_fork_at_any_point_is_right(open_store: OpenStore) -> None:
     """A handler that forks closes the file, and so takes its map away: the read that it broke into is right.
 
     In a child, which would be killed by a read of memory that is no longer there.
@@ -306,7 +306,7 @@ def test_a_fork_at_any_point_of_a_large_read(open_store: OpenStore) -> None:
     in_child(at_every_point)
 
 
-def test_an_interrupted_large_read_leaves_the_next_right(open_store: OpenStore) -> None:
+def test_get_after_an_interrupted_read_is_right(open_store: OpenStore) -> None:
     """An exception at any point of a read leaves nothing behind, no reader's slot either."""
     store = filled(open_store)
     check(store, 0)
@@ -321,7 +321,7 @@ def test_an_interrupted_large_read_leaves_the_next_right(open_store: OpenStore) 
     assert store.env.readers().count(str(os.getpid())) <= 1
 
 
-def test_large_values_of_another_process_that_grows_the_file(path: str, open_store: OpenStore) -> None:
+def test_get_after_growth_by_another_process_is_right(path: str, open_store: OpenStore) -> None:
     """A map that another process has outgrown is adopted in the midst of large reads."""
     store = filled(open_store, map_size=1 << 24)
     check(store, 0)

@@ -35,7 +35,7 @@ def people(open_store: OpenStore) -> LmdbObjectStore[str, int]:
     return store
 
 
-def test_a_part_is_a_live_mutable_mapping(people: LmdbObjectStore[str, int]) -> None:
+def test_range_is_a_live_mutable_mapping(people: LmdbObjectStore[str, int]) -> None:
     """What is written to the store later is in the part, and the other way about."""
     users: MutableMapping[str, int] = people.prefix("user:")
     assert isinstance(users, MutableMapping)
@@ -58,7 +58,7 @@ def test_a_part_is_a_live_mutable_mapping(people: LmdbObjectStore[str, int]) -> 
         lambda part: part.__ior__({"z": 2}),
     ],
 )
-def test_a_key_outside_is_not_written(people: LmdbObjectStore[str, int], call: Callable[[Any], Any]) -> None:
+def test_range_write_of_a_key_outside_is_refused(people: LmdbObjectStore[str, int], call: Callable[[Any], Any]) -> None:
     """Writing a key outside of a part is a ValueError that names the key, the part and the way out."""
     with pytest.raises(ValueError, match=r"key 'z' is outside .* from 'user:' to below 'user;': write it to the store"):
         call(people.prefix("user:"))
@@ -66,7 +66,7 @@ def test_a_key_outside_is_not_written(people: LmdbObjectStore[str, int], call: C
 
 
 @pytest.mark.parametrize("key", ["a", "user:9", "z"])
-def test_a_missing_key_of_a_part(people: LmdbObjectStore[str, int], key: str) -> None:
+def test_range_missing_key_raises_key_error(people: LmdbObjectStore[str, int], key: str) -> None:
     """A key that is outside, or not there, is a KeyError with the key alone, as a dict's."""
     users = people.prefix("user:")
     for call in (users.__getitem__, users.__delitem__, users.pop):
@@ -76,7 +76,7 @@ def test_a_missing_key_of_a_part(people: LmdbObjectStore[str, int], key: str) ->
 
 
 @pytest.mark.parametrize("bad", [5, 1.5, ("a",), object()])
-def test_bounds_and_prefixes_are_keys(people: LmdbObjectStore[str, int], bad: Any) -> None:
+def test_range_bound_that_can_be_no_key_is_refused(people: LmdbObjectStore[str, int], bad: Any) -> None:
     """What can be no key can be no bound and no prefix, and is refused by the call itself; None is no bound."""
     for call in (people.prefix, people.range, people.irange, people.prefix("u").range):
         with pytest.raises(TypeError, match="Key"):
@@ -95,7 +95,7 @@ def test_bounds_and_prefixes_are_keys(people: LmdbObjectStore[str, int], bad: An
     (None, b"\0", (True, False)), (b"", b"a", (False, True)), (b"\0", None, (True, True)), (b"\0", b"a", (True, True)),
     (None, b"\0" * 511, (True, False)), (b"\0" * 511, None, (True, True)), (None, b"a", (True, True)), b"", b"\0", b"a",
 ])  # fmt: skip
-def test_the_empty_key_and_its_neighbours(open_store: OpenStore, cut: Cut, pending: bool) -> None:
+def test_range_has_the_empty_key_where_it_belongs(open_store: OpenStore, cut: Cut, pending: bool) -> None:
     """The empty key is in just those parts that it belongs to, for reading and for `clear`, wherever its row lies."""
     store = open_store(key_encoding=None, autoflush_on_read=False)
     some = [b"", b"\0", b"\0\0", b"a"]
@@ -110,7 +110,7 @@ def test_the_empty_key_and_its_neighbours(open_store: OpenStore, cut: Cut, pendi
     assert set(store) == {key for key in some if not inside(key, cut)}
 
 
-def test_bounds_are_encoded_as_keys_are(open_store: OpenStore) -> None:
+def test_range_bounds_are_encoded_as_keys(open_store: OpenStore) -> None:
     """Text is normalised and encoded, and bytes are taken as they are, in bounds and in prefixes."""
     store = open_store(str_normalize="NFC")
     store.update({"caf\u00e9": 1, "cafe": 2, "caf\u00e9s": 3})
@@ -118,13 +118,13 @@ def test_bounds_are_encoded_as_keys_are(open_store: OpenStore) -> None:
     assert list(store.irange(bytearray(b"cafe"), "caf\u00e9", (False, True))) == ["caf\u00e9"]
 
 
-def test_a_key_too_long_is_refused_in_a_part(people: LmdbObjectStore[str, int]) -> None:
+def test_range_write_of_a_key_too_long_is_refused(people: LmdbObjectStore[str, int]) -> None:
     """A key that no file can hold is refused by a part as by the store."""
     with pytest.raises(ValueError, match="at most 511"):
         people.prefix("user:")["user:" + "k" * 600] = 1
 
 
-def test_a_part_of_a_closed_store(open_store: OpenStore) -> None:
+def test_range_of_a_closed_store_raises(open_store: OpenStore) -> None:
     """Every use of a part, after the store is closed, is a StoreClosedError."""
     store = open_store()
     part: Any = store.prefix("a")
@@ -135,7 +135,7 @@ def test_a_part_of_a_closed_store(open_store: OpenStore) -> None:
             call()
 
 
-def test_a_part_of_a_read_only_store(open_store: OpenStore) -> None:
+def test_range_of_a_read_only_store_refuses_writes(open_store: OpenStore) -> None:
     """A part of a read-only store is read, and refuses writes as the store does."""
     with open_store() as store:
         store["ab"] = 1
@@ -146,14 +146,14 @@ def test_a_part_of_a_read_only_store(open_store: OpenStore) -> None:
             call()
 
 
-def test_a_part_goes_to_other_processes(people: LmdbObjectStore[str, int]) -> None:
+def test_range_pickled_is_the_same_range(people: LmdbObjectStore[str, int]) -> None:
     """A part can be pickled, as the store can, and is the same part in the copy."""
     copy = pickle.loads(pickle.dumps(people.prefix("user:")))
     assert dict(copy.items()) == {"user:1": 1, "user:2": 2, "user:3": 3}
     copy._store.close()
 
 
-def test_repr_of_a_part(people: LmdbObjectStore[str, int]) -> None:
+def test_range_repr_unpickles_nothing(people: LmdbObjectStore[str, int]) -> None:
     """`repr` tells the bounds and the store, and unpickles nothing."""
     assert repr(people.prefix("user:")) == f"<StoreRange from 'user:' to below 'user;' of {people!r}>"
     assert repr(people.range("user:")) == f"<StoreRange from 'user:' of {people!r}>"
@@ -162,7 +162,7 @@ def test_repr_of_a_part(people: LmdbObjectStore[str, int]) -> None:
 # -- one transaction, in threads, what is read
 
 
-def test_a_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int]) -> None:
+def test_range_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int]) -> None:
     """Where the one transaction of `clear` fails, rows and pending changes, inside and outside, are as they were."""
     users, before, pending = people.prefix("user:"), dict(people.items()), dict(people.write_buffer)
 
@@ -177,7 +177,7 @@ def test_a_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int]) -
     assert people == {"a": 1, "usez": 5, "z": 1}
 
 
-def test_popitem_of_a_part_is_atomic_among_threads(open_store: OpenStore) -> None:
+def test_range_popitem_is_atomic_among_threads(open_store: OpenStore) -> None:
     """Threads that pop from one part share its items: each is given once, and none from outside."""
     store = open_store(batch_size=7)
     store.update({f"{space}{number:03}": number for space in "abc" for number in range(200)})
@@ -193,7 +193,7 @@ def test_popitem_of_a_part_is_atomic_among_threads(open_store: OpenStore) -> Non
     assert len(store) == 400
 
 
-def test_a_loop_over_a_part_may_write(open_store: OpenStore) -> None:
+def test_range_loop_may_write(open_store: OpenStore) -> None:
     """Items may be deleted and added in a loop over a part, which stays within its bounds."""
     store = open_store()
     store.update({f"{space}{number:04}": 0 for space in "abc" for number in range(2000)})
@@ -205,7 +205,7 @@ def test_a_loop_over_a_part_may_write(open_store: OpenStore) -> None:
     assert len(store) == 6000
 
 
-def test_len_of_a_part_reads_no_values(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_range_len_reads_no_values(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """`len`, iteration, `in` and `bool` of a part unpickle nothing, and read pages of keys alone."""
     store = open_store()
     store.put_many({f"a{number}": number for number in range(100)})
@@ -224,7 +224,7 @@ def test_len_of_a_part_reads_no_values(open_store: OpenStore, monkeypatch: pytes
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("values", [False, True])
-def test_a_page_ends_with_the_interval(open_store: OpenStore, reverse: bool, values: bool) -> None:
+def test_range_page_ends_with_its_bounds(open_store: OpenStore, reverse: bool, values: bool) -> None:
     """Nothing beyond the bounds is read, whatever the size of the page: what is outside costs nothing."""
     from lmdb_object_store._environment import read as _reads
 
@@ -246,7 +246,9 @@ def fail() -> None:
 
 @pytest.mark.parametrize("action", [interrupt, fail])
 @pytest.mark.parametrize("stored", [True, False])
-def test_an_interrupted_clear_of_a_part(tmp_path: Path, action: Callable[[], None], stored: bool) -> None:
+def test_range_clear_that_is_interrupted_takes_all_or_nothing(
+    tmp_path: Path, action: Callable[[], None], stored: bool
+) -> None:
     """An interrupt at any point leaves all of the part or nothing of it, and all else, now and after the next flush."""
     for number in count():
         with LmdbObjectStore[str, int](tmp_path / str(number), key_encoding="utf-8", autoflush_on_read=False) as store:
@@ -265,7 +267,7 @@ def test_an_interrupted_clear_of_a_part(tmp_path: Path, action: Callable[[], Non
     assert number > 5
 
 
-def test_an_interrupted_clear_of_the_empty_key_alone(open_store: OpenStore) -> None:
+def test_range_clear_of_the_empty_key_interrupted_keeps_pending(open_store: OpenStore) -> None:
     """What is pending in a part stays where an interrupt has left its row, though that lies behind other keys."""
     store = open_store(autoflush_on_read=False)
     store.put_many({"": "old", "\0": 1, "\0\0": 1})
@@ -277,7 +279,7 @@ def test_an_interrupted_clear_of_the_empty_key_alone(open_store: OpenStore) -> N
 
 @pytest.mark.slow  # a storm: 300 interrupts of `clear`
 @pytest.mark.posix
-def test_a_storm_of_signals_amid_clears_of_a_part(open_store: OpenStore) -> None:
+def test_range_clear_in_a_storm_of_signals_keeps_what_is_outside(open_store: OpenStore) -> None:
     """An interrupt at whatever instruction leaves what is outside pending, and the store able to flush."""
     store = open_store(None, autoflush_on_read=False, sync=False)
     outside = {f"user:{number}": number for number in range(2000)}

@@ -31,9 +31,7 @@ USES: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_key_that_is_too_long_spoils_nothing_else(
-    path: str, open_store: OpenStore, use: Callable[[Any], object]
-) -> None:
+def test_put_key_too_long_spoils_nothing_else(path: str, open_store: OpenStore, use: Callable[[Any], object]) -> None:
     """After a key that cannot be stored, everything else works, and its neighbours in the buffer arrive."""
     store = open_store()
     store.put("stored", 1)
@@ -46,7 +44,7 @@ def test_a_key_that_is_too_long_spoils_nothing_else(
     assert {"stored": 1, "neighbour": 2}.items() <= contents(path).items()
 
 
-def test_a_key_that_is_too_long_is_refused_at_once(store: Any) -> None:
+def test_put_key_too_long_is_refused_at_once(store: Any) -> None:
     """A key that cannot be stored is refused by the call that brings it."""
     with pytest.raises(ValueError, match=r"511|1978"):
         store.put("k" * (store.env.max_key_size() + 1), 0)
@@ -55,7 +53,7 @@ def test_a_key_that_is_too_long_is_refused_at_once(store: Any) -> None:
 # -- 2. a script that ends without close()
 
 
-def test_a_script_without_close_loses_nothing(path: str) -> None:
+def test_script_without_close_loses_nothing(path: str) -> None:
     """What a script wrote is in the file though it never closed its store."""
     run_script("store = opened()\nstore['key'] = 'value'\n", path)
     assert contents(path) == {"key": "value"}
@@ -64,7 +62,7 @@ def test_a_script_without_close_loses_nothing(path: str) -> None:
 # -- 3. a `with` block whose last flush fails
 
 
-def test_a_with_block_whose_last_flush_fails_raises(open_store: OpenStore) -> None:
+def test_with_block_whose_last_flush_fails_raises(open_store: OpenStore) -> None:
     """A `with` block does not end as if all were well when its changes could not be stored."""
     with pytest.raises(RuntimeError), open_store(map_size=MIB, max_map_size=MIB) as store:
         store["key"] = os.urandom(2 * MIB)
@@ -82,7 +80,9 @@ CALLS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_growth_by_another_process_is_followed(path: str, open_store: OpenStore, call: Callable[[Any], object]) -> None:
+def test_growth_by_another_process_is_followed_by_every_call(
+    path: str, open_store: OpenStore, call: Callable[[Any], object]
+) -> None:
     """Every call goes on working once another process has made the file larger than this one's map."""
     store = open_store(map_size=MIB)
     store["old"] = 1
@@ -108,7 +108,7 @@ store.flush()
 """
 
 
-def test_unpickling_may_write_and_grow_the_map(path: str) -> None:
+def test_get_value_that_grows_the_map_is_right(path: str) -> None:
     """A `__setstate__` that writes so much that the map grows crashes nothing, and the value is right."""
     source = LOADS + (
         "def at_load(): store.put_many({str(i): os.urandom(1 << 20) for i in range(80)})\n"
@@ -119,7 +119,7 @@ def test_unpickling_may_write_and_grow_the_map(path: str) -> None:
     run_script(source, path, limit=60)
 
 
-def test_unpickling_may_wait_while_another_thread_grows_the_map(path: str) -> None:
+def test_get_value_that_waits_for_growth_is_right(path: str) -> None:
     """A `__setstate__` that waits for a thread whose writes grow the map crashes nothing, and the value is right."""
     source = LOADS + (
         "def grow(): store.put_many({str(i): os.urandom(1 << 20) for i in range(80)})\n"
@@ -134,7 +134,7 @@ def test_unpickling_may_wait_while_another_thread_grows_the_map(path: str) -> No
     run_script(source, path, limit=60)
 
 
-def test_close_while_a_value_is_unpickled_does_not_hang(path: str) -> None:
+def test_close_while_a_value_is_unpickled_ends(path: str) -> None:
     """A `__setstate__` that closes the store gets its way, and the read its value."""
     source = LOADS + "def at_load(): store.close()\nvalue = store['key']\nassert value[1] == tail\n"
     run_script(source, path, limit=10)
@@ -142,7 +142,7 @@ def test_close_while_a_value_is_unpickled_does_not_hang(path: str) -> None:
 
 @pytest.mark.posix
 @pytest.mark.slow  # a storm: 2,000 interrupts of `get`
-def test_close_after_interrupted_reads_does_not_hang(path: str) -> None:
+def test_close_after_interrupted_reads_ends(path: str) -> None:
     """However often `get` was interrupted, `close` comes back."""
     source = """
         store = opened()
@@ -185,7 +185,7 @@ class Once(Mapping[str, bytes]):
         return self.stream  # type: ignore[return-value]  # that is the point
 
 
-def test_put_many_stores_all_of_a_mapping_that_can_be_read_once(path: str, open_store: OpenStore) -> None:
+def test_put_many_mapping_that_can_be_read_once_is_stored_whole(path: str, open_store: OpenStore) -> None:
     """`put_many` goes through its items once, however often the map must grow meanwhile."""
     items = {f"k{i:02}": os.urandom(100_000) for i in range(20)}
     store = open_store(map_size=MIB)
@@ -198,7 +198,7 @@ def test_put_many_stores_all_of_a_mapping_that_can_be_read_once(path: str, open_
 
 
 @pytest.mark.posix
-def test_a_child_does_not_write_what_is_pending_in_its_parent(path: str, open_store: OpenStore) -> None:
+def test_fork_that_closes_its_store_writes_nothing(path: str, open_store: OpenStore) -> None:
     """A fork that closes its copy of the store writes nothing: the parent has flushed before, and alone."""
     store = open_store(autoflush_on_read=False)
     store["stored"] = 1
@@ -213,7 +213,7 @@ def test_a_child_does_not_write_what_is_pending_in_its_parent(path: str, open_st
 
 
 @pytest.mark.posix
-def test_a_child_reads_though_another_thread_was_writing(open_store: OpenStore) -> None:
+def test_fork_during_another_threads_write_can_read(open_store: OpenStore) -> None:
     """A fork amid another thread's `put_many` can read: it has not inherited a lock that nobody will release."""
     store = open_store()
     store.put_many({"key": 1})
@@ -246,7 +246,7 @@ def test_a_child_reads_though_another_thread_was_writing(open_store: OpenStore) 
 
 
 @pytest.mark.posix
-def test_a_full_disk_does_not_fail_reads(path: str) -> None:
+def test_read_on_a_full_disk_answers(path: str) -> None:
     """While nothing can be written, what is stored and what is pending can be read; all arrives once there is room."""
     source = """
         import resource
@@ -275,7 +275,7 @@ def test_a_full_disk_does_not_fail_reads(path: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
-def test_large_values_do_not_pile_up_in_memory(path: str) -> None:
+def test_put_large_values_keeps_memory_bounded(path: str) -> None:
     """Writing 400 MB takes a fraction of that in memory, though it is far fewer than `batch_size` values."""
     source = """
         store = opened(sync=False, map_size=1 << 29)

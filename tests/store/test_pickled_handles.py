@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]
 
 
-def test_a_pickled_handle_opens_at_its_first_use(path: str, open_store: OpenStore) -> None:
+def test_pickled_handle_opens_at_its_first_use(path: str, open_store: OpenStore) -> None:
     """A handle carries the path and the options, and touches the file only when it is used."""
     store = open_store(batch_size=7, batch_bytes=1000, autoflush_on_read=False, str_normalize="NFC", max_map_size=MIB)
     store["key"] = 1
@@ -54,7 +54,7 @@ USES: dict[str, Callable[[Store], object]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_any_use_opens_a_pickled_handle(open_store: OpenStore, use: Callable[[Store], object]) -> None:
+def test_pickled_handle_is_opened_by_any_use(open_store: OpenStore, use: Callable[[Store], object]) -> None:
     """Whatever is done first with a handle, it opens its file and works like the original."""
     store = open_store()
     store["key"] = 1
@@ -70,7 +70,7 @@ def test_any_use_opens_a_pickled_handle(open_store: OpenStore, use: Callable[[St
         handle["after"]
 
 
-def test_a_handle_that_was_never_used_closes_quietly(open_store: OpenStore) -> None:
+def test_pickled_handle_that_was_never_used_closes_quietly(open_store: OpenStore) -> None:
     """Closing a handle that was not used opens nothing, and leaves it closed."""
     store = open_store()
     handle: Store = pickle.loads(pickle.dumps(store))
@@ -80,7 +80,7 @@ def test_a_handle_that_was_never_used_closes_quietly(open_store: OpenStore) -> N
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
-def test_a_copy_is_a_second_handle(open_store: OpenStore, copied: Callable[[Store], Store]) -> None:
+def test_copied_handle_is_a_second_store(open_store: OpenStore, copied: Callable[[Store], Store]) -> None:
     """A copied store is another store on the same file: with all the data, and a buffer and an end of its own."""
     store = open_store()
     store["key"] = 1

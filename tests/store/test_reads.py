@@ -12,7 +12,7 @@ directions = pytest.mark.parametrize("reverse", [False, True])
 
 
 @directions
-def test_a_page_ends_with_the_row_that_fills_it(open_store: OpenStore, reverse: bool) -> None:
+def test_page_of_large_values_ends_with_the_row_that_fills_it(open_store: OpenStore, reverse: bool) -> None:
     """A page of large values has as many rows as make up PAGE_BYTES, and says that there are more."""
     store = open_store()
     half = PAGE_BYTES // 2
@@ -32,7 +32,7 @@ def test_a_page_ends_with_the_row_that_fills_it(open_store: OpenStore, reverse: 
 
 
 @directions
-def test_a_page_of_keys_reads_no_values(open_store: OpenStore, reverse: bool) -> None:
+def test_page_of_keys_reads_no_values(open_store: OpenStore, reverse: bool) -> None:
     """Keys alone come by the number asked for, however large their values are."""
     store = open_store()
     store.put_many({f"k{number}": bytes(PAGE_BYTES) for number in range(4)})

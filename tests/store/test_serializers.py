@@ -82,7 +82,7 @@ def everything(store: LmdbObjectStore[Any, Any], value: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_can_be_passed_as_it_is(open_store: OpenStore, name: str, kind: Any) -> None:
+def test_serializer_module_is_taken_as_it_is(open_store: OpenStore, name: str, kind: Any) -> None:
     """Each one that has `dumps` and `loads`; the rows are what its `dumps` gives."""
     module = pytest.importorskip(name)
     with open_store(kind=kind, serializer=module) as store:
@@ -95,7 +95,7 @@ def test_a_module_can_be_passed_as_it_is(open_store: OpenStore, name: str, kind:
         assert store["a"] == PLAIN
 
 
-def test_pickle_that_is_passed_is_the_default(open_store: OpenStore) -> None:
+def test_serializer_pickle_is_the_default(open_store: OpenStore) -> None:
     """With its highest protocol, and large values in parts."""
     store = open_store(serializer=pickle)
     store["k"] = PLAIN
@@ -106,7 +106,7 @@ def test_pickle_that_is_passed_is_the_default(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("made", [bytes, bytearray, memoryview])
-def test_loads_gets_bytes_that_nobody_changes(open_store: OpenStore, made: type) -> None:
+def test_serializer_loads_gets_bytes_that_nobody_changes(open_store: OpenStore, made: type) -> None:
     """Whatever kind of bytes `dumps` gives, and of any size, none included."""
     serializer = Raw()
     serializer.made = made
@@ -126,7 +126,7 @@ def test_loads_gets_bytes_that_nobody_changes(open_store: OpenStore, made: type)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_large_values_are_loaded_from_all_of_their_bytes(open_store: OpenStore, kind: Any) -> None:
+def test_serializer_loads_gets_all_bytes_of_a_large_value(open_store: OpenStore, kind: Any) -> None:
     """Those of a serializer that pickles too: it is not given them in parts, nor does it take such."""
     serializer = types.SimpleNamespace(dumps=pickle.dumps, loads=lambda data: pickle.loads(data))
     values = {f"k{number}": [bytes(1 << 20), number] for number in range(3)}
@@ -137,7 +137,7 @@ def test_large_values_are_loaded_from_all_of_their_bytes(open_store: OpenStore, 
     assert [store.get(key.encode()) for key in values] == list(values.values())
 
 
-def test_text_is_encoded_as_utf_8(open_store: OpenStore) -> None:
+def test_serializer_text_is_encoded_as_utf_8(open_store: OpenStore) -> None:
     """Not escaped, where the serializer does not."""
     serializer = types.SimpleNamespace(dumps=lambda obj: json.dumps(obj, ensure_ascii=False), loads=json.loads)
     store = open_store(serializer=serializer)
@@ -149,7 +149,7 @@ def test_text_is_encoded_as_utf_8(open_store: OpenStore) -> None:
 
 @pytest.mark.parametrize("made", [None, 1, ["x"], object()])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_neither_bytes_nor_text_is_refused(open_store: OpenStore, kind: Any, made: Any) -> None:
+def test_serializer_dumps_of_another_type_is_refused(open_store: OpenStore, kind: Any, made: Any) -> None:
     """By the call that brought it, which changes nothing."""
     store = open_store(kind=kind, serializer=types.SimpleNamespace(dumps=lambda obj: made, loads=bytes))
     for write in (
@@ -165,7 +165,7 @@ def test_what_is_neither_bytes_nor_text_is_refused(open_store: OpenStore, kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_serializer_refuses_is_its_own_error(open_store: OpenStore, kind: Any) -> None:
+def test_serializer_error_of_dumps_reaches_the_caller(open_store: OpenStore, kind: Any) -> None:
     """And nothing has changed."""
     store = open_store(kind=kind, serializer=json)
     store["a"] = 1
@@ -175,7 +175,7 @@ def test_what_the_serializer_refuses_is_its_own_error(open_store: OpenStore, kin
     assert store == {"a": 1}
 
 
-def test_a_serialized_value_has_a_limit(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serializer_value_over_the_limit_is_refused(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a pickle has: it is refused with the name of the key."""
     for module in ("_mapping.bulk", "_values.serializing", "_buffer.pending"):
         monkeypatch.setattr(f"lmdb_object_store.{module}.MAX_VALUE_BYTES", 100)
@@ -188,7 +188,7 @@ def test_a_serialized_value_has_a_limit(open_store: OpenStore, monkeypatch: pyte
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("key", ["k", b"k"])
-def test_data_that_it_cannot_read_names_the_key(open_store: OpenStore, kind: Any, key: Any) -> None:
+def test_serializer_error_of_loads_names_the_key(open_store: OpenStore, kind: Any, key: Any) -> None:
     """In every method that reads, pending and stored, and the item stays."""
     with open_store() as store:
         store["k"] = 1
@@ -215,14 +215,14 @@ def test_data_that_it_cannot_read_names_the_key(open_store: OpenStore, kind: Any
 
 
 @pytest.mark.parametrize("serializer", [None, 5, "json", json.dumps, object(), types.SimpleNamespace(dumps=str)])
-def test_what_is_no_serializer_is_refused_at_once(path: str, serializer: Any) -> None:
+def test_serializer_without_its_methods_is_refused(path: str, serializer: Any) -> None:
     """Before anything is made on the disk."""
     with pytest.raises(TypeError, match=r"serializer must have dumps\(obj\) and loads\(data\)"):
         LmdbObjectStore(path, serializer=serializer)
     assert not Path(path).exists()
 
 
-def test_two_stores_with_two_serializers(open_store: OpenStore) -> None:
+def test_serializer_of_each_store_is_its_own(open_store: OpenStore) -> None:
     """Each reads and writes by its own, whatever the other does."""
     first, second = open_store(serializer=json), open_store(serializer=Zlib())
     first["a"] = 1
@@ -241,7 +241,7 @@ def test_two_stores_with_two_serializers(open_store: OpenStore) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("copied", [lambda store: pickle.loads(pickle.dumps(store)), copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("serializer", [json, marshal, pickle, Zlib()])
-def test_a_handle_carries_its_serializer(open_store: OpenStore, serializer: Any, copied: Any, kind: Any) -> None:
+def test_pickled_handle_carries_its_serializer(open_store: OpenStore, serializer: Any, copied: Any, kind: Any) -> None:
     """A module by its name, an object by its own pickle."""
     store = open_store(kind=kind, serializer=serializer)
     store["k"] = PLAIN
@@ -253,7 +253,9 @@ def test_a_handle_carries_its_serializer(open_store: OpenStore, serializer: Any,
     assert store["new"] == 1
 
 
-def test_a_handle_goes_to_another_process(open_store: OpenStore, path: str, tmp_path: Path) -> None:
+def test_pickled_handle_in_another_process_imports_its_serializer(
+    open_store: OpenStore, path: str, tmp_path: Path
+) -> None:
     """Which has not imported the module before."""
     store = open_store(serializer=json)
     store["k"] = PLAIN
@@ -268,7 +270,9 @@ def test_a_handle_goes_to_another_process(open_store: OpenStore, path: str, tmp_
     assert run_script(script, path, str(handle), python=("-X", "utf8")).stdout == "json é\n"
 
 
-def test_a_serializer_that_cannot_be_carried(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickled_handle_whose_serializer_cannot_be_carried_says_so(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pickler says which object it cannot take; a process without the module says which one it lacks."""
 
     class Local(Zlib):
@@ -285,7 +289,7 @@ def test_a_serializer_that_cannot_be_carried(open_store: OpenStore, monkeypatch:
     assert pickle.loads(data).serializer is module
 
 
-def test_a_read_only_store_reads_by_its_serializer(open_store: OpenStore) -> None:
+def test_read_only_store_reads_by_its_serializer(open_store: OpenStore) -> None:
     """The option is no part of the file's."""
     with open_store(serializer=json) as store:
         store["k"] = PLAIN

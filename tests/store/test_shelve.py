@@ -50,7 +50,7 @@ def filled(path: str) -> str:
 
 
 @pytest.mark.parametrize("flag", ["r", "w"])
-def test_reading_and_writing_need_a_store(tmp_path: Path, flag: str) -> None:
+def test_open_r_or_w_without_a_store_is_refused(tmp_path: Path, flag: str) -> None:
     """Where there is none nothing is made: no path, an empty folder, a file that a killed process left empty."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "killed").mkdir()
@@ -66,7 +66,7 @@ def test_reading_and_writing_need_a_store(tmp_path: Path, flag: str) -> None:
     assert listing(tmp_path) == before
 
 
-def test_r_reads_and_writes_nothing(filled: str) -> None:
+def test_open_r_reads_and_refuses_writes(filled: str) -> None:
     """A write is an error, and `sync` none."""
     with lmdb_object_store.open(filled, "r") as store:
         assert store["k"] == [1]
@@ -83,7 +83,7 @@ def test_r_reads_and_writes_nothing(filled: str) -> None:
     assert contents(filled) == {"k": [1]}
 
 
-def test_write_with_flag_r_raises_what_dbm_error_catches(filled: str) -> None:
+def test_open_r_write_raises_what_dbm_error_catches(filled: str) -> None:
     """A script that catches `dbm.error` goes on, as it does with a shelf; the text says how to open it."""
     with lmdb_object_store.open(filled, "r") as store:
         writes: list[Callable[[], object]] = [
@@ -114,7 +114,7 @@ def test_write_with_flag_r_raises_what_dbm_error_catches(filled: str) -> None:
 
 
 @pytest.mark.parametrize("flag", ["w", "c"])
-def test_w_and_c_keep_what_is_there(filled: str, flag: str) -> None:
+def test_open_w_or_c_keeps_what_is_there(filled: str, flag: str) -> None:
     """And add to it."""
     with lmdb_object_store.open(filled, flag) as store:
         assert store == {"k": [1]}
@@ -122,7 +122,7 @@ def test_w_and_c_keep_what_is_there(filled: str, flag: str) -> None:
     assert contents(filled) == {"k": [1], "new": 2}
 
 
-def test_n_empties_a_store(filled: str) -> None:
+def test_open_n_empties_the_store(filled: str) -> None:
     """At once: what has it open elsewhere in the process sees it too. Files beside it stay."""
     Path(filled, "notes.txt").write_text("kept")
     with lmdb_object_store.open(filled) as other, lmdb_object_store.open(filled, "n") as store:
@@ -135,7 +135,7 @@ def test_n_empties_a_store(filled: str) -> None:
 
 @pytest.mark.parametrize("flag", ["c", "n"])
 @pytest.mark.parametrize("made", ["nothing", "folder", "killed", "lock"])
-def test_c_and_n_make_a_store(tmp_path: Path, flag: str, made: str) -> None:
+def test_open_c_or_n_makes_a_store(tmp_path: Path, flag: str, made: str) -> None:
     """Where there is nothing, an empty folder, or what a process leaves that was killed as it made one."""
     path = tmp_path / "db"
     if made != "nothing":
@@ -149,7 +149,7 @@ def test_c_and_n_make_a_store(tmp_path: Path, flag: str, made: str) -> None:
     assert contents(str(path)) == {"k": 1}
 
 
-def test_n_refuses_what_is_no_store(tmp_path: Path) -> None:
+def test_open_n_refuses_a_path_that_is_no_store(tmp_path: Path) -> None:
     """A folder of other files, a file, another kind of data file: each stays as it is, and nothing comes beside it."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("kept")
@@ -171,7 +171,7 @@ def test_n_refuses_what_is_no_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["r", "w", "c"])
-def test_other_files_are_refused_by_each_flag(tmp_path: Path, flag: str) -> None:
+def test_open_another_file_is_refused_by_each_flag(tmp_path: Path, flag: str) -> None:
     """LMDB would leave a lock file beside them."""
     (tmp_path / "file").write_text("kept")
     (tmp_path / "data.mdb").write_bytes(b"kept" * 5000)
@@ -183,7 +183,7 @@ def test_other_files_are_refused_by_each_flag(tmp_path: Path, flag: str) -> None
 
 
 @pytest.mark.parametrize("flag", ["r", "w", "c"])
-def test_an_old_shelf_is_not_passed_by(tmp_path: Path, flag: str) -> None:
+def test_open_beside_an_old_shelf_is_refused(tmp_path: Path, flag: str) -> None:
     """A script whose import was changed finds its old file in the way, not an empty store."""
     name = str(tmp_path / "shelf")
     with old_shelf(name) as shelf:
@@ -201,7 +201,7 @@ def test_an_old_shelf_is_not_passed_by(tmp_path: Path, flag: str) -> None:
 
 
 @pytest.mark.parametrize("flag", ["n", "c"])
-def test_n_and_c_on_an_empty_file_begin_a_store_in_it(tmp_path: Path, flag: str) -> None:
+def test_open_n_or_c_on_an_empty_file_begins_a_store_in_it(tmp_path: Path, flag: str) -> None:
     """Programs that give `open` the file which `tempfile.mkstemp` has made, as pylast does, find their store in it."""
     descriptor, path = tempfile.mkstemp(dir=tmp_path)
     os.close(descriptor)
@@ -225,7 +225,7 @@ def test_n_and_c_on_an_empty_file_begin_a_store_in_it(tmp_path: Path, flag: str)
 
 
 @pytest.mark.parametrize("flag", ["r", "w"])
-def test_r_and_w_on_an_empty_file_find_no_store(tmp_path: Path, flag: str) -> None:
+def test_open_r_or_w_on_an_empty_file_finds_no_store(tmp_path: Path, flag: str) -> None:
     """Nothing is made then."""
     (tmp_path / "file").touch()
     before = listing(tmp_path)
@@ -235,7 +235,7 @@ def test_r_and_w_on_an_empty_file_find_no_store(tmp_path: Path, flag: str) -> No
 
 
 @pytest.mark.parametrize("flag", ["r", "w", "c", "n"])
-def test_data_file_of_a_folder_is_no_store_of_its_own(filled: str, flag: str) -> None:
+def test_open_data_file_of_a_folder_is_refused(filled: str, flag: str) -> None:
     """It would have another lock file then than for those who open the folder; an empty one too."""
     os.mkdir(filled + ".killed")
     Path(filled + ".killed", "data.mdb").touch()
@@ -246,7 +246,7 @@ def test_data_file_of_a_folder_is_no_store_of_its_own(filled: str, flag: str) ->
     assert contents(filled) == {"k": [1]}
 
 
-def test_n_closes_a_store_that_it_cannot_empty(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_n_of_a_store_that_it_cannot_empty_closes_it(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves what is in it."""
     with monkeypatch.context() as patch:
         patch.setattr(LmdbObjectStore, "_commit", lambda *_, **__: (_ for _ in ()).throw(lmdb.DiskError("full")))
@@ -256,14 +256,14 @@ def test_n_closes_a_store_that_it_cannot_empty(filled: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("flag", ["", "x", "rw", "cf", "C", None, 0])
-def test_other_flags_are_refused(path: str, flag: Any) -> None:
+def test_open_unknown_flag_is_refused(path: str, flag: Any) -> None:
     """With the list of those that there are."""
     with pytest.raises(ValueError, match="flag must be 'r', 'w', 'c' or 'n'"):
         lmdb_object_store.open(path, flag)
     assert not os.path.exists(path)
 
 
-def test_the_flag_alone_says_whether_a_store_is_read_only(filled: str) -> None:
+def test_open_with_readonly_beside_the_flag_is_refused(filled: str) -> None:
     """Two answers would contradict each other."""
     with pytest.raises(TypeError, match="readonly"):
         lmdb_object_store.open(filled, "r", readonly=False)
@@ -273,7 +273,7 @@ def test_the_flag_alone_says_whether_a_store_is_read_only(filled: str) -> None:
 
 @pytest.mark.posix
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="takes another user's part")
-def test_r_without_permission_to_write(tmp_path: Path) -> None:
+def test_open_r_without_permission_to_write_needs_lock_false(tmp_path: Path) -> None:
     """LMDB needs its lock file; without it a store can be read where the caller vouches that nobody writes."""
     path = tmp_path / "db"
     with lmdb_object_store.open(path, mode=0o644) as store:
@@ -310,7 +310,7 @@ def test_r_without_permission_to_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [str, os.fsencode, Path, lambda path: Path(os.fsdecode(path))])
-def test_any_kind_of_path(path: str, kind: Callable[[str], Any]) -> None:
+def test_open_path_of_any_kind_is_taken(path: str, kind: Callable[[str], Any]) -> None:
     """By position, and by the name that `shelve.open` gives it."""
     with lmdb_object_store.open(kind(path), "c") as store:
         store["k"] = 1
@@ -318,7 +318,7 @@ def test_any_kind_of_path(path: str, kind: Callable[[str], Any]) -> None:
         assert store == {"k": 1}
 
 
-def test_what_is_opened(path: str) -> None:
+def test_open_passes_options_on(path: str) -> None:
     """Keys are text, and reads flush nothing, unless options say otherwise; all other options are passed on."""
     with lmdb_object_store.open(path) as store:
         assert type(store) is LmdbObjectStore
@@ -339,7 +339,7 @@ def test_what_is_opened(path: str) -> None:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, pickle.HIGHEST_PROTOCOL, -1, None])
 @pytest.mark.parametrize("writeback", [False, True])
-def test_the_protocol_of_the_pickles(path: str, protocol: int | None, writeback: bool) -> None:
+def test_open_protocol_is_that_of_the_pickles(path: str, protocol: int | None, writeback: bool) -> None:
     """By position too, as a script may pass it; what has been written with one is read with any."""
     with lmdb_object_store.open(path, "c", protocol, writeback) as store:
         store["k"] = [1]
@@ -356,7 +356,7 @@ def test_the_protocol_of_the_pickles(path: str, protocol: int | None, writeback:
         assert store["k"][0] == 1
 
 
-def test_a_protocol_that_there_is_not(path: str) -> None:
+def test_open_unknown_protocol_is_refused(path: str) -> None:
     """Refused before anything is made; so is one for another serializer."""
     with pytest.raises(ValueError, match="protocol"):
         lmdb_object_store.open(path, protocol=99)
@@ -365,7 +365,7 @@ def test_a_protocol_that_there_is_not(path: str) -> None:
     assert not os.path.exists(path)
 
 
-def test_the_name_open_is_not_imported_by_a_star() -> None:
+def test_open_is_not_imported_by_a_star() -> None:
     """A module that takes all names keeps Python's own function."""
     namespace: dict[str, Any] = {}
     exec("from lmdb_object_store import *", namespace)
@@ -376,7 +376,7 @@ def test_the_name_open_is_not_imported_by_a_star() -> None:
 # -- sync
 
 
-def test_sync_commits(path: str, open_store: OpenStore) -> None:
+def test_sync_commits_the_pending_changes(path: str, open_store: OpenStore) -> None:
     """What was written is in the file then, for others to see."""
     store, other = open_store(), open_store()
     store["k"] = 1
@@ -411,7 +411,7 @@ def test_sync_of_a_closed_store_does_nothing(filled: str, flag: str, writeback: 
         ({"sync": False, "writemap": True, "map_async": True}, 1),
     ],
 )
-def test_sync_waits_for_the_disk(open_store: OpenStore, options: dict[str, Any], times: int) -> None:
+def test_sync_without_lmdbs_own_waits_for_the_disk(open_store: OpenStore, options: dict[str, Any], times: int) -> None:
     """Where a commit does not do so by itself."""
     synced: list[object] = []
 
@@ -493,7 +493,7 @@ old(sys.argv[1] + "3")
 """
 
 
-def test_a_script_for_shelve_runs_on(tmp_path: Path) -> None:
+def test_script_for_shelve_runs_on(tmp_path: Path) -> None:
     """With nothing but its import changed it prints what it printed."""
     changed = SCRIPT.replace("import shelve\n", "import lmdb_object_store as shelve\n", 1)
     assert changed != SCRIPT
