@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.stores import TINY, TOO_LARGE
+from support.threads import frequent_switches
 
 from lmdb_object_store import LmdbObjectStore
 
@@ -25,23 +25,18 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# On Windows: what the fault suite is made of is not there, nor what these words in a test or its parameters stand for.
 _HAS_FORK = hasattr(os, "fork")
-_NEEDS_FORK = re.compile(
-    r"\b(fork|in_child|Child|SIGKILL|SIGINT|SIGALRM|SIGUSR1|setitimer|resource|on_terminal|interruptible)\b|status=-"
-)
-collect_ignore = [] if _HAS_FORK else ["faults/test_faults.py", "faults/test_harness.py"]
+collect_ignore = [] if _HAS_FORK else ["faults/test_faults.py", "faults/test_harness.py"]  # made of forks and signals
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip each test that needs what only POSIX has, where it is missing."""
+    """Skip each test that is marked `posix` where there is no fork, as on Windows."""
     for item in () if _HAS_FORK else items:
-        if isinstance(item, pytest.Function):
-            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-            text = [inspect.getsource(item.function), *(value for value in parameters if isinstance(value, str))]
-            if _NEEDS_FORK.search("\n".join(text)):
-                item.add_marker(pytest.mark.skip(reason="needs fork and POSIX signals"))
+        if item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason="needs fork and POSIX signals"))
 
+
+pytest_plugins = ["support.mappings", "support.writeback"]
 
 OpenStore = Callable[..., LmdbObjectStore[Any, Any]]
 
@@ -72,3 +67,34 @@ def open_store(path: str) -> Iterator[OpenStore]:
 def store(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
     """A store with str keys."""
     return open_store()
+
+
+@pytest.fixture
+def full(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
+    """A store whose next flush fails: `kept` is in the file, `small` and `large` are pending."""
+    store = open_store(**TINY)
+    store["kept"] = 1
+    store.flush()
+    store["small"] = 2
+    store["large"] = TOO_LARGE
+    return store
+
+
+@pytest.fixture
+def pending(request: pytest.FixtureRequest, open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
+    """A store of a key in the file, and one that waits."""
+    store = open_store(autoflush_on_read=getattr(request, "param", True))
+    store["stored"] = 1
+    store.flush()
+    store["pending"] = 2
+    return store
+
+
+@pytest.fixture
+def _races() -> Iterator[None]:
+    """Threads take turns so often that races show. (A loop that is to be tight takes fewer turns.)"""
+    with frequent_switches():
+        yield
+
+
+races = pytest.mark.usefixtures("_races")

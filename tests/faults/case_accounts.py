@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness import Child, Figures, budget
 from journal import Store, Verdict
-from support import frequent_switches, in_each_commit, looping
+from support.checkpoints import in_each_commit
+from support.threads import frequent_switches, looping
 
 from lmdb_object_store import ConflictError, LmdbObjectStore
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import Figures, budget
 from journal import Journal, Model, compare, found_at
-from support import run_script
+from support.programs import run_script
 
 PROGRAM = """
 sys.path[:0] = sys.argv[2].split(os.pathsep)

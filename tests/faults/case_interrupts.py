@@ -12,7 +12,8 @@ from pathlib import Path
 
 from harness import Figures, budget
 from journal import Model, State, Store, Verdict, found_at, perform, random_operation, stamp_of
-from support import Interrupt, at_checkpoint, in_thread, interrupt
+from support.checkpoints import Interrupt, at_checkpoint, interrupt
+from support.threads import in_thread
 
 from lmdb_object_store import LmdbObjectStore
 

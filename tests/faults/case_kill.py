@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness import Child, Figures, budget
 from journal import OPERATIONS, Journal, Model, State, Store, compare, found_at, random_operation
-from support import LIMIT, in_each_commit
+from support import LIMIT
+from support.checkpoints import in_each_commit
 
 from lmdb_object_store import LmdbObjectStore
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import Child, Figures, budget
 from journal import State, Store, compare, found_at, stamp_of, value_of
-from support import looping
+from support.threads import looping
 
 from lmdb_object_store import LmdbObjectStore
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import Figures, budget
 from journal import State, Store, Verdict, compare, found_at, stamp_of, value_of
-from support import frequent_switches, looping, together
+from support.threads import frequent_switches, looping, together
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 

@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from journal import Journal, Store, random_operation, stamp_of, value_of  # noqa: E402
-from support import looping, together  # noqa: E402
+from support.threads import looping, together  # noqa: E402
 
 from lmdb_object_store import LmdbObjectStore  # noqa: E402
 

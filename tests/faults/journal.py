@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
-from support import contents
+from support.files import contents
 
 from lmdb_object_store import ConflictError, LmdbObjectStore
 

@@ -16,7 +16,8 @@ from typing import Any
 import lmdb
 import pytest
 from harness import Child, mounted
-from support import run_script, unchanged
+from support.files import unchanged
+from support.programs import run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 from lmdb_object_store._environment.paths import identity
@@ -43,6 +44,7 @@ def opened(path: str, **options: Any) -> None:
             store["new"] = 1
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("version", FORMATS)
 def test_a_truncated_file(path: str, version: int) -> None:
     """A file cut short, at whatever place, is an error when it is opened, not a SIGBUS when it is read."""
@@ -243,6 +245,7 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.posix
 def test_a_full_disk_at_the_opening(tmp_path: Path) -> None:
     """No room for the lock file, which LMDB maps, is an error: it was a SIGBUS. With room again the store opens."""
     disk = tmp_path / "disk"
@@ -308,6 +311,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
+@pytest.mark.posix
 def test_no_permission(path: str) -> None:
     """Without the right to read or write the file the error says so."""
     file = make(path)
@@ -328,6 +332,7 @@ def test_no_permission(path: str) -> None:
 GONE = "deleted or replaced"
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
     """A write is refused, as it would vanish with the process; reads go on with the file that is open. After a fork
@@ -359,6 +364,7 @@ def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
             store.close(strict=True)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("forks", [False, True])
 def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool) -> None:
     """Another file that took its place is not taken for it after a fork, and neither of them is written to."""
@@ -374,6 +380,7 @@ def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool
             store.flush()
 
 
+@pytest.mark.posix
 def test_a_file_replaced_after_a_fork(path: str) -> None:
     """Nor is one that has even its number: the file system may give that to the next file that is made."""
     make(path)

@@ -104,6 +104,7 @@ def test_values_are_told_apart() -> None:
     assert stamp_of("x") == (-1, -1)
 
 
+@pytest.mark.posix
 def test_children_end() -> None:
     """A child's status is told, and one that fails before it is killed is noticed."""
     Child(lambda: None).join()

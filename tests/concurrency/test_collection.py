@@ -1,0 +1,259 @@
+"""Stores that nobody has closed when they are collected, beside commits and interrupts."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from conftest import OpenStore
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents
+from support.threads import frequent_switches, together
+
+from lmdb_object_store import LmdbObjectStore
+
+MIB = 1024 * 1024
+Store = LmdbObjectStore[Any, Any]
+
+
+def put_and_drop(path: str, **items: int) -> None:
+    """Write into a store that nobody closes, which lasts until the reference count says so."""
+    store: Store = LmdbObjectStore(path, key_encoding="utf-8")
+    store.update(items)
+
+
+def put_and_drop_in_a_cycle(path: str, **items: int) -> None:
+    """The same, for a store that only the collector can find."""
+    store: Store = LmdbObjectStore(path, key_encoding="utf-8")
+    store.update(items)
+    store.itself = store  # type: ignore[attr-defined]
+
+
+def test_a_store_nobody_closed_is_flushed_as_it_goes(path: str) -> None:
+    """A store that goes out of scope writes what is pending, and warns of itself."""
+    with pytest.warns(ResourceWarning, match="db"):
+        put_and_drop(path, key=1)
+    assert contents(path) == {"key": 1}
+
+
+def test_a_store_in_a_cycle_is_flushed_by_the_collector(path: str) -> None:
+    """A store that the collector finds writes what is pending, and warns of itself."""
+    put_and_drop_in_a_cycle(path, key=1)
+    with pytest.warns(ResourceWarning, match="db"):
+        gc.collect()
+    assert contents(path) == {"key": 1}
+
+
+def test_a_closed_store_goes_without_a_warning(path: str, recwarn: pytest.WarningsRecorder) -> None:
+    """A store that was closed has nothing to warn of."""
+    store: Store = LmdbObjectStore(path)
+    store.close()
+    del store
+    gc.collect()
+    assert not recwarn.list
+
+
+DROPS = {"by reference count": put_and_drop, "by the collector": put_and_drop_in_a_cycle}
+
+
+@pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_store_collected_in_the_midst_of_a_commit_is_not_lost(
+    path: str, open_store: OpenStore, drop: Callable[..., None]
+) -> None:
+    """The collector may run in the midst of a commit to the same file: the next one writes what it found."""
+    store = open_store()
+    store["key"] = 1
+
+    def collected() -> None:
+        if not dropped:
+            dropped.append(True)
+            drop(path, dropped=2)
+            gc.collect()
+
+    dropped: list[bool] = []
+    in_each_commit(collected, store.flush)
+    assert dropped
+    store["next"] = 3
+    store.flush()
+    assert (store["dropped"], store["key"]) == (2, 1)
+    store.close(strict=True)
+    assert contents(path) == {"key": 1, "dropped": 2, "next": 3}
+
+
+@pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_the_last_close_writes_what_was_collected_in_its_commit(
+    path: str, open_store: OpenStore, drop: Callable[..., None]
+) -> None:
+    """A store collected in the midst of the last other one's final flush is written, and the file is closed."""
+    store = open_store()
+    store["key"] = 1
+
+    def collected() -> None:
+        if not dropped:
+            dropped.append(True)
+            drop(path, dropped=2)
+            gc.collect()
+
+    dropped: list[bool] = []
+    in_each_commit(collected, store.close)
+    assert contents(path) == {"key": 1, "dropped": 2}
+
+
+@pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_collection_waits_for_no_other_thread(path: str, open_store: OpenStore, drop: Callable[..., None]) -> None:
+    """A store collected while another thread commits goes at once; what was pending arrives with the next commit."""
+    store = open_store()
+    store["key"] = 1
+    amid, collected = threading.Event(), threading.Event()
+    dropped: list[Store] = [LmdbObjectStore(path, key_encoding="utf-8")]
+    dropped[0]["dropped"] = 2
+    if drop is put_and_drop_in_a_cycle:
+        dropped[0].itself = dropped[0]  # type: ignore[attr-defined]
+
+    def wait_once() -> None:
+        amid.set()
+        assert collected.wait(20)
+
+    def collect() -> None:
+        assert amid.wait(20)
+        dropped.clear()
+        gc.collect()
+        collected.set()
+
+    together(lambda: in_each_commit(wait_once, store.flush), collect)
+    store["next"] = 3
+    store.flush()
+    assert dict(store) == {"key": 1, "dropped": 2, "next": 3}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_collection_does_not_wait_for_the_lock(path: str, open_store: OpenStore) -> None:
+    """A store collected while another thread holds the lock, committing or not, goes at once and is not lost."""
+    store = open_store()
+    held, collected = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._environment.lock:
+            held.set()
+            assert collected.wait(20)
+
+    def drop() -> None:
+        assert held.wait(20)
+        try:
+            second.clear()
+        finally:
+            collected.set()
+
+    second: list[Store] = [open_and_put(path)]
+    together(hold, drop)
+    store["key"] = 1
+    store.flush()
+    assert dict(store) == {"key": 1, "dropped": 2}
+
+
+def open_and_put(path: str) -> Store:
+    """A store with a pending change."""
+    store: Store = LmdbObjectStore(path, key_encoding="utf-8")
+    store["dropped"] = 2
+    return store
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_store_collected_while_this_thread_iterates_is_written(path: str, open_store: OpenStore) -> None:
+    """An iterator under way is in nobody's way when a store of the same file is collected."""
+    store = open_store()
+    store.put_many({f"k{i:03}": i for i in range(100)})
+    keys = iter(store)
+    assert next(keys) == "k000"
+    put_and_drop(path, z=1)
+    assert list(keys)[-1] == "z"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_an_interrupt_while_a_collected_store_is_written_does_not_lose_it(path: str, open_store: OpenStore) -> None:
+    """Wherever the writing of a collected store is interrupted, what it held is there in the end."""
+    for number in count():
+        store = open_store()
+        store["key"] = number
+
+        dropped: list[bool] = []
+
+        def collected(number: int = number, dropped: list[bool] = dropped) -> None:
+            if not dropped:
+                dropped.append(True)
+                put_and_drop(path, dropped=number)
+
+        in_each_commit(collected, store.flush)
+        store["next"] = number
+        try:
+            reached = at_checkpoint(number, interrupt, store.flush)
+        except Interrupt:
+            reached = True
+        store.flush()
+        store["last"] = number
+        store.flush()
+        store.close(strict=True)
+        assert contents(path) == dict.fromkeys(("key", "dropped", "next", "last"), number), f"checkpoint {number}"
+        if not reached:
+            break
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_collected_store_that_cannot_be_written_is_logged(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A collected store whose flush fails says in the log what was lost, and closes the file."""
+
+    def drop() -> None:
+        store: Store = LmdbObjectStore(path, map_size=MIB, max_map_size=MIB)
+        store[b"large"] = bytes(2 * MIB)
+
+    with caplog.at_level(logging.ERROR):
+        drop()
+    assert "Error during final flush on close" in caplog.text
+    assert contents(path) == {}
+
+
+@pytest.mark.slow  # 900 stores are opened and collected
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_stores_of_one_file_that_are_collected_together(path: str) -> None:
+    """The collector clears all references before it runs the first finaliser: none closes the file under the next."""
+    for number in range(300):
+        stores: list[Any] = [LmdbObjectStore(path, key_encoding="utf-8", sync=False) for _ in range(3)]
+        for name, store in zip("abc", stores):
+            store[f"{name}{number}"] = number
+        stores.append(stores)
+        del stores, store
+        if number % 5 == 0:
+            gc.collect()
+    gc.collect()
+    assert contents(path) == {f"{name}{number}": number for name in "abc" for number in range(300)}
+
+
+@pytest.mark.slow  # 450 stores are opened and collected
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_threads_that_drop_their_stores(path: str) -> None:
+    """Stores opened, written and dropped in cycles by several threads: each of their writes is there."""
+    accepted: list[str] = []
+
+    def use(name: str) -> None:
+        for number in range(150):
+            store: Any = LmdbObjectStore(path, key_encoding="utf-8", sync=False)
+            cycle = [store]
+            cycle.append(cycle)
+            store[f"{name}{number}"] = 1
+            accepted.append(f"{name}{number}")
+            if number % 7 == 0:
+                del store, cycle
+                gc.collect()
+
+    with frequent_switches():
+        together(*(lambda name=name: use(name) for name in "abc"))
+    gc.collect()
+    assert contents(path).keys() == set(accepted)

@@ -1,0 +1,461 @@
+"""`os.fork`: parent and child go on by themselves, at any place, in signal handlers and beside threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OpenStore
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents, meta_pages
+from support.programs import in_child, run_script
+from support.stores import assert_no_reader
+from support.threads import in_thread, looping
+
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+
+MIB = 1024 * 1024
+
+Store = LmdbObjectStore[Any, Any]
+
+
+# -- os.fork
+
+
+@pytest.mark.posix
+def test_parent_and_child_both_go_on(path: str, open_store: OpenStore) -> None:
+    """After a fork, parent and child read and write through the same object, again and again."""
+    store = open_store()
+    store["parent"] = 0
+
+    def use(name: str) -> None:
+        for number in range(5):
+            store[name] = number
+            assert store[name] == number
+            assert "parent" in dict(store)
+            assert store.get_many(["parent", "none"])[1] == ["none"]
+
+    def child() -> None:
+        use("child")
+        store.close(strict=True)
+
+    for _ in range(10):
+        store["parent"] = 0
+        store.flush()
+        in_child(child)
+        use("parent")
+    assert_no_reader(store)
+    store.close(strict=True)
+    assert contents(path) == {"parent": 4, "child": 4}
+
+
+@pytest.mark.posix
+def test_a_childs_reads_take_no_reader_slot_of_the_parent(open_store: OpenStore) -> None:
+    """More reads in children than the reader table has slots leave it empty, and the parent reading."""
+    store = open_store(max_readers=4)
+    store.put_many({"key": 1})
+
+    def read() -> None:
+        for _ in range(20):
+            assert store["key"] == 1
+            assert list(store) == ["key"]
+
+    for _ in range(5):
+        read()
+        in_child(read)
+        assert_no_reader(store)
+    read()
+
+
+@pytest.mark.posix
+def test_a_childs_close_does_not_disturb_the_parents_readers(open_store: OpenStore) -> None:
+    """Children that close their copy while the parent's threads read cost those no error."""
+    store = open_store()
+    store.put_many({"key": 1})
+
+    def read() -> None:
+        for _ in range(50):
+            assert store["key"] == 1
+
+    def child() -> None:
+        assert store["key"] == 1
+        store.close()
+        with pytest.raises(StoreClosedError):
+            store["key"]
+
+    with looping(read, read):
+        for _ in range(20):
+            in_child(child)
+    assert_no_reader(store)
+
+
+def put_and_flush(store: Store) -> None:
+    store["new"] = 1
+    store.flush()
+
+
+ENDS: dict[str, Callable[[Store], object]] = {
+    "reads": lambda store: store.get("stored"),
+    "flushes": lambda store: store.flush(),
+    "closes": lambda store: store.close(),
+    "writes": put_and_flush,
+}
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_what_is_pending_at_a_fork_is_the_parents(
+    path: str, open_store: OpenStore, end: Callable[[Store], object]
+) -> None:
+    """A child starts without what could not be flushed, whatever it does; the parent keeps it, and writes it once."""
+    store = open_store(autoflush_on_read=False, map_size=MIB, max_map_size=MIB)
+    store.put_many({"stored": 1})
+    store["pending"] = os.urandom(2 * MIB)
+
+    def child() -> None:
+        assert "pending" not in store
+        assert store.write_buffer == {}
+        end(store)
+
+    before = meta_pages(path)
+    in_child(child)
+    assert (meta_pages(path) == before) == (end is not ENDS["writes"])
+    assert len(store["pending"]) == 2 * MIB
+    store["pending"] = 1
+    transactions = store.env.info()["last_txnid"]
+    store.flush()
+    assert store.env.info()["last_txnid"] == transactions + 1
+    assert dict(store).items() >= {"stored": 1, "pending": 1}.items()
+
+
+@pytest.mark.posix
+def test_a_child_does_not_bring_back_what_its_parent_changed_since(open_store: OpenStore) -> None:
+    """A child that ends late does not overwrite the parent's newer value with the one pending at the fork."""
+    store = open_store()
+    store["key"] = "old"
+    told, tell = os.pipe()
+
+    def child() -> None:
+        os.close(tell)
+        os.read(told, 1)
+        store.flush()
+        store.close()
+
+    def parent() -> None:
+        store["key"] = "new"
+        store.flush()
+        os.write(tell, b".")
+
+    thread = threading.Thread(target=in_child, args=(child,), daemon=True)
+    thread.start()
+    parent()
+    thread.join(30)
+    assert not thread.is_alive()
+    os.close(told)
+    os.close(tell)
+    assert store["key"] == "new"
+
+
+@pytest.mark.posix
+def test_forks_while_other_threads_read_and_write(path: str, open_store: OpenStore) -> None:
+    """Forks amid reads, writes, flushes and growth: each child works, and the parent loses nothing."""
+    store = open_store(batch_size=3, map_size=MIB, sync=False)
+    store.put_many({"key": "value"})
+    numbers, accepted = count(), {"key": "value"}
+
+    def read() -> None:
+        assert store["key"] == "value"
+        assert "key" in list(store)
+
+    def write() -> None:
+        number = next(numbers)
+        name = f"k{number % 100}"
+        store[name] = str(number)
+        accepted[name] = str(number)
+
+    def child() -> None:
+        read()
+        store["child"] = os.getpid()
+        store.close(strict=True)
+
+    with looping(read, read, write):
+        for turn in range(20):
+            in_child(child)
+            if turn % 5 == 0:
+                store.put_many({"large": bytes((turn + 1) * 4 * MIB)})
+    store.close(strict=True)
+    stored = contents(path)
+    assert stored.pop("child")
+    assert len(stored.pop("large")) == 64 * MIB
+    assert stored == accepted
+
+
+@pytest.mark.posix
+def test_two_threads_may_fork_at_once(open_store: OpenStore) -> None:
+    """Forks of several threads, beside a third that opens and closes stores, disturb nobody."""
+    store = open_store()
+    store.put_many({"key": 1})
+
+    def fork() -> None:
+        in_child(lambda: store["key"])
+
+    numbers = count()
+
+    def open_and_close() -> None:
+        with open_store(path=f"{store.db_path}{next(numbers) % 3}") as other:
+            other["key"] = 1
+
+    with looping(fork, fork, open_and_close):
+        for _ in range(40):
+            assert store["key"] == 1
+    assert_no_reader(store)
+
+
+@pytest.mark.posix
+def test_an_iterator_survives_a_fork(open_store: OpenStore) -> None:
+    """An iterator under way at a fork goes on in the parent and in the child."""
+    store = open_store()
+    items = {f"k{i:04}": i for i in range(3000)}
+    store.put_many(items)
+    iterator = iter(store.items())
+    first = [next(iterator) for _ in range(10)]
+
+    def child() -> None:
+        assert dict(first) | dict(iterator) == items
+
+    in_child(child)
+    assert dict(first) | dict(iterator) == items
+
+
+@pytest.mark.posix
+def test_a_fork_with_several_stores_open(open_store: OpenStore, tmp_path: Path) -> None:
+    """A fork takes every open file along, stores that share one and closed ones too."""
+    one, other = open_store(), open_store()
+    apart, closed = open_store(path=str(tmp_path / "apart")), open_store(path=str(tmp_path / "closed"))
+    one.put_many({"key": 1})
+    apart.put_many({"key": 2})
+    closed.close()
+
+    def child() -> None:
+        assert (one["key"], other["key"], apart["key"]) == (1, 1, 2)
+        with open_store() as further:
+            assert further["key"] == 1
+            assert further.env is one.env
+        with pytest.raises(StoreClosedError):
+            closed["key"]
+
+    in_child(child)
+    child()
+
+
+@pytest.mark.posix
+def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
+    """The locks of a child are its own: no thread of it waits for the one that forked."""
+    store = open_store()
+    store["parent"] = 1
+
+    def child() -> None:
+        in_thread(lambda: store.put_many({"child": 1}), limit=10)
+
+    in_child(child)
+    assert store["child"] == 1
+
+
+@pytest.mark.posix
+def test_threads_that_fork_at_once(path: str) -> None:
+    """Each fork waits for the other's locks, and gives back its own."""
+    # In a process of its own, because a fork takes longer the more memory the tests before have left to this one.
+    source = """
+        store = opened()
+        store["key"] = 1
+        store.flush()
+        statuses = []
+
+        def fork():
+            for _ in range(40):
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(store._environment._handle is not None or store.get("key") != 1)
+                statuses.append(os.waitpid(pid, 0)[1])
+
+        def run(*bodies):
+            threads = [threading.Thread(target=body) for body in bodies]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        sys.setswitchinterval(1e-6)
+        run(fork, fork, fork)
+        assert statuses == [0] * 120, statuses
+        run(lambda: store.put_many({"thread": 1}))
+        assert store["thread"] == 1
+    """
+    run_script(source, path)
+
+
+@pytest.mark.posix
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_place_in_a_fork(open_store: OpenStore) -> None:
+    """CPython goes on with a fork whose hooks are interrupted: the child inherits no open file all the same, and no
+    lock stays taken."""
+    store = open_store()
+    environment = store._environment
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(environment._handle is not None)
+        status.append(os.waitpid(pid, 0)[1])
+
+    for number in count():
+        status: list[int] = []
+        store["key"] = number
+        try:
+            reached = at_checkpoint(number, interrupt, fork)
+        except Interrupt:
+            reached = True
+        assert status in ([], [0]), f"checkpoint {number}"
+        in_thread(lambda number=number: store.put_many({"thread": number}), limit=10)  # type: ignore[misc]
+        if not reached:
+            break
+    assert number > 10
+    assert (store["key"], store["thread"]) == (number, number)
+
+
+@pytest.mark.posix
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_of_a_fork_that_waits(open_store: OpenStore) -> None:
+    """A fork that waits for another thread's commit goes on waiting when it is interrupted."""
+    store = open_store()
+    store["key"] = 1
+    environment = store._environment
+    held = threading.Event()
+
+    def hold() -> None:
+        with environment.lock:
+            held.set()
+            assert interrupted.wait(20)
+
+    def interrupts(*_: object) -> None:
+        interrupted.set()
+        raise Interrupt
+
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGALRM, interrupts)
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert held.wait(20)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(environment._handle is not None)
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        holder.join(20)
+    assert interrupted.is_set()
+    in_thread(store.flush, limit=10)
+    assert store["key"] == 1
+
+
+# -- a fork in a signal handler
+
+
+@pytest.mark.posix
+def test_a_fork_within_a_commit(path: str, open_store: OpenStore) -> None:
+    """A handler that forks in the midst of a commit: the parent's changes arrive, and the child does not write them."""
+    store = open_store(autoflush_on_read=False)
+    store.put_many({"stored": 1})
+    store["pending"] = 1
+    parent = os.getpid()
+
+    def fork() -> None:
+        if os.getpid() == parent and not forked:
+            forked.append(True)
+            in_child(child)
+
+    def child() -> None:
+        before = meta_pages(path)
+        assert "pending" not in store
+        assert store["stored"] == 1
+        store.close()
+        assert meta_pages(path) == before
+
+    forked: list[bool] = []
+    in_each_commit(fork, store.flush)
+    assert forked
+    assert store.write_buffer == {}
+    assert (store["pending"], store["stored"]) == (1, 1)
+
+
+@pytest.mark.posix
+def test_a_fork_at_any_place_in_a_flush(path: str, open_store: OpenStore) -> None:
+    """Wherever in a flush a handler forks, a child that returns from it writes nothing of its parent's."""
+    store = open_store(autoflush_on_read=False)
+    parent = os.getpid()
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid:
+            status.append(os.waitpid(pid, 0)[1])
+
+    for number in count():
+        status: list[int] = []
+        transactions = store.env.info()["last_txnid"]
+        store["key"] = number
+        signal.alarm(20)
+        try:
+            reached = at_checkpoint(number, fork, store.flush)
+            if os.getpid() != parent:
+                store.close(strict=True)
+                os._exit(0)
+        finally:
+            if os.getpid() != parent:
+                os._exit(1)
+            signal.alarm(0)
+        place = f"checkpoint {number}"
+        if not reached:
+            break
+        assert status == [0], place
+        assert store.env.info()["last_txnid"] == transactions + 1, f"the child wrote its parent's changes at {place}"
+        assert store.write_buffer == {}, place
+        assert store["key"] == number, place
+    assert_no_reader(store)
+
+
+@pytest.mark.posix
+def test_a_child_of_a_flush_drops_what_a_handler_staged_before_the_fork(path: str, open_store: OpenStore) -> None:
+    """What a handler stages within a commit, before it forks, is the parent's too."""
+    store = open_store(autoflush_on_read=False)
+    store["pending"] = 1
+    parent = os.getpid()
+    pids: list[int] = []
+
+    def stage_and_fork() -> None:
+        if os.getpid() == parent and not pids:
+            store["staged"] = 1
+            pids.append(os.fork())
+            if pids[0]:
+                before = meta_pages(path)
+                assert os.waitpid(pids[0], 0)[1] == 0
+                assert meta_pages(path) == before
+
+    try:
+        in_each_commit(stage_and_fork, store.flush)
+        if os.getpid() != parent:
+            status = 1 if store.write_buffer else 0
+            store.close(strict=True)
+            os._exit(status)
+    finally:
+        if os.getpid() != parent:
+            os._exit(2)
+    store.flush()
+    assert dict(store) == {"pending": 1, "staged": 1}

@@ -1,0 +1,540 @@
+"""Writes that take no lock, beside threads that flush, close, take and fill the same rows: none is lost or undone."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import random
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+from conftest import OpenStore
+from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.files import contents
+from support.threads import frequent_switches, in_thread, looping, together
+
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._buffer.pending import ONE_STEP
+from lmdb_object_store._environment import registry as _registry
+
+Store = LmdbObjectStore[Any, Any]
+
+pytestmark = pytest.mark.skipif(not ONE_STEP, reason="this interpreter stages under the lock")
+
+
+def at_each_point(directory: Path, round_: Callable[[Store, int], bool]) -> None:
+    """`round_(store, number)` for a new store and each number, until it says that it got no further."""
+    for number in itertools.count():
+        with LmdbObjectStore[Any, Any](directory / str(number), key_encoding="utf-8") as store:
+            if not round_(store, number):
+                break
+    assert number > 5
+
+
+def test_another_thread_flushes_at_any_point_of_a_write(tmp_path: Path) -> None:
+    """What is written as another thread flushes is pending or in the file."""
+
+    def round_(store: Store, number: int) -> bool:
+        store["before"] = 0
+        reached = at_checkpoint(number, lambda: in_thread(store.flush), lambda: store.put("k", "new"))
+        assert store["k"] == "new"
+        store.close()
+        assert contents(store.db_path) == {"before": 0, "k": "new"}
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_closes_at_any_point_of_a_write(tmp_path: Path) -> None:
+    """What is written as another thread closes the store is in the file, or the writer hears of it."""
+
+    def round_(store: Store, number: int) -> bool:
+        told = False
+
+        def write() -> None:
+            nonlocal told
+            try:
+                store.put("k", "new")
+            except StoreClosedError:
+                told = True
+
+        reached = at_checkpoint(number, lambda: in_thread(store.close), write)
+        store.close()
+        assert told or contents(store.db_path) == {"k": "new"}
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_takes_the_row_at_any_point_of_a_write(tmp_path: Path) -> None:
+    """A `pop` beside a write has the old value, and the new one is there; or it has the new one."""
+
+    def round_(store: Store, number: int) -> bool:
+        taken: list[Any] = []
+        store.put_many({"k": "old"})
+        reached = at_checkpoint(
+            number, lambda: in_thread(lambda: taken.append(store.pop("k"))), lambda: store.put("k", "new")
+        )
+        assert (taken, store.get("k")) in ([([], "new")] if not reached else [(["old"], "new"), (["new"], None)])
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def unless_locked(locks: Callable[[], list[Any]], body: Callable[[], object]) -> Callable[[], None]:
+    """`body` in another thread, left out where one of `locks` is held here: it would wait for that."""
+
+    def action() -> None:
+        free: list[bool] = []
+
+        def look() -> None:
+            for lock in locks():
+                free.append(lock.acquire(blocking=False))
+                if free[-1]:
+                    lock.release()
+
+        in_thread(look)
+        if all(free):
+            in_thread(body)
+
+    return action
+
+
+def unless_pending(store: Store, key: str, value: object) -> Callable[[], object]:
+    """Another thread's write, left out where the key is pending: then it waits for the lock, which is held here."""
+
+    def write() -> None:
+        if key.encode() not in store.write_buffer:
+            in_thread(lambda: store.put(key, value))
+
+    return write
+
+
+def test_another_thread_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
+    """What is written in the midst of a flush stays, under new keys and under those that it commits."""
+
+    def round_(store: Store, number: int) -> bool:
+        written: list[str] = []
+
+        def write() -> None:
+            for key in ("a", "b", "new"):
+                if key.encode() not in store.write_buffer:
+                    in_thread(partial(store.put, key, "new"))
+                    written.append(key)
+
+        store.update(a="old", b="old")
+        reached = at_checkpoint(number, write, store.flush)
+        assert dict(store) == {"a": "old", "b": "old"} | dict.fromkeys(written, "new")
+        store.close()
+        assert contents(store.db_path) == {"a": "old", "b": "old"} | dict.fromkeys(written, "new")
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
+    """What a handler writes in the midst of its thread's flush stays, and is never out of sight."""
+
+    def round_(store: Store, number: int) -> bool:
+        seen: list[Any] = []
+
+        def handler() -> None:
+            store.update({"a": "new", "c": "new"})
+            del store["b"]
+
+        def look() -> None:
+            in_thread(lambda: seen.append((store.get("a"), store.get("b"), store.get("c"))))
+
+        store.autoflush_on_read = False
+        store.update(a="old", b="old")
+        reached = at_checkpoint(number, handler, store.flush)
+        if reached:
+            at_checkpoint(0, look, store.flush, times=1 << 30)
+            assert set(seen) == {("new", None, "new")}
+            store.close()
+            assert contents(store.db_path) == {"a": "new", "c": "new"}
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+@pytest.mark.parametrize("method", ["pop", "popitem"])
+def test_another_thread_writes_at_any_point_of_a_removal(tmp_path: Path, method: str) -> None:
+    """What is written as the row is taken is what was taken, or is there."""
+
+    def round_(store: Store, number: int) -> bool:
+        store.put_many({"k": "old"})
+        taken: list[Any] = []
+
+        def take() -> None:
+            taken.append(store.pop("k") if method == "pop" else store.popitem()[1])
+
+        reached = at_checkpoint(number, unless_pending(store, "k", "new"), take)
+        assert taken == ["old"] if "k" in store or not reached else ["new"]
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_writes_at_any_point_of_setdefault(tmp_path: Path) -> None:
+    """What is written as a default is filled in is what `setdefault` returns, or replaces the default."""
+
+    def round_(store: Store, number: int) -> bool:
+        found: list[Any] = []
+        reached = at_checkpoint(
+            number, unless_pending(store, "k", "new"), lambda: found.append(store.setdefault("k", "default"))
+        )
+        assert store["k"] == "new" or found == ["default"]
+        assert found in (["default"], ["new"])
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_another_thread_writes_at_any_point_of_close(tmp_path: Path) -> None:
+    """What is accepted while the store closes is in the file."""
+
+    def round_(store: Store, number: int) -> bool:
+        accepted: dict[str, str] = {"before": "old"}
+
+        def write() -> None:
+            try:
+                store.put("k", "new")
+            except StoreClosedError:
+                return
+            accepted["k"] = "new"
+
+        store["before"] = "old"
+        reached = at_checkpoint(number, lambda: in_thread(write), store.close)
+        assert contents(store.db_path) == accepted
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_writes_at_any_point_of_close(tmp_path: Path) -> None:
+    """What a handler writes while its thread closes the store is in the file, or it hears of the close; all else is."""
+
+    def round_(store: Store, number: int) -> bool:
+        accepted: dict[str, str] = {"before": "old"}
+
+        def handler() -> None:
+            with suppress(StoreClosedError):
+                store.put("k", "new")
+                accepted["k"] = "new"
+
+        store["before"] = "old"
+        reached = at_checkpoint(number, handler, store.close)
+        assert contents(store.db_path) == accepted
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_signal_handler_that_writes_does_not_break_the_last_flush(open_store: OpenStore) -> None:
+    """A handler that writes in the midst of the last commit is not refused, which would end that commit."""
+    store = open_store()
+    store["before"] = "old"
+    first = iter([lambda: store.put("k0", "new")])
+    in_each_commit(lambda: next(first, lambda: None)(), store.close)
+    assert contents(store.db_path) == {"before": "old", "k0": "new"}
+
+
+def test_an_interrupted_close_leaves_the_store_open(open_store: OpenStore) -> None:
+    """A close whose flush is interrupted has closed nothing: the store takes and keeps what is written next."""
+    store = open_store()
+    store["before"] = "old"
+    with pytest.raises(Interrupt):
+        in_each_commit(interrupt, store.close)
+    store["after"] = "new"
+    store.close()
+    assert contents(store.db_path) == {"before": "old", "after": "new"}
+
+
+HANDLERS = ["takes", "writes", "writes at once", "deletes"]
+
+
+def handle(store: Store, what: str, flushes: bool) -> list[Any]:
+    """Do to the row what a handler does; what it has taken, in a list; None if it could not do it."""
+    taken: list[Any] = []
+    with suppress(RuntimeError):  # within a flush there is none
+        if what == "takes" and (value := store.pop("k", None)) is not None:
+            taken.append(value)
+        elif what == "writes":
+            store["k"] = "new"
+        elif what == "writes at once":
+            store.put_many({"k": "new"})
+        elif what == "deletes":
+            store.delete("k")
+        if flushes:
+            store.flush()
+    return taken
+
+
+@pytest.mark.parametrize("what", HANDLERS)
+@pytest.mark.parametrize("flushes", [True, False])
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_signal_handler_at_any_point_of_a_removal(tmp_path: Path, what: str, flushes: bool, pending: bool) -> None:
+    """Of a `pop` and a handler within it one has the row, and what the handler writes is taken or stays."""
+
+    def round_(store: Store, number: int) -> bool:
+        if pending:
+            store["k"] = "old"
+        else:
+            store.put_many({"k": "old"})
+        taken: list[Any] = []
+        states: list[Any] = []
+
+        def handler() -> None:
+            taken.extend(handle(store, what, flushes))
+            states.append(store.get("k"))
+
+        reached = at_checkpoint(number, handler, lambda: taken.append(store.pop("k", None)))
+        has = [value for value in (*taken, store.get("k")) if value is not None]
+        assert len(has) == len(set(has))
+        assert not states or states[0] is None or states[0] in has
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+@pytest.mark.parametrize("what", ["writes", "writes at once"])
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_signal_handler_at_any_point_of_setdefault(tmp_path: Path, what: str, flushes: bool) -> None:
+    """What a handler writes as a default is filled in is found, or replaces the default."""
+
+    def round_(store: Store, number: int) -> bool:
+        found: list[Any] = []
+        store["other"] = 1
+        reached = at_checkpoint(
+            number, lambda: handle(store, what, flushes), lambda: found.append(store.setdefault("k", "default"))
+        )
+        assert (found, store["k"]) in [(["default"], "new"), (["new"], "new")] or not reached
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+@pytest.mark.parametrize("what", [*HANDLERS, "nothing"])
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_removal_that_a_handler_ends(tmp_path: Path, what: str, flushes: bool) -> None:
+    """A `pop` that a handler's exception ends has taken nothing, nor undone what the handler did before."""
+
+    def round_(store: Store, number: int) -> bool:
+        store.put_many({"k": "old"})
+        store.batch_size = 1
+        expected: list[Any] = []
+
+        def handler() -> None:
+            taken = handle(store, what, flushes)
+            left = store.get("k")
+            expected.append(None if taken or (what == "deletes" and left is None) else left or "old")
+            interrupt()
+
+        popped = False
+        with suppress(Interrupt):
+            reached = at_checkpoint(number, handler, lambda: store.pop("k", None))
+            popped = True
+        if popped:  # all points are passed: the interrupt came after the last
+            return reached
+        # From its last point on, the lock's release, there is nothing to undo.
+        assert store.get("k") == expected[0] or last_point(number)
+        return True
+
+    def last_point(number: int) -> bool:
+        with LmdbObjectStore[Any, Any](tmp_path / "points", 1, key_encoding="utf-8") as store:
+            store.put_many({"k": "old"})
+            return not at_checkpoint(number + 1, lambda: None, lambda: store.pop("k", None))
+
+    at_each_point(tmp_path, round_)
+
+
+def test_a_removal_that_cannot_be_flushed(open_store: OpenStore) -> None:
+    """A `pop` whose flush fails leaves the row, and a later one takes it."""
+    store = open_store(1)
+    store["k"] = "old"
+    with pytest.raises(lmdb.DiskError):
+        in_each_commit(full, lambda: store.pop("k"))
+    assert store.write_buffer
+    assert store["k"] == "old"
+    assert store.pop("k") == "old"
+    assert "k" not in store
+
+
+def full() -> None:
+    """Fail as a full disk makes a commit fail."""
+    raise lmdb.DiskError("full")
+
+
+@pytest.mark.posix
+def test_signals_amid_removals(open_store: OpenStore) -> None:
+    """What a handler writes at whatever instruction of a `pop` is taken by it or stays."""
+    store = open_store(None, autoflush_on_read=False)
+    numbers = itertools.count()
+    put = [-1]
+
+    def handler(*_: object) -> None:
+        put[0] = next(numbers)
+        store.put("k", put[0])
+
+    before = signal.signal(signal.SIGALRM, handler)
+    source = random.Random(0)
+    try:
+        for _ in range(15_000):
+            store.put("k", "old")
+            last = put[0]
+            signal.setitimer(signal.ITIMER_REAL, source.uniform(1e-6, 4e-5))
+            taken = store.pop("k", None)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert put[0] == last or put[0] in (taken, store.get("k"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_close_between_a_write_and_its_flush(tmp_path: Path) -> None:
+    """A write that another thread's close has put into the file is no error."""
+
+    def round_(store: Store, number: int) -> bool:
+        store.batch_size = 1
+        told = False
+
+        def write() -> None:
+            nonlocal told
+            try:
+                store.put("k", "new")
+            except StoreClosedError:
+                told = True
+
+        lock = store._environment.lock
+        reached = at_checkpoint(number, unless_locked(lambda: [lock], store.close), write)
+        store.close()
+        assert contents(store.db_path) == ({} if told else {"k": "new"})
+        return reached
+
+    at_each_point(tmp_path, round_)
+
+
+def test_pickling_looks_at_what_update_has_stored(open_store: OpenStore) -> None:
+    """`update` stores item by item, as a dict does: code that runs meanwhile sees those before."""
+    store = open_store()
+    seen: list[Any] = []
+
+    class Looking:
+        def __reduce__(self) -> Any:
+            seen.append((store.get("a"), store.get("z")))
+            store["log"] = "by pickling"
+            return (int, (7,))
+
+    store.update({"a": 1, "log": "first", "v": Looking(), "z": 2})
+    assert seen == [(1, None)]
+    assert store == {"a": 1, "log": "by pickling", "v": 7, "z": 2}
+
+
+def test_a_read_only_handle_accepts_nothing_while_it_opens(tmp_path: Path) -> None:
+    """A pickled read-only store that one thread opens by its first read refuses what another writes at any point."""
+    LmdbObjectStore[str, int](str(tmp_path / "db"), key_encoding="utf-8").close()
+    with LmdbObjectStore[str, int](str(tmp_path / "db"), key_encoding="utf-8", readonly=True) as store:
+        data = pickle.dumps(store)
+    for number in itertools.count():
+        handle = pickle.loads(data)
+
+        def write(handle: Store = handle) -> None:
+            with pytest.raises(lmdb.ReadonlyError):
+                handle.put(b"k", 1)
+
+        def locks() -> list[Any]:
+            return [_registry._registry_lock, *(e.lock for e in _registry.all_environments())]
+
+        reached = at_checkpoint(number, unless_locked(locks, write), partial(handle.get, "k"))
+        handle.close()
+        if not reached:
+            break
+    assert number > 5
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("call", ["flush", "clear"])
+def test_a_child_that_a_handler_forks_keeps_its_own_deletions(open_store: OpenStore, call: str) -> None:
+    """A child that is forked in the midst of a commit deletes what that commit deletes: it is pending in the child."""
+    store = open_store()
+    store.put_many({"k": "old", "other": 1})
+    store.delete("k")
+    statuses: list[int] = []
+
+    def fork() -> None:
+        if statuses:  # the parent repeats its commit
+            return
+        pid = os.fork()
+        if pid == 0:
+            store.delete("k")
+            statuses.append(0)
+        else:
+            statuses.append(os.waitpid(pid, 0)[1])
+
+    parent = os.getpid()
+    status = 1
+    try:
+        in_each_commit(fork, getattr(store, call))
+        status = 0 if store.write_buffer == {b"k": None} else 1
+    finally:
+        if os.getpid() != parent:
+            os._exit(status)
+    assert statuses
+    assert set(statuses) == {0}
+
+
+def test_many_writers_beside_flushes(open_store: OpenStore) -> None:
+    """Each of many writes by several threads is there, whoever flushes meanwhile."""
+    store = open_store(7, autoflush_on_read=False)
+
+    def writer(name: str) -> None:
+        for number in range(1500):
+            store[f"{name}{number}"] = number
+
+    with frequent_switches(), looping(store.flush):
+        together(*(partial(writer, name) for name in "abc"))
+    assert store == {f"{name}{number}": number for name in "abc" for number in range(1500)}
+
+
+def test_rows_written_taken_and_filled_at_once(open_store: OpenStore) -> None:
+    """Of all values that are written to a few keys none is taken twice, and the last of each key is taken or there."""
+    store = open_store(5, autoflush_on_read=False)
+    taken: list[tuple[str, int]] = []
+    written = threading.Event()
+
+    def writer(keys: str) -> None:
+        for number in range(1500):
+            for key in keys:
+                store[key] = (key, number)
+
+    def taker(keys: str) -> None:
+        while not written.is_set():
+            for key in keys:
+                if (value := store.pop(key, None)) is not None:
+                    taken.append(value)
+
+    def filler() -> None:
+        for number in itertools.count(10_000):
+            if written.is_set():
+                break
+            for key in "abc":
+                store.setdefault(key, (key, number))
+
+    def writers() -> None:
+        together(lambda: writer("ab"), lambda: writer("c"))
+        written.set()
+
+    with frequent_switches():
+        together(writers, lambda: taker("abc"), lambda: taker("cba"), filler)
+    there = list(store.values())
+    assert len(set(taken + there)) == len(taken) + len(there)
+    assert {(key, 1499) for key in "abc"} <= set(taken + there)

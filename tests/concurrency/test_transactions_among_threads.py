@@ -1,0 +1,383 @@
+"""Transactions among threads: writers wait, readers go on; blocks that another thread leaves; several files."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OpenStore
+from support import LIMIT
+from support.checkpoints import at_checkpoint
+from support.files import contents
+from support.programs import run_script
+from support.threads import frequent_switches, in_thread, looping, together
+from support.transactions import Undo, in_file, leaving_open, usable
+
+from lmdb_object_store import LmdbObjectStore
+
+Store = LmdbObjectStore[Any, Any]
+
+
+# -- one step
+
+
+def test_isolated_from_writers(tmp_path: Path) -> None:
+    """Counting up one number in threads of two stores on one file, and in other processes, misses none."""
+    path = str(tmp_path / "db")
+    with LmdbObjectStore[str, int](path, key_encoding="utf-8", sync=False) as store:
+        store["n"] = 0
+
+    def count(rounds: int) -> None:
+        with LmdbObjectStore[str, int](path, key_encoding="utf-8", sync=False) as store:
+            for _ in range(rounds):
+                with store.transaction():
+                    store["n"] += 1
+
+    script = "with opened(sync=False) as store:\n    for _ in range(300):\n        with store.transaction():\n"
+    script += "            store['n'] += 1\n"
+    with frequent_switches():
+        together(*[lambda: run_script(script, path) and None] * 2, lambda: count(200), lambda: count(200))
+    assert contents(path)["n"] == 1000
+
+
+def test_writes_of_other_threads_wait(store: Store) -> None:
+    """A put, an update, a pop and a put_many of other threads come after the block; none is lost."""
+    store["k"] = "before"
+    with store.transaction():
+        store["k"] = "block"
+        begun = [threading.Event() for _ in range(4)]
+        actions: list[Callable[[], object]] = [
+            lambda: store.put("put", 1),
+            lambda: store.update(a=1, b=2),
+            lambda: store.pop("k"),
+            lambda: store.put_many({"many": 1}),
+        ]
+        threads = [
+            threading.Thread(target=lambda pair=pair: (pair[0].set(), pair[1]()), daemon=True)
+            for pair in zip(begun, actions)
+        ]
+        for thread, event in zip(threads, begun):
+            thread.start()
+            assert event.wait(LIMIT)
+        threads[0].join(0.2)
+        assert all(thread.is_alive() for thread in threads)
+        assert store.copy() == {"k": "block"}
+        assert in_file(store) == {"k": "before"}
+    for thread in threads:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+    store.flush()
+    assert in_file(store) == {"put": 1, "a": 1, "b": 2, "many": 1}
+    assert store._pending_bytes == 0
+
+
+def test_a_put_at_any_point_of_a_beginning_or_an_end(tmp_path: Path) -> None:
+    """Another thread's put, whenever it comes, is neither lost nor part of a block that is undone."""
+    number = 0
+    with LmdbObjectStore[str, int](tmp_path / "db", key_encoding="utf-8", sync=False) as store:
+        more = True
+        while more:
+            waiting: list[threading.Thread] = []
+
+            def put(number: int = number, waiting: list[threading.Thread] = waiting) -> None:
+                thread = threading.Thread(target=lambda: store.put(f"other{number}", number), daemon=True)
+                waiting.append(thread)
+                thread.start()
+                thread.join(0.01)  # it may have to wait for the block
+
+            def body() -> None:
+                with suppress(Undo), store.transaction():
+                    store["mine"] = 1
+                    raise Undo
+
+            more = at_checkpoint(number, put, body)
+            for thread in waiting:
+                thread.join(LIMIT)
+                assert not thread.is_alive()
+            if more:
+                assert store[f"other{number}"] == number
+            assert "mine" not in store
+            store.flush()
+            assert store._pending_bytes == 0
+            number += 1
+    assert number > 30
+    assert len(contents(str(tmp_path / "db"))) == number - 1
+
+
+def test_readers_go_on(store: Store) -> None:
+    """Reads of other threads, large and small, pages and counts, see the file as it was; none waits for the block."""
+    store.put_many({"small": 0, "large": bytes(200_000)})
+
+    def read() -> None:
+        assert store["small"] == 0
+        assert store["large"] == bytes(200_000)
+        assert len(store) == len(list(store)) == 2
+        assert store.get_many(["small", "new"])[1] == ["new"]
+
+    with looping(read, read, read):
+        for _ in range(20):
+            with pytest.raises(Undo), store.transaction():
+                for number in range(20):
+                    store["small"] = number + 1
+                    store["new"] = number
+                    assert store["small"] == number + 1
+                raise Undo
+        with store.transaction():
+            pass
+
+
+def test_an_undone_block_does_not_wait_for_readers(tmp_path: Path) -> None:
+    """Nor do they for it, however many they are and however little they do in between."""
+    with LmdbObjectStore[bytes, int](tmp_path / "db") as store:
+        store.put_many({b"key": 1})
+
+        def read() -> None:
+            for _ in range(1000):
+                store[b"key"]
+
+        def undo() -> None:
+            for _ in range(5):
+                with pytest.raises(Undo), store.transaction():
+                    store[b"key"] = 2
+                    raise Undo
+
+        with looping(read, read, read):
+            in_thread(undo, limit=10)
+        assert store[b"key"] == 1
+
+
+def test_a_read_does_not_wait_to_flush(store: Store, open_store: OpenStore) -> None:
+    """What another store of the file has pending is read as ever, and flushed by a read after the block."""
+    other = open_store()
+    other["pending"] = 1
+    with store.transaction():
+        store["a"] = 1
+
+        def read() -> None:
+            assert other.get("a", "none") == "none"
+            assert other.copy() == {"pending": 1} == other
+            assert (len(other), other.exists("a")) == (1, False)
+
+        in_thread(read, limit=5)
+        assert other.write_buffer
+    assert other.get("a") == 1
+    assert not other.write_buffer
+
+
+# -- blocks that another thread leaves or drops
+
+
+def test_close_in_another_thread_waits(open_store: OpenStore, path: str) -> None:
+    """The block is committed, then the store closes."""
+    store = open_store()
+    thread = threading.Thread(target=store.close, daemon=True)
+    with store.transaction():
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive()
+        store["a"] = 1
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    assert contents(path) == {"a": 1}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_generator_that_is_dropped_in_another_thread(store: Store) -> None:
+    """It is undone when its own thread uses the store again; nothing hangs."""
+    held = [leaving_open(store)]
+    next(held[0])
+    in_thread(held.clear)
+    assert "left" not in store
+    usable(store)
+
+
+def leaving_two_open(store: Store) -> Generator[None, None, None]:
+    with store.transaction(), store.edit("left", list) as value:
+        value.append(1)
+        yield
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("leave", [leaving_open, leaving_two_open])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.get("left"),
+        lambda store: store.put("a", 1),
+        len,
+        LmdbObjectStore.flush,
+        LmdbObjectStore.sync,
+        pickle.dumps,
+        lambda store: store.put_many({"a": 1}),
+        lambda store: store.transaction().__enter__(),
+    ],
+)
+def test_any_use_undoes_what_was_dropped_in_another_thread(store: Store, leave: Any, use: Any) -> None:
+    """Be it an outer block with an inner one, or one that would be refused within."""
+    held = [leave(store)]
+    next(held[0])
+    in_thread(held.clear)
+    use(store)
+    assert "left" not in store
+    usable(store)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore, path: str) -> None:
+    """It undoes that, and closes; so does a flush of another store of the file."""
+    store, other = open_store(), open_store()
+    for use in (other.flush, store.close):
+        held = [leaving_two_open(store)]
+        next(held[0])
+        in_thread(held.clear)
+        other["a"] = 1
+        use()
+    other.close()
+    assert contents(path) == {"a": 1}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They get an error that says what has happened."""
+    monkeypatch.setattr("lmdb_object_store._environment.locks._PATIENCE", 0.2)
+    held = [leaving_open(store)]
+    next(held[0])
+
+    def write() -> None:
+        held.clear()
+        for call in (store.flush, lambda: store.put("a", 1), lambda: store.transaction().__enter__()):
+            with pytest.raises(RuntimeError, match="another thread"):
+                call()
+
+    in_thread(write)
+    assert "left" not in store
+    usable(store)
+
+
+def test_left_in_another_thread(store: Store) -> None:
+    """An error there; undone in its own."""
+    transaction = store.transaction()
+    transaction.__enter__()
+    store["a"] = 1
+
+    def leave() -> None:
+        with pytest.raises(RuntimeError, match="another thread"):
+            transaction.__exit__(None, None, None)
+
+    in_thread(leave)
+    assert "a" not in store
+    usable(store)
+
+
+def test_an_inner_block_that_is_left_in_another_thread(store: Store) -> None:
+    """The outer one cannot go on."""
+    with pytest.raises(RuntimeError, match="another thread"), store.transaction():
+        store["a"] = 1
+        inner = store.transaction()
+        inner.__enter__()
+
+        def leave() -> None:
+            with pytest.raises(RuntimeError, match="another thread"):
+                inner.__exit__(None, None, None)
+
+        in_thread(leave)
+        with pytest.raises(RuntimeError, match="another thread"):
+            store["b"] = 1
+    assert not store
+    usable(store)
+
+
+def test_a_thread_that_ends_inside_a_block(store: Store) -> None:
+    """It is undone as the thread ends: others write on."""
+    generator = leaving_open(store)
+    in_thread(lambda: next(generator))
+    assert "left" not in store
+    usable(store)
+    with pytest.raises(RuntimeError):
+        next(generator)
+
+
+def test_a_store_that_is_dropped_with_its_block(path: str) -> None:
+    """Also in a cycle: nothing of the block is written, and the file can be used again."""
+    for cycle in (False, True):
+        store: Any = LmdbObjectStore[str, Any](path, key_encoding="utf-8")
+        generator = leaving_open(store)
+        next(generator)
+        if cycle:
+            store.itself = [store, generator]
+        gone = weakref.ref(store)
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            del generator, store
+            gc.collect()
+        assert gone() is None
+        assert contents(path) == {}
+
+
+def test_what_a_collected_store_had_pending(path: str, open_store: OpenStore) -> None:
+    """It is committed as a block begins; if the store is collected inside of one, after its end."""
+    store = open_store()
+    held: list[Store] = [LmdbObjectStore(path, key_encoding="utf-8")]
+    held[0]["before"] = 1
+    with pytest.warns(ResourceWarning, match="unclosed"), store._environment.lock:
+        in_thread(held.clear)  # which cannot close it, as this thread has the lock
+    with store.transaction():
+        assert store.copy() == {"before": 1}
+        held.append(LmdbObjectStore(path, key_encoding="utf-8"))
+        held[0]["inside"] = 1
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            held.clear()
+        assert store.copy() == {"before": 1}
+    assert store.copy() == {"before": 1, "inside": 1}
+    usable(store)
+
+
+# -- several files
+
+
+def test_two_stores_in_both_orders(tmp_path: Path) -> None:
+    """One of the two threads gets an error that says so, and what it had done is undone; the other's is committed."""
+    a, b = (LmdbObjectStore[str, Any](tmp_path / name, key_encoding="utf-8") for name in "ab")
+    both = threading.Barrier(2)
+    refused: list[str] = []
+
+    def move(name: str, first: Store, second: Store, step: Callable[[Store], None]) -> None:
+        try:
+            with first.transaction():
+                first[name] = 1
+                both.wait(LIMIT)
+                step(second)
+        except RuntimeError as error:
+            refused.append(name if "same order" in str(error) else str(error))
+
+    def inner(store: Store) -> None:
+        with store.transaction():
+            store["inner"] = 1
+
+    for step in (inner, Store.flush, lambda store: store.put("put", 1), lambda store: store.put_many({"many": 1})):
+        a.clear()
+        b.clear()
+        refused.clear()
+        together(lambda: move("ab", a, b, step), lambda: move("ba", b, a, step))  # noqa: B023
+        assert len(refused) == 1
+        name = refused[0]
+        assert name not in (a if name == "ab" else b)
+        assert ("ba" in b) if name == "ab" else ("ab" in a)
+    for store in (a, b):
+        usable(store)
+        store.close()
+
+
+def test_no_lock_is_watched_longer_than_need_be(store: Store) -> None:
+    """Outside of transactions the lock is as fast as LMDB's and CPython's own."""
+    lock = store._environment.lock
+    assert type(lock).__name__ == "FileLock"
+    with store.transaction():
+        assert type(lock).__name__ == "WatchedLock"
+    assert type(lock).__name__ == "FileLock"

@@ -1,0 +1,240 @@
+"""A store that writes back, beside threads, forks and interrupts."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OpenStore
+from support.checkpoints import Interrupt, at_checkpoint, interrupt
+from support.files import contents
+from support.programs import in_child
+from support.threads import frequent_switches, in_thread, together
+from support.writeback import Open, Store, WatchedStore
+
+from lmdb_object_store import LmdbObjectStore, StoreClosedError
+from lmdb_object_store._shelve.writeback import WritebackStore
+
+
+@pytest.mark.posix
+def test_a_forked_child_starts_with_nothing_kept(lists: Store, open_store: OpenStore) -> None:
+    """The changes of the parent are flushed before a fork. The child reads it, and writes its own changes."""
+    value = lists["a"]
+    value.append("parent")
+
+    def child() -> None:
+        assert lists["a"] == [1, "parent"]
+        lists["b"].append("child")
+        lists.close()
+
+    in_child(child)
+    other = open_store()
+    assert other == {"a": [1, "parent"], "b": [2, "child"], "c": [3]}
+    assert lists["a"] is value
+
+
+@pytest.mark.posix
+def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
+    lists: Store, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other changes are flushed before the fork. The log names the key, once."""
+    lists["a"].append(open)
+    lists["a"].append(lambda: None)
+    lists["b"].append("parent")
+
+    def child() -> None:
+        assert lists["a"] == [1]
+        assert lists["b"] == [2, "parent"]
+        lists.close()
+
+    in_child(child)
+    in_child(child)
+    assert caplog.text.count("could not be flushed before a fork") == 1
+    assert "key 'a'" in caplog.text
+    lists["a"][1:] = ["parent"]
+    lists.flush()
+    assert open_store() == {"a": [1, "parent"], "b": [2, "parent"], "c": [3]}
+
+
+@pytest.mark.posix
+def test_a_value_that_forks_as_it_is_pickled_is_written_by_the_parent(path: str) -> None:
+    """The child has forgotten the change by the time it would stage it."""
+    store = WatchedStore(path, key_encoding="utf-8")
+    store["forks"] = value = Forks()
+    store.flush()
+    store.written.clear()
+    value.on = True
+    store.flush()
+    if value.child == 0:
+        store.close()
+        os._exit(1 if store.written else 0)
+    assert os.waitpid(value.child or 0, 0)[1] == 0
+    assert store.written == [b"forks"]
+    store.close()
+    assert contents(path) == {"forks": []}
+
+
+class Forks:
+    """A value that forks the process once `on`, as it is pickled."""
+
+    on = False
+    child: int | None = None
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        if self.on and self.child is None:
+            self.child = os.fork()
+        return (list, ()) if self.on else (type(None), ())
+
+
+def test_threads_share_the_objects(lists: Store) -> None:
+    """Of several threads that read a value for the first time, all get the same object."""
+    for number in range(50):
+        lists.put_many({"k": [number]})
+        lists._cache.clear()
+        found: list[Any] = []
+        with frequent_switches():
+            together(*[partial(_note, found, lists)] * 4)
+        assert all(value is found[0] for value in found)
+        assert found[0] is lists["k"]
+
+
+def _note(found: list[Any], store: Store) -> None:
+    found.append(store["k"])
+
+
+def test_a_read_beside_a_write_never_replaces_what_is_stored(lists: Store) -> None:
+    """The object that a thread stores is the one that is kept, however many read the key at that moment."""
+    lost = []
+
+    def write() -> None:
+        for number in range(300):
+            value = [number]
+            lists["k"] = value
+            if lists["k"] is not value:
+                lost.append(number)
+
+    def read() -> None:
+        for _ in range(300):
+            lists.get("k")
+            list(lists.values())
+
+    with frequent_switches():
+        together(write, read, read)
+    assert not lost
+
+
+def test_a_row_is_replaced_at_the_moment_it_is_loaded(lists: Store) -> None:
+    """A value that another thread replaces or deletes while it is loaded is not kept in place of the new one."""
+    for change, expected in ((lambda: lists.put("k", ["new"]), ["new"]), (lambda: lists.delete("k"), None)):
+        lists.put_many({"k": Meanwhile(partial(in_thread, change))})
+        lists._cache.clear()
+        lists.get("k")
+        assert lists.get("k") == expected
+        lists.sync()
+        assert lists.get("k") == expected
+
+
+_meanwhile: list[Callable[[], object]] = []
+
+
+class Meanwhile:
+    """A value that does something as it is unpickled, once."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        _meanwhile.append(action)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _act, ()
+
+
+def _act() -> list[str]:
+    if _meanwhile:
+        _meanwhile.pop()()
+    return ["old"]
+
+
+def test_threads_that_use_little_room(open_cached: Open) -> None:
+    """With a bound that is always passed, threads that each change values of their own lose nothing."""
+    store = open_cached(max_cached=2, batch_size=3)
+
+    def count(thread: int) -> None:
+        for _ in range(60):
+            for number in range(3):
+                store.setdefault(f"{thread}-{number}", [])
+            store[f"{thread}-0"] = [*store[f"{thread}-0"], 1]
+
+    with frequent_switches():
+        together(*[partial(count, thread) for thread in range(3)])
+    store.close()
+    stored = contents(store.db_path)
+    assert [len(stored[f"{thread}-0"]) for thread in range(3)] == [60] * 3
+
+
+@pytest.mark.parametrize("ends", ["close", "flush"])
+def test_another_thread_closes_in_the_midst_of_writing_back(lists: Store, ends: str) -> None:
+    """That thread writes what has changed; a second `close` does nothing, and a flush tells that it is closed."""
+    lists["b"] = value = Does()
+    lists["a"].append("changed")
+    lists.flush()
+    lists["c"].append("changed")
+    value.action = partial(in_thread, lists.close)
+    if ends == "close":
+        lists.close(strict=True)
+    else:
+        with pytest.raises(StoreClosedError):
+            lists.flush()
+    assert contents(lists.db_path) == {"a": [1, "changed"], "b": None, "c": [3, "changed"]}
+
+
+class Does:
+    """A value that does something as it is pickled, once."""
+
+    action: Callable[[], object] | None = None
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        action, self.action = self.action, None
+        if action:
+            action()
+        return type(None), ()
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("call", ["sync", "put", "get", "close", "pop"])
+def test_an_interrupt_at_any_point_loses_no_change(tmp_path: Path, call: str, limit: int | None) -> None:
+    """What has changed is written by what comes after, and a write has happened or has not."""
+    reached = True
+    for number in itertools.count():
+        path = str(tmp_path / str(number))
+        with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as plain:
+            plain.update(a=["a"], b=["b"])
+        store: Store = WritebackStore(path, key_encoding="utf-8", max_cached=limit)
+        store["a"].append("changed")
+        bodies: dict[str, Callable[[], object]] = {
+            "sync": store.sync,
+            "put": partial(store.put, "b", ["new"]),
+            "get": partial(store.get, "b"),
+            "close": store.close,
+            "pop": partial(store.pop, "b"),
+        }
+        with suppress(Interrupt):
+            reached = at_checkpoint(number, interrupt, bodies[call])
+        found: dict[str, Any] | None = None
+        if call in ("put", "pop"):
+            if "b" in store:
+                store["b"].append("again")
+            found = store.copy()
+        store.close(strict=True)
+        after = {"put": (["b", "again"], ["new", "again"]), "pop": (["b", "again"], None)}.get(call, (["b"],))
+        stored = contents(path)
+        assert stored["a"] == ["a", "changed"]
+        assert stored.get("b") in after
+        assert found is None or found == stored
+        if not reached:
+            break
+    assert number > 5

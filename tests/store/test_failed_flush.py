@@ -1,0 +1,80 @@
+"""A flush that fails: nothing is lost, and each caller is told what is asked of it."""
+
+from __future__ import annotations
+
+import logging
+from unittest.mock import patch
+
+import lmdb
+import pytest
+from conftest import OpenStore
+from support.stores import TINY, TOO_LARGE, Store, committed
+
+from lmdb_object_store import FlushError
+from lmdb_object_store._buffer import resize as _resize
+
+# -- deletion
+
+
+def test_clear_that_fails_is_not_the_failure_of_the_last_flush(open_store: OpenStore) -> None:
+    """A caller who was told that `clear` failed has not heard that the `with` block's last flush did."""
+    with pytest.raises(FlushError), open_store(map_size=1 << 20, max_map_size=1 << 20) as store:  # noqa: PT012
+        store["large"] = bytes(2 << 20)
+        with patch.object(_resize, "_write", side_effect=lmdb.DiskError("full")), pytest.raises(lmdb.DiskError):
+            store.clear()
+
+
+# -- a flush that fails
+
+
+def test_flush_that_fails_keeps_every_change(full: Store) -> None:
+    """`flush` raises LMDB's error, nothing of the batch is in the file, and all of it stays pending and readable."""
+    full.delete("kept")
+    pending = dict(full.write_buffer)
+    for _ in range(2):
+        with pytest.raises(lmdb.MapFullError):
+            full.flush()
+        assert full.write_buffer == pending
+    assert committed(full) == {b"kept": 1}
+    assert (full["small"], full["large"], "kept" in full) == (2, TOO_LARGE, False)
+    del full["large"]
+    full.flush()
+    assert committed(full) == {b"small": 2}
+
+
+def test_put_whose_flush_fails_stays_pending(open_store: OpenStore) -> None:
+    """Where reaching the threshold sets off a flush that fails, the write raises and is kept."""
+    store = open_store(1, **TINY)
+    with pytest.raises(lmdb.MapFullError):
+        store["large"] = TOO_LARGE
+    assert store["large"] == TOO_LARGE
+    with pytest.raises(lmdb.MapFullError):
+        store["next"] = 1
+    assert store["next"] == 1
+
+
+def test_read_whose_flush_fails_still_answers(full: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """The failure is logged, once: reads do not try that flush again until there is something new."""
+    for _ in range(3):
+        assert full["kept"] == 1
+        assert len(full) == 3
+        assert list(full) == ["kept", "large", "small"]
+        assert full.get_many(["kept", "z"]) == ({b"kept": 1}, ["z"])
+        assert full.exists("kept")
+    assert [(record.name, record.levelno) for record in caplog.records] == [("lmdb_object_store", logging.WARNING)]
+    full["new"] = 1
+    assert full["kept"] == 1
+    assert len(caplog.records) == 2
+    assert set(full.write_buffer) == {b"small", b"large", b"new"}
+
+
+def test_flush_after_a_failure_is_tried_again(full: Store) -> None:
+    """A flush that the caller asks for is tried each time, whatever a read has met."""
+    assert full["kept"] == 1
+    with pytest.raises(lmdb.MapFullError):
+        full.flush()
+    with pytest.raises(lmdb.MapFullError):
+        full.exists("z", flush=True)
+    full.max_map_size = None
+    full.flush()
+    assert full.write_buffer == {}
