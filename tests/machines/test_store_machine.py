@@ -338,7 +338,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=INDEX)
     def full_disk(self, index: int) -> None:
         before = dict(self.store.write_buffer)
-        with patch.object(_resize, "_write", full_disk):
+        with patch.object(_resize, "write", full_disk):
             if before:
                 with pytest.raises(lmdb.DiskError):
                     self.store.flush()
@@ -352,7 +352,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=INDEX)
     def pop_on_a_full_disk(self, index: int) -> None:
         key = self.keys[index]
-        with patch.object(_resize, "_write", full_disk):
+        with patch.object(_resize, "write", full_disk):
             try:
                 assert self.store.pop(key, MISSING) == self.model.get(key, MISSING)
             except lmdb.DiskError:
@@ -386,7 +386,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def commit_on_a_full_disk(self) -> None:
         transaction, before = self.stack.pop()
-        with patch.object(_resize, "_write", full_disk):
+        with patch.object(_resize, "write", full_disk):
             if self.model == before and not self.store._pending:
                 transaction.__exit__(None, None, None)
                 return

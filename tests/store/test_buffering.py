@@ -12,6 +12,7 @@ from conftest import OpenStore
 from support.stores import Store, committed
 
 from lmdb_object_store._buffer import resize as _resize
+from lmdb_object_store._environment.write import write as write_changes
 
 # -- thresholds, update
 
@@ -30,7 +31,7 @@ def test_put_at_batch_size_flushes(open_store: OpenStore) -> None:
 def test_update_beyond_batch_size_makes_one_commit(open_store: OpenStore) -> None:
     """`batch_size` is looked at when all is staged; what a failing iterable gave before waits as a put would."""
     store = open_store(3)
-    with patch.object(_resize, "_write", wraps=_resize._write) as write:
+    with patch.object(_resize, "write", wraps=write_changes) as write:
         store.update({f"k{i}": i for i in range(10)})
         assert (write.call_count, store.write_buffer, len(committed(store))) == (1, {}, 10)
         store.update(a=1, b=2)

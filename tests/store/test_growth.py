@@ -13,6 +13,8 @@ from conftest import OpenStore
 from support.programs import run_script
 
 from lmdb_object_store._buffer import resize as _resize
+from lmdb_object_store._environment import write as _write
+from lmdb_object_store._environment.write import write as write_changes
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -24,13 +26,13 @@ KIB, MIB = 1 << 10, 1 << 20
 def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of changes of each write transaction that is begun."""
     begun: list[int] = []
-    write = _resize._write
+    write = write_changes
 
     def counted(environment: Any, changes: Any, *more: Any) -> None:
         begun.append(len(changes))
         write(environment, changes, *more)
 
-    monkeypatch.setattr(_resize, "_write", counted)
+    monkeypatch.setattr(_resize, "write", counted)
     return begun
 
 
@@ -376,7 +378,7 @@ def _write_too_much(store: Any, write: str, patched: pytest.MonkeyPatch) -> None
         assert not store.write_buffer
         return
     if write == "clear":
-        patched.setattr(_resize, "_write", _full)
+        patched.setattr(_resize, "write", _full)
     store["large"] = b"x" * 2 * MIB
     with pytest.raises(lmdb.MemoryError):
         getattr(store, write)()
@@ -432,8 +434,8 @@ def test_flush_of_a_large_batch_writes_it_in_order(open_store: OpenStore) -> Non
     """Neighbours share pages then; whether it was sorted shows in the order in which new pages fill."""
     source = random.Random(0)
     store = open_store(sync=False, map_size=1 << 28, batch_size=None)
-    store.put_many({source.randbytes(16).hex(): None for _ in range(10 * _resize.SORTED_FROM)})
-    rows = {f"z{number:06}": number for number in range(_resize.SORTED_FROM)}
+    store.put_many({source.randbytes(16).hex(): None for _ in range(10 * _write.SORTED_FROM)})
+    rows = {f"z{number:06}": number for number in range(_write.SORTED_FROM)}
     shuffled = list(rows.items())
     source.shuffle(shuffled)
     before = store.env.stat()["leaf_pages"]

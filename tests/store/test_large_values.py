@@ -53,7 +53,7 @@ def test_get_after_a_large_value_reads_in_parts(open_store: OpenStore, key_encod
     store.put_many({b"small": 1, b"large": large(1), b"list": list(range(70_000))})
     given = [key if key_encoding is None else key.decode() for key in (b"small", b"large", b"list")]
     for expected, key in ((False, 1), (True, 1), (True, 2), (True, 0), (False, 0)):
-        assert store._large is expected
+        assert store._expects_large is expected
         with patch.object(_reads, "lookup_large", wraps=_reads.lookup_large) as in_parts:
             assert store.get(given[key]) == (1, large(1), list(range(70_000)))[key]
         assert in_parts.called is expected

@@ -27,6 +27,7 @@ from support.threads import in_thread
 from lmdb_object_store import ConflictError, LmdbObjectStore, _errors
 from lmdb_object_store._buffer import resize as _resize
 from lmdb_object_store._environment.lock_file import ProcessLocks
+from lmdb_object_store._environment.write import write as write_changes
 
 Store = LmdbObjectStore[Any, Any]
 
@@ -215,7 +216,7 @@ def test_lock_file_begun_during_a_commit_does_not_undo_it(
 ) -> None:
     """A process that begins a lock file while another one commits does not write over that commit."""
     others = []
-    write = _resize._write
+    write = write_changes
 
     def write_late(*arguments: Any) -> None:
         use("rm", path)
@@ -223,7 +224,7 @@ def test_lock_file_begun_during_a_commit_does_not_undo_it(
         monkeypatch.undo()
         write(*arguments)
 
-    monkeypatch.setattr(_resize, "_write", write_late)
+    monkeypatch.setattr(_resize, "write", write_late)
     store["ours"] = 1
     store.flush()
     others[0].do("[store.put('theirs', 2), store.flush()]")

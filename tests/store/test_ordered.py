@@ -169,7 +169,7 @@ def test_range_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int
     def fail(*_: object) -> None:
         raise lmdb.DiskError("No space left on device")
 
-    with patch("lmdb_object_store._buffer.resize._empty", fail), pytest.raises(lmdb.DiskError):
+    with patch("lmdb_object_store._environment.write._empty", fail), pytest.raises(lmdb.DiskError):
         users.clear()
     assert people.write_buffer == pending
     assert people == before
@@ -272,7 +272,7 @@ def test_range_clear_of_the_empty_key_interrupted_keeps_pending(open_store: Open
     store = open_store(autoflush_on_read=False)
     store.put_many({"": "old", "\0": 1, "\0\0": 1})
     store[""] = "new"
-    with patch("lmdb_object_store._buffer.resize._empty", side_effect=Interrupt), pytest.raises(Interrupt):
+    with patch("lmdb_object_store._environment.write._empty", side_effect=Interrupt), pytest.raises(Interrupt):
         store.range("", "").clear()
     assert store[""] == "new"
 

@@ -101,7 +101,7 @@ def test_serializer_pickle_is_the_default(open_store: OpenStore) -> None:
     store["k"] = PLAIN
     store.flush()
     assert raw_rows(store) == {b"k": pickle.dumps(PLAIN, pickle.HIGHEST_PROTOCOL)}
-    assert store._direct
+    assert store._is_pickled
     assert open_store().serializer is pickle
 
 
@@ -248,7 +248,7 @@ def test_pickled_handle_carries_its_serializer(open_store: OpenStore, serializer
     with copied(store) as handle:
         assert type(handle.serializer) is type(serializer)
         assert (handle.serializer is serializer) == (copied is copy.copy or isinstance(serializer, types.ModuleType))
-        assert (handle["k"], handle._direct) == (PLAIN, store._direct)
+        assert (handle["k"], handle._is_pickled) == (PLAIN, store._is_pickled)
         handle["new"] = 1
     assert store["new"] == 1
 

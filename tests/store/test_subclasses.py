@@ -71,7 +71,8 @@ def test_attribute_of_other_base_is_that_base_s_own(path: str, first: bool) -> N
                 Storage.__init__(self, "theirs")
 
     for _ in range(2):
-        with Made(path) as store:
+        store: Any = Made(path)
+        with store:
             store["k"] = [1]
             assert store.serializer == "theirs"
             assert store["k"] == [1]

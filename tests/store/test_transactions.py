@@ -222,7 +222,7 @@ def test_a_disk_that_is_full_at_the_commit(store: Store) -> None:
     with pytest.raises(lmdb.DiskError), store.transaction():
         store["a"] = 2
         patch = pytest.MonkeyPatch()
-        patch.setattr("lmdb_object_store._buffer.resize._write", full)
+        patch.setattr("lmdb_object_store._buffer.resize.write", full)
     patch.undo()
     assert store.copy() == {"a": 1}
     usable(store)

@@ -44,8 +44,8 @@ class Host(BufferMixin):
         self.world = SimpleNamespace(lock=RLock(), busy=False, block=None, close_orphans=nothing, check_process=nothing)
         self._environment: Any = self.world
         self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
-        self._plain = 510
-        self._direct = True
+        self._raw_key_limit = 510
+        self._is_pickled = True
         self._dumps = dumps
         self.file: Rows = {}
         self.committing = False

@@ -9,7 +9,7 @@ import lmdb
 import pytest
 from support.buffer_host import Host, apply, nothing, raising
 
-from lmdb_object_store._buffer.pending import Shut
+from lmdb_object_store._buffer.state import RefusingBuffer
 from lmdb_object_store._environment.environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
 
@@ -66,7 +66,7 @@ def test_flush_that_fails_tells_of_what_was_committed_alone(host: Host) -> None:
     host.before = raising(lmdb.DiskError("full"))
     with pytest.raises(lmdb.DiskError):
         host._flush()
-    assert host._failure_told is True
+    assert host._flush_failed is True
 
     def write_and_fail() -> None:
         host._stage(b"b", b"2")
@@ -75,7 +75,7 @@ def test_flush_that_fails_tells_of_what_was_committed_alone(host: Host) -> None:
     host.before = write_and_fail
     with pytest.raises(lmdb.DiskError):
         host._flush()
-    assert host._failure_told is None
+    assert host._flush_failed is False
 
 
 def test_stage_at_the_threshold_of_entries_flushes() -> None:
@@ -129,7 +129,7 @@ def test_stage_in_a_closed_host_is_refused(host: Host) -> None:
     def refuse() -> None:
         raise closed("nowhere")
 
-    host._accept = Shut(refuse)
+    host._accept = RefusingBuffer(refuse)
     for call in (
         lambda: host._stage(b"a", b"1"),
         lambda: host._update([(b"a", 1)]),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmdb_object_store._buffer.resize import MIN_GROWTH, next_map_size, pages_kept
+from lmdb_object_store._buffer.resize import MIN_GROWTH, next_map_size
+from lmdb_object_store._environment.write import pages_kept
 
 KIB, MIB = 1 << 10, 1 << 20
 PAGE = 4096
