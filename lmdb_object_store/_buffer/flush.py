@@ -110,9 +110,8 @@ class FlushMixin(metaclass=ABCMeta):
         try:
             changes = self.write_buffer.copy()
             self._commit(changes)
-            if environment.busy:  # else a handler forked, and in this child the buffer holds the child's own changes
-                self._commits += 1
-                self._drop(changes)
+            self._commits += 1
+            self._drop(changes)
         except Exception:
             if self.write_buffer == changes:  # nothing new has come
                 self._failure_told = True
@@ -128,9 +127,8 @@ class FlushMixin(metaclass=ABCMeta):
         environment.busy = True
         try:
             self._commit({}, emptied=interval)
-            if environment.busy:  # as above
-                self._commits += 1
-                self._drop(changes)
+            self._commits += 1
+            self._drop(changes)
         except lmdb.Error:
             raise
         except BaseException:
@@ -147,12 +145,9 @@ class FlushMixin(metaclass=ABCMeta):
         But for the very same bytes, which another serializer than pickle may give again: they are in the file then.
         """
         buffer = self.write_buffer
-        try:
-            for key, data in changes.items():
-                if buffer[key] is data:  # each pickle is an object of its own
-                    del buffer[key]  # in one step with the comparison
-        except KeyError:
-            return  # a handler forked in this very loop, see above
+        for key, data in changes.items():
+            if buffer[key] is data:  # each pickle is an object of its own
+                del buffer[key]  # in one step with the comparison
         self._pending_bytes = sum(weight(key, data) for key, data in buffer.copy().items())
 
     def _flush_before_read(self) -> None:

@@ -77,7 +77,6 @@ class ResizeMixin(metaclass=ABCMeta):
         begin = begin or environment.begin_write
         try:
             while True:
-                sleeps = environment.sleeps
                 try:
                     try:
                         return _write(environment, changes, emptied, self._max_map_size, begin)
@@ -85,14 +84,8 @@ class ResizeMixin(metaclass=ABCMeta):
                         self._make_room(environment, environment.handle(), changes, error)
                     except lmdb.MapResizedError:
                         environment.resize(0)
-                except (lmdb.MemoryError, lmdb.LockError):
-                    raise
                 except lmdb.PanicError as error:
                     environment.reopen_after_panic(error)
-                except lmdb.Error:
-                    # A handler that forks closes the environment under this very transaction: again, on the new one.
-                    if environment.sleeps == sleeps:
-                        raise
         finally:
             environment.process_locks.let_others_write()
 
@@ -139,8 +132,6 @@ def _write(
 ) -> None:
     txn = begin()
     try:
-        if not environment.busy:
-            return txn.abort()  # a child that a signal handler has forked: the changes are the parent's to write
         if emptied is WHOLE:
             handle = environment.handle()
             # Another program may have added databases since the file was opened, and LMDB would lose their pages.
@@ -162,7 +153,7 @@ def _write(
             txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # 15 % faster than one by one
         if cap is not None and any(changes.values()):
             _check_free_pages(txn, environment.options["map_size"], cap)
-        txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
+        txn.commit()
     except BaseException:
         environment.shut()
         txn.abort()

@@ -87,9 +87,6 @@ class Isolated(Overlay):
         while True:
             if self._buffer or environment.orphans:
                 store._flush()
-            if environment.lock is not self._lock:  # a handler has forked amid that, and this is the child
-                self.after_fork()
-            self._refuse_if_broken()
             environment.busy, environment.block = True, self
             self._writer.lock()
             if not store.write_buffer:
@@ -134,7 +131,6 @@ class Isolated(Overlay):
             begin = self._writer.begin_to_write
             store = self._host()
             store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=begin)
-            self._refuse_if_broken()  # in a child that a handler has forked
             self._writer.forget()
             store._commits += 1
         self._committed = True

@@ -35,21 +35,15 @@ class Writer:
         environment = self.environment
         self._txn, self.sleeps = None, -1
         while True:
-            handle = environment.handle()
             try:
                 self._used = False
                 self._txn = environment.begin_write()
                 sleeps, number = environment.sleeps, self._txn.id()
                 break
-            except lmdb.LockError:
-                raise
             except lmdb.MapResizedError:
                 environment.resize(0)
             except lmdb.PanicError as error:
                 environment.reopen_after_panic(error)
-            except lmdb.Error:  # of a file that a signal handler's fork has closed, that is
-                if environment.handle() is handle:
-                    raise
         if self._number is None:
             self._number = number
         if number != self._number:
