@@ -14,9 +14,8 @@ from typing import Any, Protocol
 from ._buffer.pending import Shut
 from ._buffer.state import OpenTransaction, Pending
 from ._environment.environment import Environment
-from ._environment.locks import holders_here
 from ._environment.opening import PATIENCE
-from ._environment.registry import Detached, all_environments, process, release
+from ._environment.registry import Detached, all_environments, process, release, transactions_here
 from ._environment.stores import Tenant, values_of
 from ._errors import FlushError, StoreClosedError, closed, logger, shown
 from ._keys.codec import KeyCodec
@@ -141,8 +140,8 @@ def close_all() -> None:
     But what a transaction has changed that is open still. One of another thread keeps its file from being closed.
     """
     process.check()
-    for block in holders_here():
-        block.end()
+    for transaction in transactions_here():
+        transaction.end()
     for environment in all_environments():
         if not _acquire(environment):
             continue

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lmdb
@@ -33,7 +34,8 @@ from support import (
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 from lmdb_object_store._environment import environment as _environment
-from lmdb_object_store._environment.locks import FileLock, Lock, WatchedLock
+from lmdb_object_store._environment.locks import Lock
+from lmdb_object_store._transactions.waiting import TransactionLock
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]
@@ -646,8 +648,19 @@ class Guarded(Lock):
     __enter__ = Lock._enter
 
 
-@pytest.mark.parametrize("kind", [Lock, Guarded, FileLock, WatchedLock])
-def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: type[Lock]) -> None:
+def stand_in() -> Lock:
+    """The lock of a file after a transaction, as a thread finds it that looked it up during the transaction."""
+    lock: Any = TransactionLock
+    return lock(Lock(), SimpleNamespace(abandoned=False, ended=True))  # type: ignore[no-any-return]
+
+
+guarded = pytest.param(
+    Guarded, marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="an RLock does not count aloud there")
+)
+
+
+@pytest.mark.parametrize("kind", [Lock, guarded, stand_in])
+def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: Callable[[], Lock]) -> None:
     """Wherever a `with` statement is interrupted, its lock is free after it; and it is taken within."""
     lock = kind()
 
@@ -666,6 +679,28 @@ def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: type[Lock]) -> Non
             break
     assert taken
     assert all(taken)
+
+
+@pytest.mark.parametrize("kind", [Lock, guarded, stand_in])
+def test_an_interrupt_at_any_place_leaves_a_lock_taken_as_often_as_before(kind: Callable[[], Lock]) -> None:
+    """Wherever an inner `with` statement is interrupted, its lock is free after the outer one, and not before."""
+    lock = kind()
+
+    def body() -> None:
+        with lock:
+            pass
+
+    for number in count():
+        with lock:
+            try:
+                reached = at_checkpoint(number, interrupt, body)
+            except Interrupt:
+                reached = True
+            assert lock._is_owned(), f"checkpoint {number}"
+        assert not lock._is_owned(), f"checkpoint {number}"
+        if not reached:
+            break
+    assert number
 
 
 def test_an_interrupt_of_a_finaliser_leaves_no_lock_taken(path: str, open_store: OpenStore) -> None:

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
@@ -34,6 +35,8 @@ from support import (
 )
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, StoreClosedError
+from lmdb_object_store._environment.locks import Lock
+from lmdb_object_store._transactions.waiting import TransactionLock
 
 Store = LmdbObjectStore[Any, Any]
 
@@ -739,7 +742,7 @@ def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They get an error that says what has happened."""
-    monkeypatch.setattr("lmdb_object_store._environment.locks._PATIENCE", 0.2)
+    monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 0.2)
     held = [leaving_open(store)]
     next(held[0])
 
@@ -834,17 +837,22 @@ def test_what_a_collected_store_had_pending(path: str, open_store: OpenStore) ->
 # -- several files
 
 
-def test_two_stores_in_both_orders(tmp_path: Path) -> None:
-    """One of the two threads gets an error that says so, and what it had done is undone; the other's is committed."""
+def test_two_stores_in_both_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waits first gets an error that says so, and its transaction is undone; the other one's commits.
+
+    Each wait has a limit. The second thread begins its wait while the first one waits already.
+    """
+    monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 1)
     a, b = (LmdbObjectStore[str, Any](tmp_path / name, key_encoding="utf-8") for name in "ab")
     both = threading.Barrier(2)
     refused: list[str] = []
 
-    def move(name: str, first: Store, second: Store, step: Callable[[Store], None]) -> None:
+    def move(name: str, first: Store, second: Store, step: Callable[[Store], None], delay: float) -> None:
         try:
             with first.transaction():
                 first[name] = 1
                 both.wait(LIMIT)
+                time.sleep(delay)
                 step(second)
         except RuntimeError as error:
             refused.append(name if "same order" in str(error) else str(error))
@@ -857,23 +865,38 @@ def test_two_stores_in_both_orders(tmp_path: Path) -> None:
         a.clear()
         b.clear()
         refused.clear()
-        together(lambda: move("ab", a, b, step), lambda: move("ba", b, a, step))  # noqa: B023
-        assert len(refused) == 1
-        name = refused[0]
-        assert name not in (a if name == "ab" else b)
-        assert ("ba" in b) if name == "ab" else ("ab" in a)
+        together(lambda: move("ab", a, b, step, 0), lambda: move("ba", b, a, step, 0.5))  # noqa: B023
+        assert refused == ["ab"]
+        assert "ab" not in a
+        assert "ba" in b
     for store in (a, b):
         usable(store)
         store.close()
 
 
-def test_no_lock_is_watched_longer_than_need_be(store: Store) -> None:
-    """Outside of transactions the lock is as fast as LMDB's and CPython's own."""
-    lock = store._environment.lock
-    assert type(lock).__name__ == "FileLock"
+def test_a_thread_without_a_transaction_waits_for_one_as_long_as_it_takes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is for those who may be waited for."""
+    monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 0.01)
+    writer = threading.Thread(target=lambda: store.put_many({"after": 1}))
     with store.transaction():
-        assert type(lock).__name__ == "WatchedLock"
-    assert type(lock).__name__ == "FileLock"
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive()
+        store["inside"] = 1
+    writer.join(LIMIT)
+    assert store.copy() == {"after": 1, "inside": 1}
+    usable(store)
+
+
+def test_the_stand_in_of_a_lock_is_there_no_longer_than_need_be(store: Store) -> None:
+    """Outside of transactions the lock is CPython's own, which is faster."""
+    lock = store._environment.lock
+    assert type(lock) is Lock
+    with store.transaction():
+        assert type(store._environment.lock) is TransactionLock
+    assert store._environment.lock is lock
 
 
 # -- forks

@@ -146,7 +146,7 @@ class FlushMixin(metaclass=ABCMeta):
         """
         buffer = self.write_buffer
         for key, data in changes.items():
-            if buffer[key] is data:  # each pickle is an object of its own
+            if key in buffer and buffer[key] is data:  # each pickle is an object of its own
                 del buffer[key]  # in one step with the comparison
         self._pending_bytes = sum(weight(key, data) for key, data in buffer.copy().items())
 

@@ -14,7 +14,7 @@ from .checks import replaced
 from .forks import Process, leave_as_it_is, let_open_again
 from .gate import Begin, Gate
 from .lock_file import ProcessLocks
-from .locks import new_lock
+from .locks import Lock
 from .opening import PATIENCE, opened
 from .options import Options, check_shared
 from .paths import check_place, identity
@@ -41,6 +41,11 @@ LOOK_EVERY = 0.05
 class OpenTransaction(Protocol):
     """A transaction of a store."""
 
+    owner: int  # the thread that opened it
+
+    def end(self) -> None:
+        """Undo it, in its own thread."""
+
     def own(self) -> bool:
         """Whether it is this thread's, and open. Ends one that was left in another thread than its own, this one."""
 
@@ -63,7 +68,7 @@ class Environment(Gate, Tenants):
         self.check_process = process.check
         self._handle = None
         self.options = {"max_readers": MAX_READERS, **options}
-        self.lock = new_lock(path)
+        self.lock = Lock()
         self.shut()
         self.busy = False
         # The transaction that is open, if any: its thread has `lock`, and is `busy` until it ends.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 
 from .forks import watch_uwsgi
-from .locks import FileLock
+from .locks import Lock
 
 if TYPE_CHECKING:
     from lmdb import Transaction
@@ -25,7 +25,7 @@ class Gate(ABC):
 
     begin: Begin
     stat: Callable[[], Any]
-    lock: FileLock
+    lock: Lock  # or what stands in for it while a transaction is open
     # Leaves all open files, and what is pending, to the parent if this process is its fork by C code.
     check_process: Callable[[], None]
     _handle: lmdb.Environment | None

@@ -1,8 +1,8 @@
 """The environments of this process, one for each file that is open, and what a fork does to them.
 
 Order of locks: an environment's `lock` first, the registry's after it, nothing after that. A thread with transactions
-on several files holds several environments' locks (see _locks), and so does `_before_fork`, which waits for none of
-them while it holds another.
+on several files holds several environments' locks, and so does `_before_fork`, which waits for none of them while it
+holds another.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
+from threading import get_ident
 from typing import Any
 
-from .._errors import logger
-from .environment import Environment
+from .._errors import log_in_thread
+from .environment import Environment, OpenTransaction
 from .forks import Process
-from .locks import Lock, RLock, acquire_at_once, announce, forget, give, new_lock
+from .locks import Lock
 from .options import Options, check_options, explain
 from .paths import check_way, identity
 from .stores import Tenant, values_of
@@ -92,17 +93,23 @@ def all_environments() -> list[Environment]:
     return values_of(_registry)
 
 
+def transactions_here() -> list[OpenTransaction]:
+    """Return the transactions that this thread has open, on all files."""
+    opened = (environment.block for environment in all_environments())
+    return [transaction for transaction in opened if transaction is not None and transaction.owner == get_ident()]
+
+
 # -- forks
 
-# CPython ignores an exception in one of these functions and forks all the same. An interrupt must therefore neither
-# end them early nor come between a lock and the note that it is taken: where that matters, a single call into C does
-# both. What cannot be avoided is an interrupt as such a function begins, and so each is registered twice.
+# CPython prints an exception in one of these functions and forks all the same. An interrupt as `_before_fork` begins
+# leaves the files open: then the child leaves them to the parent as it does after a fork by C code.
 
 
 class _Fork(threading.local):
     """The fork that this thread has under way: several may fork at once."""
 
-    held: Iterator[Any] = iter(())  # the locks that it holds, and that are still to be released
+    def __init__(self) -> None:
+        self.locks: list[Lock] = []  # this thread had none of them before the fork, and has all or some of them now
 
 
 _fork = _Fork()
@@ -110,38 +117,33 @@ _fork = _Fork()
 
 def _before_fork() -> None:
     """Close every environment, with all locks held: a child that inherits an open one harms its parent's readers."""
-    if _fork.held.__length_hint__():  # type: ignore[attr-defined]  # iterators of lists have it
-        return
     interrupt: BaseException | None = None
-    awaited: list[Any] = []  # a lock that was not free, and that is waited for with no other one held
+    awaited: list[Lock] = []  # a lock that was not free, and that is waited for with no other one held
     while True:
-        taken: list[Any] = []
         try:
             environments = all_environments()
-            locks = [*(e.lock for e in environments), _registry_lock]
-            announce(locks)
-            taken.extend(filter(RLock.acquire, awaited))
-            taken.extend(filter(acquire_at_once, [lock for lock in locks if lock not in awaited]))
-            awaited = [lock for lock in locks if lock not in taken][:1]
+            locks = [*awaited, *(environment.lock for environment in environments), _registry_lock]
+            _fork.locks = [lock for lock in locks if not lock._is_owned()]
+            for lock in awaited:
+                lock.acquire()
+            taken_by_others = [lock for lock in _fork.locks if not (lock._is_owned() or lock.acquire(False))]
+            awaited = taken_by_others[:1]
             if not awaited and environments == all_environments():
                 for environment in environments:
                     environment.sleep()
-                _fork.held = iter(taken)
                 break
         except BaseException as error:
             interrupt = error
-        give(iter(taken))
+        _release_locks()
     if interrupt is not None:
         raise interrupt  # to be printed, at least
 
 
-def _after_fork_in_parent() -> None:
-    announce(())
-    give(_fork.held)
-
-
-def _after_fork_in_child() -> None:
-    process.check()
+def _release_locks() -> None:
+    for lock in _fork.locks:
+        if lock._is_owned():
+            lock.release()
+    _fork.locks = []
 
 
 def _enter_child() -> None:
@@ -150,28 +152,25 @@ def _enter_child() -> None:
     After a fork by C code the files are open still, and another thread of the parent may have had a lock.
     """
     global _registry_lock
-    by_python = _fork.held.__length_hint__()  # type: ignore[attr-defined]  # all locks are held then
-    _registry_lock = Lock()
-    environments = all_environments()
-    # This thread has a lock where it uses the store already.
-    kept = [e.lock for e in environments if not by_python and e.block is None and e.lock._is_owned()]
-    forget(kept)
+    by_python = bool(_fork.locks)
     dropped = 0
-    for environment in environments:
-        if environment.lock not in kept:
-            environment.lock = new_lock(environment.path)
+    for environment in all_environments():
+        lock, block = environment.lock, environment.block
+        # A thread that has its lock already, but for the fork, uses the file at this moment, and keeps it.
+        if block is not None or not lock._is_owned() or lock in _fork.locks:
+            environment.lock = Lock()
             environment.busy = False
-        block, environment.block = environment.block, None
+        environment.block = None
         if block is not None:
             block.after_fork()
-        if not by_python:
-            environment.leave_to_parent()
+        environment.leave_to_parent()
         for tenant in chain(environment.living(), environment.orphans):
             dropped += len(tenant.write_buffer)
             tenant._forget_pending()
-    _fork.held = iter(())
+    _registry_lock = Lock()
+    _fork.locks = []
     if dropped and not by_python:
-        logger().warning(
+        log_in_thread(  # an environment's lock may be held here
             "this process was forked by C code, and leaves %d pending changes to its parent; call flush() before such "
             "a fork (under uWSGI, as the last thing that the module of the app does), and as the first thing after it",
             dropped,
@@ -181,7 +180,6 @@ def _enter_child() -> None:
 process = Process(_enter_child)
 
 if hasattr(os, "register_at_fork"):
-    for _ in range(2):
-        os.register_at_fork(
-            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-        )
+    os.register_at_fork(before=_before_fork, after_in_parent=_release_locks, after_in_child=process.check)
+    # Ctrl-C during the system call, which takes milliseconds, is raised as the first function after it begins.
+    os.register_at_fork(after_in_parent=_release_locks)

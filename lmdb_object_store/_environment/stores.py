@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from typing import Any, Protocol, TypeVar
 
-from .locks import FileLock, acquire_at_once, give
+from .locks import Lock
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Tenant(Protocol):
 class Tenants:
     """What an environment knows of its stores. Needs the attributes below, which are the environment's."""
 
-    lock: FileLock
+    lock: Lock
     busy: bool
 
     def __init__(self) -> None:
@@ -70,17 +70,18 @@ class Tenants:
         """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
         if not self.orphans:
             return
-        taken: list[FileLock] = []
-        held = iter(taken)  # gives what comes to be in there
+        lock = self.lock
+        owned = lock._is_owned()  # by this thread, which the collector has interrupted
         try:
-            try:
-                taken.extend(filter(acquire_at_once, (self.lock,)))  # taken and noted in one step
-                if taken:
-                    self.close_orphans()
-            finally:
-                give(held)
-        finally:
-            give(held)  # what an interrupt has kept the first one from
+            taken = owned or lock.acquire(False)
+            if taken:
+                self.close_orphans()
+        except BaseException:
+            if not owned and lock._is_owned():
+                lock.release()
+            raise
+        if taken and not owned:
+            lock.release()
 
 
 def values_of(mapping: dict[Any, T]) -> list[T]:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._buffer.pending import BufferMixin
 from .._environment.environment import MISSING
-from .._environment.locks import holders_here
-from .._environment.registry import Detached
+from .._environment.registry import Detached, transactions_here
 from .._errors import KeyNotFoundError
 from .._keys.interval import Interval
 from .block import Block
@@ -54,7 +53,8 @@ class TransactionMixin(BufferMixin, MutableMapping[K, V]):
         savepoint: an exception undoes its own part.
 
         At the beginning: lmdb.ReadonlyError, StoreClosedError, an error of the flush, RuntimeError where this thread
-        has a transaction open on another store of the same file, or would wait for a thread that waits for this one.
+        has a transaction open on another store of the same file, or on another file and has waited ten seconds for the
+        transaction of another thread on this one.
         At the end: ConflictError if the map had to grow and another process wrote just then, lmdb.MapFullError at
         `max_map_size`, LMDB's other errors; nothing of the block is in the file then.
         """
@@ -224,8 +224,8 @@ class _End:
 
     def __del__(self) -> None:
         if get_ident() == self.thread:  # not in a fork, which drops those of all other threads
-            for block in holders_here():
-                block.end()
+            for transaction in transactions_here():
+                transaction.end()
 
 
 class _Thread(threading.local):
