@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from .locks import Lock
@@ -85,9 +86,14 @@ class Tenants:
 
 
 def values_of(mapping: dict[Any, T]) -> list[T]:
-    """The values of `mapping`, which the garbage collector, amid this call too, may take from."""
+    """Return the values of `mapping`, which a finaliser may change during this call."""
+    return undisturbed(lambda: list(mapping.values()))
+
+
+def undisturbed(read: Callable[[], T]) -> T:
+    """Return `read()`, repeated as often as a finaliser, or another thread, changes the dict that it goes through."""
     while True:
         try:
-            return list(mapping.values())
-        except RuntimeError:  # it has changed its size
+            return read()
+        except RuntimeError:  # the dict has changed its size
             pass
