@@ -707,18 +707,18 @@ def test_an_interrupt_of_a_finaliser_leaves_no_lock_taken(path: str, open_store:
     """Wherever the close of a collected store is interrupted, others can write, and what it held is written."""
     for number in count():
         store = open_store()
-        orphan: Store = LmdbObjectStore(path, key_encoding="utf-8")
-        orphan["orphan"] = number
+        dropped: Store = LmdbObjectStore(path, key_encoding="utf-8")
+        dropped["dropped"] = number
         environment = store._environment
-        environment.orphans.append(orphan)
+        environment.collected.append(dropped)
         try:
-            reached = at_checkpoint(number, interrupt, environment.close_orphans_unless_locked)
+            reached = at_checkpoint(number, interrupt, environment.close_collected_unless_locked)
         except Interrupt:
             reached = True
         assert not environment.lock._is_owned(), f"checkpoint {number}"
         store.put_many({"next": number})
         store.close()
-        assert contents(path) == {"orphan": number, "next": number}, f"checkpoint {number}"
+        assert contents(path) == {"dropped": number, "next": number}, f"checkpoint {number}"
         if not reached:
             break
 

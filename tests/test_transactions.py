@@ -50,7 +50,7 @@ def in_file(store: Store) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def read() -> None:
-        with store.env.begin() if not store._environment.busy else store._environment.begin() as txn:
+        with store.env.begin() if store._environment.transaction is None else store._environment.begin() as txn:
             found.update({bytes(key).decode(): pickle.loads(data) for key, data in txn.cursor()})
 
     in_thread(read)
@@ -60,8 +60,8 @@ def in_file(store: Store) -> dict[str, Any]:
 def usable(store: Store) -> None:
     """The store reads and writes in this thread and in others, and nothing is left of any transaction."""
     assert store._accept is store._pending is store.write_buffer
-    assert not store._environment.busy
-    assert store._environment.block is None
+    assert not store._environment.committing
+    assert store._environment.transaction is None
     store["usable"] = 1
     store.flush()
     in_thread(lambda: store.put_many({"usable": 2}))
@@ -1161,7 +1161,7 @@ def test_a_storm_of_interrupts(path: str, nested: str) -> None:
             except KeyboardInterrupt:
                 interrupts += 1
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                partial += store["a"] != store["b"] or store.write_buffer != {{}} or store._environment.busy
+                partial += store["a"] != store["b"] or store.write_buffer != {{}} or store._environment.transaction
         assert partial == 0, partial
         assert store["a"] > 100
         store["after"] = 1

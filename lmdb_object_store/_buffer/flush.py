@@ -49,7 +49,7 @@ class FlushMixin(metaclass=ABCMeta):
     ) -> None:
         """Write `changes` in one transaction, all or none, once every row of `emptied` is deleted in it.
 
-        Called with the environment's lock held, and `busy`.
+        Called with the environment's lock held, while it is `committing` or a transaction is open.
         """
 
     @abstractmethod
@@ -75,13 +75,13 @@ class FlushMixin(metaclass=ABCMeta):
     def _refuse_in_commit(self) -> None:
         """RuntimeError in a signal handler, or a finaliser, amid this very thread's commit. Needs the lock."""
         environment = self._environment
-        if environment.block is not None:
-            environment.block.own()  # which ends one that was left in another thread
-        if environment.block is not None:
+        if environment.transaction is not None:
+            environment.transaction.own()  # which ends one that was left in another thread
+        if environment.transaction is not None:
             raise RuntimeError(
                 f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"
             )
-        if environment.busy:
+        if environment.committing:
             raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")
 
     def _block(self) -> OpenTransaction | None:
@@ -94,9 +94,9 @@ class FlushMixin(metaclass=ABCMeta):
     def _flush(self) -> None:
         """Commit what is pending, unless a commit of this very thread is under way."""
         with self._environment.lock:
-            if not self._environment.busy:
+            if not self._environment.committing and self._environment.transaction is None:
                 self._environment.check_process()  # a child must not commit what its parent had pending
-                self._environment.close_orphans()  # what they hold was accepted before
+                self._environment.close_collected()  # what they hold was accepted before
                 if self.write_buffer:
                     self._commit_pending()
             elif self._block() is not None:
@@ -106,7 +106,7 @@ class FlushMixin(metaclass=ABCMeta):
         """Commit what is pending, and drop it from the buffer."""
         environment = self._environment
         changes: dict[bytes, bytes | None] = {}
-        environment.busy = True
+        environment.committing = True
         try:
             changes = self.write_buffer.copy()
             self._commit(changes)
@@ -117,14 +117,14 @@ class FlushMixin(metaclass=ABCMeta):
                 self._failure_told = True
             raise
         finally:
-            environment.busy = False
+            environment.committing = False
 
     def _commit_emptied(self, interval: Interval) -> None:
         """Delete the rows of `interval`, and drop what is pending in it."""
         environment = self._environment
         environment.check_process()
         changes = _inside(interval, self.write_buffer.copy())
-        environment.busy = True
+        environment.committing = True
         try:
             self._commit({}, emptied=interval)
             self._commits += 1
@@ -137,7 +137,7 @@ class FlushMixin(metaclass=ABCMeta):
                 self._drop(changes)
             raise
         finally:
-            environment.busy = False
+            environment.committing = False
 
     def _drop(self, changes: dict[bytes, bytes | None]) -> None:
         """Take `changes` out of the buffer, and nothing that was put under the same keys since they were copied.
@@ -155,7 +155,7 @@ class FlushMixin(metaclass=ABCMeta):
         until there is something new to write."""
         if not self.autoflush_on_read or not self._write_buffer or self._failure_told is not None:
             return
-        if self._environment.block is not None:
+        if self._environment.transaction is not None:
             return  # readers do not wait for a transaction
         try:
             self._flush()

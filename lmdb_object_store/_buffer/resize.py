@@ -71,7 +71,7 @@ class ResizeMixin(metaclass=ABCMeta):
         `begin` begins it, by default as a transaction of its own. It may be called several times, as the transaction is
         begun again after the map has grown.
         MapFullError at the cap, LMDB's own errors otherwise: then the file is as it was.
-        Needs the environment's lock, and it to be `busy`.
+        Needs the environment's lock. The environment is `committing`, or a transaction is open.
         """
         environment = self._environment
         begin = begin or environment.begin_write
@@ -155,12 +155,12 @@ def _write(
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()
     except BaseException:
-        environment.shut()
+        environment.close_gate()
         txn.abort()
         raise
     finally:
         del txn  # a kept exception must not keep a transaction
-        environment.unshut()
+        environment.open_gate()
 
 
 def _check_free_pages(txn: Transaction[bytes], map_size: int, cap: int) -> None:

@@ -11,26 +11,27 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from threading import get_ident
-from typing import Any
+from typing import Any, NoReturn
 
-from .._errors import log_in_thread
+from .._errors import closed, log_in_thread
 from .environment import Environment, OpenTransaction
 from .forks import Process
 from .locks import Lock
 from .options import Options, check_options, explain
 from .paths import check_way, identity
-from .stores import Tenant, values_of
+from .stores import OpenStore, values_of
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
 _registry_lock = Lock()
 
 
-class Detached:
-    """Stands in for a store's environment or codec while the store is not open: any use calls `attach`.
+class UnopenedEnvironment:
+    """Stands in for a store's environment, or for its codec, before its first use: any use calls `attach`.
 
-    `attach` returns the real one, or raises.
+    `attach` opens the file and returns the real one.
     """
 
     def __init__(self, attach: Callable[[], object]) -> None:
@@ -40,18 +41,29 @@ class Detached:
         return getattr(self.attach(), name)
 
 
-def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
-    """The environment of the file at `path`, opened if it is not; `tenant` keeps it open until it is released."""
+class ClosedEnvironment(UnopenedEnvironment):
+    """Stands in for them once the store at `path` is closed: any use raises StoreClosedError."""
+
+    def __init__(self, path: str) -> None:
+        self.attach = partial(_refuse, path)
+
+
+def _refuse(path: str) -> NoReturn:
+    raise closed(path)
+
+
+def acquire(path: str, options: Options, store: OpenStore) -> Environment:
+    """Return the environment of the file at `path`, opened if it is not. `store` keeps it open until it is released."""
     process.check()
     check_options(options)
-    reference = weakref.ref(tenant)
+    reference = weakref.ref(store)
     with _registry_lock:
         while True:
             file = identity(path, options) if _registry else None
             same = (e for e in all_environments() if file and e.identity == file and not e.closed)
             found = next(same, None)
             environment = found or _open(path, options)
-            environment.tenants[id(tenant)] = reference
+            environment.stores[id(store)] = reference
             if not environment.closed:  # by the collector, in this very thread, just before
                 break
     if found is None:
@@ -59,7 +71,7 @@ def acquire(path: str, options: Options, tenant: Tenant) -> Environment:
     try:
         environment.admit(options)
     except BaseException:
-        release(environment, tenant)
+        release(environment, store)
         raise
     return environment
 
@@ -78,24 +90,24 @@ def _open(path: str, options: Options) -> Environment:
     return environment
 
 
-def release(environment: Environment, tenant: Tenant) -> None:
-    """Let go of `tenant`; the last one to leave closes the file."""
+def release(environment: Environment, store: OpenStore) -> None:
+    """Release `store` from its environment. The last store closes the file."""
     with environment.lock, _registry_lock:
-        environment.tenants.pop(id(tenant), None)
-        if not environment.tenants:
+        environment.stores.pop(id(store), None)
+        if not environment.stores:
             environment.closed = True
-            environment.sleep()
+            environment.suspend()
             _registry.pop(id(environment), None)
 
 
 def all_environments() -> list[Environment]:
-    """Those that are open in this process, in order of opening."""
+    """Return the environments that are open in this process, in order of opening."""
     return values_of(_registry)
 
 
 def transactions_here() -> list[OpenTransaction]:
     """Return the transactions that this thread has open, on all files."""
-    opened = (environment.block for environment in all_environments())
+    opened = (environment.transaction for environment in all_environments())
     return [transaction for transaction in opened if transaction is not None and transaction.owner == get_ident()]
 
 
@@ -130,7 +142,7 @@ def _before_fork() -> None:
             awaited = taken_by_others[:1]
             if not awaited and environments == all_environments():
                 for environment in environments:
-                    environment.sleep()
+                    environment.suspend()
                 break
         except BaseException as error:
             interrupt = error
@@ -155,18 +167,18 @@ def _enter_child() -> None:
     by_python = bool(_fork.locks)
     dropped = 0
     for environment in all_environments():
-        lock, block = environment.lock, environment.block
+        lock, transaction = environment.lock, environment.transaction
         # A thread that has its lock already, but for the fork, uses the file at this moment, and keeps it.
-        if block is not None or not lock._is_owned() or lock in _fork.locks:
+        if transaction is not None or not lock._is_owned() or lock in _fork.locks:
             environment.lock = Lock()
-            environment.busy = False
-        environment.block = None
-        if block is not None:
-            block.after_fork()
+            environment.committing = False
+        environment.transaction = None
+        if transaction is not None:
+            transaction.after_fork()
         environment.leave_to_parent()
-        for tenant in chain(environment.living(), environment.orphans):
-            dropped += len(tenant.write_buffer)
-            tenant._forget_pending()
+        for store in chain(environment.living(), environment.collected):
+            dropped += len(store.write_buffer)
+            store._forget_pending()
     _registry_lock = Lock()
     _fork.locks = []
     if dropped and not by_python:

@@ -138,12 +138,12 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
                 return
             self._refuse_in_commit()
             self._flush()
-            self._environment.busy = True
+            self._environment.committing = True
             try:
                 self._commit(changes)
                 self._commits += 1
             finally:
-                self._environment.busy = False
+                self._environment.committing = False
 
     if not TYPE_CHECKING:  # its many signatures are inherited
 

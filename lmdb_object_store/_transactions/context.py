@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._buffer.pending import BufferMixin
 from .._environment.environment import MISSING
-from .._environment.registry import Detached, transactions_here
+from .._environment.registry import UnopenedEnvironment, transactions_here
 from .._errors import KeyNotFoundError
 from .._keys.interval import Interval
 from .block import Block
@@ -92,7 +92,7 @@ class Statement:
         nested = block is not None
         if block is None:
             environment = store._environment
-            if isinstance(environment, Detached):  # a pickled store that nobody has used yet
+            if isinstance(environment, UnopenedEnvironment):  # a pickled store that nobody has used yet
                 environment = environment.attach()  # type: ignore[assignment]  # it stood in for this one
             _thread.watch  # noqa: B018  # made at the first use in each thread
             block = Block(store, environment)
@@ -209,7 +209,7 @@ def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: ob
         block.leave(level, failed)
     statement.guard = None
     if level.undo is None:
-        block.environment.close_orphans_unless_locked()
+        block.environment.close_collected_unless_locked()
 
 
 def _leave_by_hand(transaction: Transaction[Any], *error: Any) -> None:

@@ -49,7 +49,7 @@ class Host(Protocol):
 class Isolated(Overlay):
     """An open transaction of a store, beside which nobody else writes.
 
-    It holds the environment's lock, which is `busy`, and LMDB's by a `Writer`. `levels` are its `with` statements, from
+    It holds the environment's lock, and LMDB's by a `Writer`. `levels` are its `with` statements, from
     the outermost to the innermost: none before it has begun and once it ends. `_buffer` is the store's, which is empty
     until the end. All but what says otherwise is for its own thread.
     """
@@ -83,10 +83,10 @@ class Isolated(Overlay):
         store._refuse_in_commit()
         store._pending = store._accept = self
         while True:
-            if self._buffer or environment.orphans:
+            if self._buffer or environment.collected:
                 store._flush()
             stand_in: Any = TransactionLock(environment.lock, self)
-            environment.busy, environment.block, environment.lock = True, self, stand_in
+            environment.transaction, environment.lock = self, stand_in
             self._writer.lock()
             if not store.write_buffer:
                 self.levels = [outermost]  # in one step with the condition
@@ -107,8 +107,8 @@ class Isolated(Overlay):
 
     def _let_others_in(self) -> None:
         environment = self.environment
-        if environment.block is self and self._lock is not None:
-            environment.busy, environment.block, environment.lock = False, None, self._lock
+        if environment.transaction is self and self._lock is not None:
+            environment.transaction, environment.lock = None, self._lock
 
     def leave(self, level: Level, failed: bool) -> None:
         """End `level`: undo it if it `failed`, else leave it to the one that it is in, or commit the outermost one."""
@@ -181,7 +181,7 @@ class Isolated(Overlay):
         """Whether this is its thread, and it is open. RuntimeError or ConflictError where it cannot go on."""
         if get_ident() != self.owner or not self.levels:
             return False
-        if self._writer.sleeps != self.environment.sleeps or self._guard() is None:
+        if self._writer.generation != self.environment.generation or self._guard() is None:
             self._check()
         return bool(self.levels)
 
@@ -204,7 +204,7 @@ class Isolated(Overlay):
             self.abandoned = True
         else:
             self._broken = _ENDED_ELSEWHERE
-        self._writer.sleeps = -1  # which `own` looks at
+        self._writer.generation = -1  # which `own` looks at
 
     def after_fork(self) -> None:
         """In the child: the transaction and the locks are the parent's."""
