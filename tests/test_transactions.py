@@ -35,6 +35,7 @@ from support import (
 )
 
 from lmdb_object_store import ConflictError, LmdbObjectStore, StoreClosedError
+from lmdb_object_store._environment import registry
 from lmdb_object_store._environment.locks import Lock
 from lmdb_object_store._transactions.waiting import TransactionLock
 
@@ -1016,6 +1017,32 @@ def test_a_fork_in_another_thread(path: str) -> None:
         path,
         python=("-Wignore",),  # of forks beside threads
     )
+
+
+def test_a_fork_that_waits_for_a_transaction_has_no_other_lock(store: Store, tmp_path: Path) -> None:
+    """The thread of the transaction can go on to another file, also once the flush before the fork is over."""
+
+    def prepare() -> None:
+        registry._before_fork()
+        prepared.append(bool(store._environment._handle or second._environment._handle))
+        registry._release_locks()
+
+    prepared: list[bool] = []
+    thread = threading.Thread(target=prepare, daemon=True)
+    with LmdbObjectStore[str, Any](tmp_path / "second", key_encoding="utf-8") as second:
+        for outer, inner in ((store, second), (second, store)):
+            with outer.transaction():
+                thread.start()
+                thread.join(0.1)
+                assert thread.is_alive()
+                with inner.transaction():
+                    inner["inner"] = 1
+                assert not prepared
+            thread.join(LIMIT)
+            assert prepared.pop() is False
+            thread = threading.Thread(target=prepare, daemon=True)
+        assert store.copy() == second.copy() == {"inner": 1}
+    usable(store)
 
 
 # -- interrupts, handlers
