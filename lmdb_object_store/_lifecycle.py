@@ -13,15 +13,21 @@ from typing import Any, Protocol
 
 from ._buffer.state import OpenTransaction, Pending, RefusingBuffer
 from ._environment.environment import Environment
-from ._environment.locks import holders_here
 from ._environment.opening import PATIENCE
-from ._environment.registry import Detached, all_environments, process, release
-from ._environment.stores import Tenant, values_of
-from ._errors import FlushError, StoreClosedError, closed, logger, shown
+from ._environment.registry import (
+    ClosedEnvironment,
+    UnopenedEnvironment,
+    all_environments,
+    process,
+    release,
+    transactions_here,
+)
+from ._environment.stores import OpenStore, values_of
+from ._errors import FlushError, StoreClosedError, logger, shown
 from ._keys.codec import KeyCodec
 
 
-class Handle(Tenant, Protocol):
+class Handle(OpenStore, Protocol):
     """What these functions need of a store."""
 
     _accept: dict[bytes, bytes | None] | RefusingBuffer | OpenTransaction
@@ -43,7 +49,7 @@ def close(store: Handle, strict: bool) -> None:
     store open, as an interrupt does.
     """
     environment = store._environment
-    if isinstance(environment, Detached):  # closed, or a pickled handle that nobody used
+    if isinstance(environment, UnopenedEnvironment):  # closed, or a pickled handle that nobody used
         mark_closed(store)
         return
     environment.check_process()
@@ -51,7 +57,7 @@ def close(store: Handle, strict: bool) -> None:
         if store._environment is not environment:  # another thread was first
             return
         store._refuse_in_commit()
-        accept, shut = store._accept, RefusingBuffer(partial(_refuse, store.db_path))
+        accept, shut = store._accept, RefusingBuffer(ClosedEnvironment(store.db_path).attach)
         try:
             failed = _flush_twice(store, shut)
         except BaseException:  # the store stays open
@@ -61,7 +67,7 @@ def close(store: Handle, strict: bool) -> None:
         release(environment, store)
         mark_closed(store)
         try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
-            environment.close_orphans()
+            environment.close_collected()
         except RecursionError:  # the next commit, or the exit, closes them; an error of the flush must be told
             pass
     if failed is None:
@@ -101,20 +107,15 @@ def _flush_twice(store: Handle, shut: RefusingBuffer) -> FlushError | None:
 
 def mark_closed(store: Handle) -> None:
     """Make every further use of `store` a StoreClosedError."""
-    refuse = partial(_refuse, store.db_path)
-    store._accept = RefusingBuffer(refuse)
+    stand_in: Any = ClosedEnvironment(store.db_path)
+    store._accept = RefusingBuffer(stand_in.attach)
     store._pending = store.write_buffer
-    store._codec = Detached(refuse)  # type: ignore[assignment]  # stands in for it
-    store._environment = Detached(refuse)  # type: ignore[assignment]  # the same
+    store._codec = store._environment = stand_in
     store._forget_pending()
     store._is_closed = True
     open_pages, store._open_pages = store._open_pages, {}
     for page in values_of(open_pages):  # iterators end here, see `ManyMixin._until_close`
         page.clear()
-
-
-def _refuse(path: str) -> Environment:
-    raise closed(path)
 
 
 def leave(store: Handle, failed: bool) -> None:
@@ -125,13 +126,13 @@ def leave(store: Handle, failed: bool) -> None:
 def collect(store: Handle) -> None:
     """What the garbage collector does to a store that nobody closed: it may run anywhere, and so waits for nothing."""
     environment = getattr(store, "_environment", None)
-    if environment is None or isinstance(environment, Detached):  # None: its constructor failed
+    if environment is None or isinstance(environment, UnopenedEnvironment):  # None: its constructor failed
         return
     try:
         warnings.warn(f"unclosed store at {store.db_path}", ResourceWarning, stacklevel=2, source=store)
     finally:
-        environment.orphans.append(store)
-        environment.close_orphans_unless_locked()
+        environment.collected.append(store)
+        environment.close_collected_unless_locked()
 
 
 def close_all() -> None:
@@ -140,21 +141,21 @@ def close_all() -> None:
     But what a transaction has changed that is open still. One of another thread keeps its file from being closed.
     """
     process.check()
-    for block in holders_here():
-        block.end()
+    for transaction in transactions_here():
+        transaction.end()
     for environment in all_environments():
         if not _acquire(environment):
             continue
         try:
-            environment.close_orphans()  # which may be among the living still, as their finalisers brought them back
+            environment.close_collected()  # which may be among the living still, as their finalisers brought them back
             for store in environment.living():
                 try:
                     store.close()
                 except Exception:  # the others must be closed all the same
                     logger().exception("a store could not be closed at exit")
-            environment.close_orphans()
-            if environment.orphans:  # there was no memory to write what they hold
-                logger().error("%d collected stores of %s are not stored", len(environment.orphans), environment.path)
+            environment.close_collected()
+            if environment.collected:  # there was no memory to write what they hold
+                logger().error("%d collected stores of %s are not stored", len(environment.collected), environment.path)
         finally:
             environment.lock.release()
 
@@ -165,7 +166,7 @@ def _acquire(environment: Environment) -> bool:
     deadline = time.monotonic() + PATIENCE
     while not environment.lock.acquire(timeout=0.1):
         waiting = any(store.write_buffer for store in environment.living())
-        if environment.block is not None and (not waiting or time.monotonic() > deadline):
+        if environment.transaction is not None and (not waiting or time.monotonic() > deadline):
             if waiting:
                 logger().error("a transaction is open at exit: what waits for it is not stored in %s", environment.path)
             return False
@@ -194,15 +195,15 @@ def flush_before_fork() -> None:
     A change that cannot be flushed stays with the parent. Call it with no lock held, as a store may write back values.
     """
     for environment in all_environments():
-        if environment.busy and environment.lock._is_owned():
-            continue  # a commit or a transaction of this very thread
+        if (environment.committing or environment.transaction is not None) and environment.lock._is_owned():
+            continue  # a commit or a transaction of this thread
         for store in environment.living():
             if not store._readonly:
                 _flush_or_log(store)
-        environment.close_orphans_unless_locked()
+        environment.close_collected_unless_locked()
 
 
-def _flush_or_log(store: Tenant) -> None:
+def _flush_or_log(store: OpenStore) -> None:
     known = store._flush_failed  # and reported, and nothing new has come since
     try:
         store.flush()

@@ -15,7 +15,7 @@ from ._buffer.state import RefusingBuffer, refuse_readonly
 from ._environment import access, read
 from ._environment.environment import Environment
 from ._environment.options import absolute_path
-from ._environment.registry import Detached, acquire, release
+from ._environment.registry import UnopenedEnvironment, acquire, release
 from ._errors import check_limit, closed
 from ._keys.codec import KeyCodec
 from ._keys.interval import WHOLE, Interval
@@ -166,7 +166,7 @@ class LmdbObjectStore(
         if self._is_closed:
             raise closed(self._fixed["db_path"])
         _lifecycle.check_carried(self._fixed["key_encoding"])
-        if not self._readonly and not isinstance(self._environment, Detached):
+        if not self._readonly and not isinstance(self._environment, UnopenedEnvironment):
             self.flush()
         from ._buffer.attributes import own_attributes  # as above
 
@@ -187,8 +187,8 @@ class LmdbObjectStore(
         serializer = serializing.restored(state["serializer"])
         self._fix(**{name: state[name] for name in _FIXED}, serializer=serializer)
         self._start_reading()
-        self._environment = Detached(self._attach)  # type: ignore[assignment]  # stands in for it
-        self._codec = Detached(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
+        self._environment = UnopenedEnvironment(self._attach)  # type: ignore[assignment]  # stands in for it
+        self._codec = UnopenedEnvironment(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
         self._is_closed = False
         for name, value in state.get("attributes", {}).items():  # a handle in a queue may be of version 1.0
             setattr(self, name, value)
@@ -225,7 +225,7 @@ class LmdbObjectStore(
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} {self.db_path!r}"
-        if isinstance(self._environment, Detached):
+        if isinstance(self._environment, UnopenedEnvironment):
             return f"<{name}: {'closed' if self._is_closed else 'not opened yet'}>"
         try:
             stored = read.count(self._environment, {})

@@ -56,7 +56,7 @@ class FlushMixin(ResizeMixin):
         """
         if not self.autoflush_on_read or not self._write_buffer or self._flush_failed:
             return
-        if self._environment.block is not None:
+        if self._environment.transaction is not None:
             return
         try:
             self._flush()
@@ -69,9 +69,9 @@ class FlushMixin(ResizeMixin):
     def _flush(self) -> None:
         """Commit the pending changes, unless this thread is within a commit or a transaction."""
         with self._environment.lock:
-            if not self._environment.busy:
+            if not self._environment.committing and self._environment.transaction is None:
                 self._environment.check_process()  # a child must not commit the pending changes of its parent
-                self._environment.close_orphans()  # their changes were accepted before
+                self._environment.close_collected()  # their changes were accepted before
                 if self.write_buffer:
                     self._commit_pending()
             elif self._block() is not None:
@@ -80,7 +80,7 @@ class FlushMixin(ResizeMixin):
     def _commit_pending(self) -> None:
         """Commit the pending changes, then drop them from the buffer."""
         environment = self._environment
-        environment.busy = True
+        environment.committing = True
         try:
             changes = self.write_buffer.copy()
             self._commit(changes)
@@ -90,20 +90,20 @@ class FlushMixin(ResizeMixin):
             self._flush_failed = True
             raise
         finally:
-            environment.busy = False
+            environment.committing = False
 
     def _commit_emptied(self, interval: Interval) -> None:
         """Delete the rows of `interval` in one transaction, then drop the pending changes in it."""
         environment = self._environment
         environment.check_process()
-        environment.busy = True
+        environment.committing = True
         try:
             pending = self.write_buffer.copy()
             self._commit({}, emptied=interval)
             self._commits += 1
             self._drop({key: data for key, data in pending.items() if interval.contains(key)})
         finally:
-            environment.busy = False
+            environment.committing = False
 
     def _drop(self, changes: Changes) -> None:
         """Take committed `changes` out of the buffer, unless their keys were changed again since.
@@ -129,11 +129,11 @@ class FlushMixin(ResizeMixin):
     def _refuse_in_commit(self) -> None:
         """Raise RuntimeError if this thread is within a transaction, or a signal handler within a commit."""
         environment = self._environment
-        if environment.block is not None:
-            environment.block.own()  # which ends one that another thread has abandoned
-        if environment.block is not None:
+        if environment.transaction is not None:
+            environment.transaction.own()  # which ends one that another thread has abandoned
+        if environment.transaction is not None:
             raise RuntimeError(
                 f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"
             )
-        if environment.busy:
+        if environment.committing:
             raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")

@@ -137,9 +137,9 @@ class BufferMixin(FlushMixin):
                 return
             self._refuse_in_commit()
             self._flush()
-            environment.busy = True
+            environment.committing = True
             try:
                 self._commit(changes)
                 self._commits += 1
             finally:
-                environment.busy = False
+                environment.committing = False

@@ -14,11 +14,11 @@ from .checks import replaced
 from .forks import Process, leave_as_it_is, let_open_again
 from .gate import Begin, Gate
 from .lock_file import ProcessLocks
-from .locks import new_lock
+from .locks import Lock
 from .opening import PATIENCE, opened
 from .options import Options, check_shared
 from .paths import check_place, identity
-from .stores import Tenants
+from .stores import Stores
 
 if TYPE_CHECKING:
     from lmdb import Transaction
@@ -41,6 +41,11 @@ LOOK_EVERY = 0.05
 class OpenTransaction(Protocol):
     """A transaction of a store."""
 
+    owner: int  # the thread that opened it
+
+    def end(self) -> None:
+        """Undo it, in its own thread."""
+
     def own(self) -> bool:
         """Whether it is this thread's, and open. Ends one that was left in another thread than its own, this one."""
 
@@ -48,13 +53,13 @@ class OpenTransaction(Protocol):
         """Leave it to the parent: this process is a fork."""
 
 
-class Environment(Gate, Tenants):
+class Environment(Gate, Stores):
     """An open file and the stores that live on it (see _registry for how they come together).
 
     `begin` starts a read transaction, `stat` tells what LMDB's does. They are the gate: LMDB's own methods while the
     map stays where it is, methods that wait for `lock` while it may move, and that raise after the close.
-    `lock` is held by whoever writes, moves the map, opens or closes. `busy` says that its holder is in the
-    midst of a commit, to code that a signal or the garbage collector runs there in the same thread.
+    `lock` is held by whoever writes, moves the map, opens or closes. While its holder is `committing`, a signal handler
+    or a finaliser of the same thread may read and write, and must not commit.
     """
 
     def __init__(self, path: str, options: Options, process: Process) -> None:
@@ -63,13 +68,13 @@ class Environment(Gate, Tenants):
         self.check_process = process.check
         self._handle = None
         self.options = {"max_readers": MAX_READERS, **options}
-        self.lock = new_lock(path)
-        self.shut()
-        self.busy = False
-        # The transaction that is open, if any: its thread has `lock`, and is `busy` until it ends.
-        self.block: OpenTransaction | None = None
-        # How often the file was closed: transactions of LMDB's from before are gone.
-        self.sleeps = 0
+        self.lock = Lock()
+        self.close_gate()
+        self.committing = False
+        # The transaction that is open, if any. Its thread has `lock` until it ends.
+        self.transaction: OpenTransaction | None = None
+        # Counts how often the file was closed: LMDB's transactions of an earlier generation are gone.
+        self.generation = 0
         self.closed = False
         self.identity: tuple[int, int] | None = None
         # The last one when the file was closed: LMDB counts them up.
@@ -138,7 +143,7 @@ class Environment(Gate, Tenants):
         self.options["map_size"] = handle.info()["map_size"]
         self.max_key_size = handle.max_key_size()
         self.identity = identity(self.path, self.options)
-        self.unshut()
+        self.open_gate()
 
     def begin_write(self) -> Transaction[bytes]:
         """Begin a write transaction, once no other process has one open. `process_locks.let_others_write` ends that.
@@ -202,10 +207,10 @@ class Environment(Gate, Tenants):
     def reopen_after_panic(self, error: lmdb.PanicError) -> None:
         """Open the file again: LMDB refuses to use an environment once it has failed to write a meta page."""
         log_in_thread("%s is opened again after a failed write to the disk: %s", self.path, error)
-        self.sleep()
+        self.suspend()
         self.handle()  # which reads: an error that the new handle has too is raised here
 
-    def sleep(self) -> None:
+    def suspend(self) -> None:
         """Close the file; the next use opens it again."""
         try:
             self._close()
@@ -214,8 +219,8 @@ class Environment(Gate, Tenants):
 
     def leave_to_parent(self) -> None:
         """Forget what LMDB has open: this process is a fork by C code."""
-        self.shut()
-        self.sleeps += 1
+        self.close_gate()
+        self.generation += 1
         handle, self._handle = self._handle, None
         if handle is not None:
             leave_as_it_is(handle)
@@ -224,8 +229,8 @@ class Environment(Gate, Tenants):
         self.process_locks.close(release=False)
 
     def _close(self) -> None:
-        self.shut()
-        self.sleeps += 1
+        self.close_gate()
+        self.generation += 1
         if self._handle is not None:
             try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
                 self.last_transaction = self._handle.info()["last_txnid"]
@@ -246,16 +251,16 @@ class Environment(Gate, Tenants):
         at the next use, and LMDB's error is raised.
         """
         handle = self.handle()
-        self.shut()
+        self.close_gate()
         try:
             handle.set_mapsize(size)
         except lmdb.MemoryError:
-            self.sleep()
+            self.suspend()
             raise
         else:
             self.options["map_size"] = handle.info()["map_size"]
         finally:
-            self.unshut()
+            self.open_gate()
 
     # -- the stores that share it
 
@@ -266,4 +271,4 @@ class Environment(Gate, Tenants):
             self.handle()
             if not self.options.get("readonly") and options.get("map_size", 0) > self.options["map_size"]:
                 self.resize(options["map_size"])
-            self.close_orphans()
+            self.close_collected()

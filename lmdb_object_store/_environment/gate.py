@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 
 from .forks import watch_uwsgi
-from .locks import FileLock
+from .locks import Lock
 
 if TYPE_CHECKING:
     from lmdb import Transaction
@@ -25,7 +25,7 @@ class Gate(ABC):
 
     begin: Begin
     stat: Callable[[], Any]
-    lock: FileLock
+    lock: Lock  # or what stands in for it while a transaction is open
     # Leaves all open files, and what is pending, to the parent if this process is its fork by C code.
     check_process: Callable[[], None]
     _handle: lmdb.Environment | None
@@ -46,10 +46,10 @@ class Gate(ABC):
     def _checked_handle(self) -> lmdb.Environment:
         handle = self.handle()
         if self._is_forked_by_c:
-            self.unshut()  # if this is a worker now
+            self.open_gate()  # if this is a worker now
         return handle
 
-    def shut(self) -> None:
+    def close_gate(self) -> None:
         """Make new reads wait for the lock, which the caller holds.
 
         py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
@@ -59,7 +59,7 @@ class Gate(ABC):
         self.begin = self._begin_under_lock
         self.stat = self._stat_under_lock
 
-    def unshut(self) -> None:
+    def open_gate(self) -> None:
         """Let reads go straight to LMDB again. In a process that uWSGI forks they go on to pass `handle`."""
         self._is_forked_by_c = watch_uwsgi(self.check_process)
         if self._handle is not None and not self._is_forked_by_c:

@@ -249,10 +249,7 @@ class ProcessLocks:
 
     def lock_file_is_another(self) -> bool:
         """Return True if other processes use another lock file, also where the one that is open was moved aside."""
-        try:
-            return self.identity() != _identity(self._lock_status())
-        except OSError:  # closed just now, as a signal handler forks
-            return True
+        return self.identity() != _identity(self._lock_status())
 
     def data_file_is_deleted(self) -> bool:
         """Return True if the data file was deleted, or another one was put in its place: commits to it would vanish."""
@@ -284,7 +281,7 @@ def _tells_locks(file: FileIO) -> bool:
 def _is_deleted(status: Callable[[], os.stat_result]) -> bool:
     try:
         return not status().st_nlink
-    except OSError:  # closed just now, as another thread or a signal handler forks
+    except OSError:  # closed just now, as another thread forks
         return False
 
 

@@ -1,18 +1,19 @@
-"""Tenants: the stores that live on an environment, and those that were collected before they were closed."""
+"""Stores: the stores that have a file open, and those that were collected before they were closed."""
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from .locks import FileLock, acquire_at_once, give
+from .locks import Lock
 
 T = TypeVar("T")
 
 
-class Tenant(Protocol):
-    """A store that lives on an environment."""
+class OpenStore(Protocol):
+    """A store that has the file of an environment open."""
 
     db_path: str
     _flush_failed: bool
@@ -32,61 +33,68 @@ class Tenant(Protocol):
         """Drop what is pending: this process is a fork, and it belongs to the parent."""
 
 
-class Tenants:
+class Stores:
     """What an environment knows of its stores. Needs the attributes below, which are the environment's."""
 
-    lock: FileLock
-    busy: bool
+    lock: Lock
+    committing: bool
+    transaction: object | None
 
     def __init__(self) -> None:
         # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
-        self.tenants: dict[int, weakref.ref[Tenant]] = {}
+        self.stores: dict[int, weakref.ref[OpenStore]] = {}
         # Stores that were collected before they were closed: kept alive until somebody can close them. A deque, since
         # a finaliser appends to it anywhere, amid a copy of a list too, which Python 3.11 does not survive.
-        self.orphans: deque[Tenant] = deque()
-        self._closing_orphans = False
+        self.collected: deque[OpenStore] = deque()
+        self._closing_collected = False
 
-    def living(self) -> list[Tenant]:
+    def living(self) -> list[OpenStore]:
         """The stores that have the file open."""
         # By identity: an empty store is false, and asking whether it is so would read it.
-        return [tenant for ref in values_of(self.tenants) if (tenant := ref()) is not None]
+        return [store for ref in values_of(self.stores) if (store := ref()) is not None]
 
-    def close_orphans(self) -> None:
-        """Close the collected stores. Needs the lock."""
-        if not self.orphans or self.busy or self._closing_orphans:
+    def close_collected(self) -> None:
+        """Close the collected stores, unless a commit or a transaction is under way. Needs the lock."""
+        if not self.collected or self.committing or self.transaction is not None or self._closing_collected:
             return
-        self._closing_orphans = True
+        self._closing_collected = True
         try:
-            while self.orphans:
+            while self.collected:
                 try:
-                    self.orphans[0].close()
+                    self.collected[0].close()
                 except (RecursionError, MemoryError):
                     return  # it stays open: the next commit, or the exit, closes it
-                self.orphans.popleft()  # not before: an interrupt of the close must not lose it
+                self.collected.popleft()  # not before: an interrupt of the close must not lose it
         finally:
-            self._closing_orphans = False
+            self._closing_collected = False
 
-    def close_orphans_unless_locked(self) -> None:
+    def close_collected_unless_locked(self) -> None:
         """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
-        if not self.orphans:
+        if not self.collected:
             return
-        taken: list[FileLock] = []
-        held = iter(taken)  # gives what comes to be in there
+        lock = self.lock
+        owned = lock._is_owned()  # by this thread, which the collector has interrupted
         try:
-            try:
-                taken.extend(filter(acquire_at_once, (self.lock,)))  # taken and noted in one step
-                if taken:
-                    self.close_orphans()
-            finally:
-                give(held)
-        finally:
-            give(held)  # what an interrupt has kept the first one from
+            taken = owned or lock.acquire(False)
+            if taken:
+                self.close_collected()
+        except BaseException:
+            if not owned and lock._is_owned():
+                lock.release()
+            raise
+        if taken and not owned:
+            lock.release()
 
 
 def values_of(mapping: dict[Any, T]) -> list[T]:
-    """The values of `mapping`, which the garbage collector, amid this call too, may take from."""
+    """Return the values of `mapping`, which a finaliser may change during this call."""
+    return undisturbed(lambda: list(mapping.values()))
+
+
+def undisturbed(read: Callable[[], T]) -> T:
+    """Return `read()`, repeated as often as a finaliser, or another thread, changes the dict that it goes through."""
     while True:
         try:
-            return list(mapping.values())
-        except RuntimeError:  # it has changed its size
+            return read()
+        except RuntimeError:  # the dict has changed its size
             pass

@@ -57,12 +57,12 @@ def write(
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
     except BaseException:
-        environment.shut()
+        environment.close_gate()
         txn.abort()
         raise
     finally:
         del txn  # a kept exception must not keep a transaction
-        environment.unshut()
+        environment.open_gate()
 
 
 def _empty(cursor: Cursor[bytes], interval: Interval) -> None:

@@ -208,7 +208,7 @@ class OrderedMapping(MutableMapping[K, V]):
                 block.clear(self._interval)
                 return
             store._refuse_in_commit()
-            store._environment.close_orphans()
+            store._environment.close_collected()
             store._commit_emptied(self._interval)
 
 

@@ -12,6 +12,7 @@ import lmdb
 from .._buffer.attributes import Limit
 from .._buffer.state import RefusingBuffer
 from .._environment.environment import MISSING
+from .._environment.stores import undisturbed
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
 from .._mapping.keyed import KeyedMixin
@@ -195,16 +196,8 @@ class CacheMixin(KeyedMixin[K, V]):
 
 
 def _first(cache: Cache) -> tuple[bytes, _Cached] | None:
-    while True:
-        try:
-            return next(iter(cache.items()), None)
-        except RuntimeError:
-            pass
+    return undisturbed(lambda: next(iter(cache.items()), None))
 
 
 def _items(cache: Cache) -> list[tuple[bytes, _Cached]]:
-    while True:
-        try:
-            return list(cache.items())
-        except RuntimeError:
-            pass
+    return undisturbed(lambda: list(cache.items()))

@@ -23,7 +23,7 @@ class Block(Isolated):
             get_ident() == self.owner
             and len(self.levels) == 1
             and not self.committing
-            and self._writer.sleeps == self.environment.sleeps
+            and self._writer.generation == self.environment.generation
             and self._guard() is not None
         ):
             self.changes[key] = data

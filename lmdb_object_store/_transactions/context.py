@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._buffer.reading import ReadingMixin
 from .._environment.environment import MISSING
-from .._environment.locks import holders_here
-from .._environment.registry import Detached
+from .._environment.registry import UnopenedEnvironment, transactions_here
 from .._errors import KeyNotFoundError
 from .block import Block
 from .changes import Level
@@ -36,7 +35,8 @@ class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
         savepoint: an exception undoes its own part.
 
         At the beginning: lmdb.ReadonlyError, StoreClosedError, an error of the flush, RuntimeError where this thread
-        has a transaction open on another store of the same file, or would wait for a thread that waits for this one.
+        has a transaction open on another store of the same file, or on another file and has waited ten seconds for the
+        transaction of another thread on this one.
         At the end: ConflictError if the map had to grow and another process wrote just then, lmdb.MapFullError at
         `max_map_size`, LMDB's other errors; nothing of the block is in the file then.
         """
@@ -74,7 +74,7 @@ class Statement:
         nested = block is not None
         if block is None:
             environment = store._environment
-            if isinstance(environment, Detached):  # a pickled store that nobody has used yet
+            if isinstance(environment, UnopenedEnvironment):  # a pickled store that nobody has used yet
                 environment = environment.attach()  # type: ignore[assignment]  # it stood in for this one
             _thread.watch  # noqa: B018  # made at the first use in each thread
             block = Block(store, environment)
@@ -191,7 +191,7 @@ def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: ob
         block.leave(level, failed)
     statement.guard = None
     if level.undo is None:
-        block.environment.close_orphans_unless_locked()
+        block.environment.close_collected_unless_locked()
 
 
 def _leave_by_hand(transaction: Transaction[Any], *error: Any) -> None:
@@ -206,8 +206,8 @@ class _End:
 
     def __del__(self) -> None:
         if get_ident() == self.thread:  # not in a fork, which drops those of all other threads
-            for block in holders_here():
-                block.end()
+            for transaction in transactions_here():
+                transaction.end()
 
 
 class _Thread(threading.local):

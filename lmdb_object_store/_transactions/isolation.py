@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from .._buffer.state import weight
 from .._environment.environment import Environment
 from .._environment.gate import BeginToWrite
-from .._environment.locks import FileLock, give, hold, let_go, take
+from .._environment.locks import Lock
 from .._errors import closed
 from .._keys.interval import WHOLE, Interval
 from .changes import Changes, Level, Overlay
+from .waiting import TransactionLock
 from .write_lock import Writer
 
 _FORKED = "this process was forked inside of a transaction on {path}, which is its parent's: leave the block first"
@@ -48,7 +49,7 @@ class Host(Protocol):
 class Isolated(Overlay):
     """An open transaction of a store, beside which nobody else writes.
 
-    It holds the environment's lock, which is `busy`, and LMDB's by a `Writer`. `levels` are its `with` statements, from
+    It holds the environment's lock, and LMDB's by a `Writer`. `levels` are its `with` statements, from
     the outermost to the innermost: none before it has begun and once it ends. `_buffer` is the store's, which is empty
     until the end. All but what says otherwise is for its own thread.
     """
@@ -66,9 +67,7 @@ class Isolated(Overlay):
         self.ended = False
         self.abandoned = False
         self._broken = ""  # why it cannot go on
-        self._lock = environment.lock
-        self._taken: list[FileLock] = []
-        self._held = iter(self._taken)  # gives what comes to be in there
+        self._lock: Lock | None = None  # the environment's, while this holds it
         self._writer = Writer(environment)
 
     def begin(self, outermost: Level, guard: weakref.ref[object]) -> None:
@@ -78,26 +77,38 @@ class Isolated(Overlay):
         """
         store, environment = self._host(), self.environment
         self._guard = guard
-        take(self._lock, self._taken)
+        self._take(environment.lock)
         if store._environment is not environment:  # by another thread, just before
             raise closed(store.db_path)
         store._refuse_in_commit()
-        hold(self._lock, self)
         store._pending = store._accept = self
         while True:
-            if self._buffer or environment.orphans:
+            if self._buffer or environment.collected:
                 store._flush()
-            if environment.lock is not self._lock:  # a handler has forked amid that, and this is the child
-                self.after_fork()
-            self._refuse_if_broken()
-            environment.busy, environment.block = True, self
+            stand_in: Any = TransactionLock(environment.lock, self)
+            environment.transaction, environment.lock = self, stand_in
             self._writer.lock()
             if not store.write_buffer:
                 self.levels = [outermost]  # in one step with the condition
                 return
             self._writer.unlock()  # a signal handler has written just before
             self._writer = Writer(environment)
-            environment.busy, environment.block = False, None
+            self._let_others_in()
+
+    def _take(self, lock: Lock) -> None:
+        owned = lock._is_owned()  # in a finaliser or a signal handler
+        try:
+            lock.__enter__()
+            self._lock = self.environment.lock  # the lock itself, if another transaction had its stand-in here
+        except BaseException:
+            if self._lock is None and not owned and lock._is_owned():  # an interrupt came as it was taken
+                lock.release()
+            raise
+
+    def _let_others_in(self) -> None:
+        environment = self.environment
+        if environment.transaction is self and self._lock is not None:
+            environment.transaction, environment.lock = None, self._lock
 
     def leave(self, level: Level, failed: bool) -> None:
         """End `level`: undo it if it `failed`, else leave it to the one that it is in, or commit the outermost one."""
@@ -134,14 +145,13 @@ class Isolated(Overlay):
             begin = self._writer.begin_to_write
             store = self._host()
             store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=begin)
-            self._refuse_if_broken()  # in a child that a handler has forked
             self._writer.forget()
             store._commits += 1
         self._committed = True
 
     def end(self) -> None:
         """Drop what is not committed, and let the others write. A second call finishes what interrupted the first."""
-        store, environment = self._store(), self.environment
+        store = self._store()
         if store is not None and self.levels and not self._committed:  # None: it is being collected
             store._undone()
         self.levels = []
@@ -152,11 +162,11 @@ class Isolated(Overlay):
             if store._accept is self:
                 store._accept = self._buffer
             store._pending = self._buffer
-        if environment.block is self:
-            environment.busy = False
-            environment.block = None
-        let_go(self._lock, self)
-        give(self._held)
+        self._let_others_in()
+        lock = self._lock
+        if lock is not None and lock._is_owned():
+            lock.release()
+        self._lock = None
         self.ended = True
         self._guard = None
 
@@ -171,7 +181,7 @@ class Isolated(Overlay):
         """Whether this is its thread, and it is open. RuntimeError or ConflictError where it cannot go on."""
         if get_ident() != self.owner or not self.levels:
             return False
-        if self._writer.sleeps != self.environment.sleeps or self._guard() is None:
+        if self._writer.generation != self.environment.generation or self._guard() is None:
             self._check()
         return bool(self.levels)
 
@@ -194,12 +204,12 @@ class Isolated(Overlay):
             self.abandoned = True
         else:
             self._broken = _ENDED_ELSEWHERE
-        self._writer.sleeps = -1  # which `own` looks at
+        self._writer.generation = -1  # which `own` looks at
 
     def after_fork(self) -> None:
         """In the child: the transaction and the locks are the parent's."""
         self._broken = _FORKED
-        self._held = iter(())
+        self._lock = None
         self._writer.leave_to_parent()
         self.changes = {}
 

@@ -26,30 +26,23 @@ class Writer:
         self._txn: Transaction[bytes] | None = None
         self._number: int | None = None  # of that transaction, and of each that may take its place
         self._used = False  # whether it was written into, or may have been
-        self.sleeps = (
-            -1
-        )  # how often the file had been closed when it began: other processes are out while it is the same
+        # The environment's when it began. Other processes are kept out while it is the same.
+        self.generation = -1
 
     def lock(self) -> None:
         """Keep the other processes from writing. ConflictError if one may have written since the first time."""
         environment = self.environment
-        self._txn, self.sleeps = None, -1
+        self._txn, self.generation = None, -1
         while True:
-            handle = environment.handle()
             try:
                 self._used = False
                 self._txn = environment.begin_write()
-                sleeps, number = environment.sleeps, self._txn.id()
+                generation, number = environment.generation, self._txn.id()
                 break
-            except lmdb.LockError:
-                raise
             except lmdb.MapResizedError:
                 environment.resize(0)
             except lmdb.PanicError as error:
                 environment.reopen_after_panic(error)
-            except lmdb.Error:  # of a file that a signal handler's fork has closed, that is
-                if environment.handle() is handle:
-                    raise
         if self._number is None:
             self._number = number
         if number != self._number:
@@ -58,7 +51,7 @@ class Writer:
                 f"another process wrote to {environment.path} while this transaction made room in it, or forked: "
                 "nothing of the transaction is in the file; run it again"
             )
-        self.sleeps = sleeps  # last: an interrupt leaves it to be locked again
+        self.generation = generation  # last: an interrupt leaves it to be locked again
 
     def unlock(self) -> None:
         """Let the others write, and drop what was not committed."""
@@ -73,11 +66,11 @@ class Writer:
             return
         try:
             if self._used:
-                self.environment.shut()
+                self.environment.close_gate()
                 try:
                     txn.abort()
                 finally:
-                    self.environment.unshut()
+                    self.environment.open_gate()
             else:
                 txn.commit()  # of nothing: an abort would wait until no reader is at work
         except lmdb.Error:  # a fork has closed the file under it
@@ -89,7 +82,7 @@ class Writer:
     def begin_to_write(self) -> Transaction[bytes]:
         """The transaction to write into. A second call, once the first one's is aborted, begins another."""
         environment = self.environment
-        if self._used or self.sleeps != environment.sleeps or environment.process_locks.lock_file_is_deleted():
+        if self._used or self.generation != environment.generation or environment.process_locks.lock_file_is_deleted():
             self._end()
             self.lock()
         assert self._txn is not None
@@ -103,5 +96,7 @@ class Writer:
     def leave_to_parent(self) -> None:
         """Forget the transaction: this process is a fork."""
         txn, self._txn = self._txn, None
-        if txn is not None and self.sleeps == self.environment.sleeps:  # else the file was closed before the fork
+        if (
+            txn is not None and self.generation == self.environment.generation
+        ):  # else the file was closed before the fork
             leave_as_it_is(txn)

@@ -355,6 +355,9 @@ def test_c_fork_warns_of_what_it_drops(open_store: OpenStore, capfd: pytest.Capt
     def child() -> None:
         logging.basicConfig(force=True)
         store.flush()
+        for thread in threading.enumerate():
+            if thread.name == "lmdb_object_store log":
+                thread.join(10)
 
     in_c_child(child)
     assert "leaves 2 pending changes to its parent" in capfd.readouterr().err

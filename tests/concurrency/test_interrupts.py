@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from support.programs import run_script
 from support.threads import in_thread, looping
 
 from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._environment.locks import FileLock, Lock, WatchedLock
+from lmdb_object_store._environment.locks import Lock
+from lmdb_object_store._transactions.waiting import TransactionLock
 
 MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]
@@ -79,8 +81,20 @@ class Guarded(Lock):
     __enter__ = Lock._enter
 
 
-@pytest.mark.parametrize("kind", [Lock, Guarded, FileLock, WatchedLock])
-def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: type[Lock]) -> None:
+def stand_in() -> Lock:
+    """The lock of a file after a transaction, as a thread finds it that looked it up during the transaction."""
+    lock: Any = TransactionLock
+    return lock(Lock(), SimpleNamespace(abandoned=False, ended=True))  # type: ignore[no-any-return]
+
+
+guarded = pytest.param(
+    Guarded,
+    marks=pytest.mark.skipif(not hasattr(Lock, "_recursion_count"), reason="needs the count of CPython 3.11 and later"),
+)
+
+
+@pytest.mark.parametrize("kind", [Lock, guarded, stand_in])
+def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: Callable[[], Lock]) -> None:
     """Wherever a `with` statement is interrupted, its lock is free after it; and it is taken within."""
     lock = kind()
 
@@ -101,22 +115,44 @@ def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: type[Lock]) -> Non
     assert all(taken)
 
 
+@pytest.mark.parametrize("kind", [Lock, guarded, stand_in])
+def test_an_interrupt_at_any_place_leaves_a_lock_taken_as_often_as_before(kind: Callable[[], Lock]) -> None:
+    """Wherever an inner `with` statement is interrupted, its lock is free after the outer one, and not before."""
+    lock = kind()
+
+    def body() -> None:
+        with lock:
+            pass
+
+    for number in count():
+        with lock:
+            try:
+                reached = at_checkpoint(number, interrupt, body)
+            except Interrupt:
+                reached = True
+            assert lock._is_owned(), f"checkpoint {number}"
+        assert not lock._is_owned(), f"checkpoint {number}"
+        if not reached:
+            break
+    assert number
+
+
 def test_an_interrupt_of_a_finaliser_leaves_no_lock_taken(path: str, open_store: OpenStore) -> None:
     """Wherever the close of a collected store is interrupted, others can write, and what it held is written."""
     for number in count():
         store = open_store()
-        orphan: Store = LmdbObjectStore(path, key_encoding="utf-8")
-        orphan["orphan"] = number
+        dropped: Store = LmdbObjectStore(path, key_encoding="utf-8")
+        dropped["dropped"] = number
         environment = store._environment
-        environment.orphans.append(orphan)
+        environment.collected.append(dropped)
         try:
-            reached = at_checkpoint(number, interrupt, environment.close_orphans_unless_locked)
+            reached = at_checkpoint(number, interrupt, environment.close_collected_unless_locked)
         except Interrupt:
             reached = True
         assert not environment.lock._is_owned(), f"checkpoint {number}"
         store.put_many({"next": number})
         store.close()
-        assert contents(path) == {"orphan": number, "next": number}, f"checkpoint {number}"
+        assert contents(path) == {"dropped": number, "next": number}, f"checkpoint {number}"
         if not reached:
             break
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import OpenStore
-from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
+from support.checkpoints import Interrupt, at_checkpoint, interrupt
 from support.files import contents, meta_pages
 from support.programs import in_child, run_script
 from support.stores import assert_no_reader
@@ -367,95 +367,3 @@ def test_an_interrupt_of_a_fork_that_waits(open_store: OpenStore) -> None:
 
 
 # -- a fork in a signal handler
-
-
-@pytest.mark.posix
-def test_a_fork_within_a_commit(path: str, open_store: OpenStore) -> None:
-    """A handler that forks in the midst of a commit: the parent's changes arrive, and the child does not write them."""
-    store = open_store(autoflush_on_read=False)
-    store.put_many({"stored": 1})
-    store["pending"] = 1
-    parent = os.getpid()
-
-    def fork() -> None:
-        if os.getpid() == parent and not forked:
-            forked.append(True)
-            in_child(child)
-
-    def child() -> None:
-        before = meta_pages(path)
-        assert "pending" not in store
-        assert store["stored"] == 1
-        store.close()
-        assert meta_pages(path) == before
-
-    forked: list[bool] = []
-    in_each_commit(fork, store.flush)
-    assert forked
-    assert store.write_buffer == {}
-    assert (store["pending"], store["stored"]) == (1, 1)
-
-
-@pytest.mark.posix
-def test_a_fork_at_any_place_in_a_flush(path: str, open_store: OpenStore) -> None:
-    """Wherever in a flush a handler forks, a child that returns from it writes nothing of its parent's."""
-    store = open_store(autoflush_on_read=False)
-    parent = os.getpid()
-
-    def fork() -> None:
-        pid = os.fork()
-        if pid:
-            status.append(os.waitpid(pid, 0)[1])
-
-    for number in count():
-        status: list[int] = []
-        transactions = store.env.info()["last_txnid"]
-        store["key"] = number
-        signal.alarm(20)
-        try:
-            reached = at_checkpoint(number, fork, store.flush)
-            if os.getpid() != parent:
-                store.close(strict=True)
-                os._exit(0)
-        finally:
-            if os.getpid() != parent:
-                os._exit(1)
-            signal.alarm(0)
-        place = f"checkpoint {number}"
-        if not reached:
-            break
-        assert status == [0], place
-        assert store.env.info()["last_txnid"] == transactions + 1, f"the child wrote its parent's changes at {place}"
-        assert store.write_buffer == {}, place
-        assert store["key"] == number, place
-    assert_no_reader(store)
-
-
-@pytest.mark.posix
-def test_a_child_of_a_flush_drops_what_a_handler_staged_before_the_fork(path: str, open_store: OpenStore) -> None:
-    """What a handler stages within a commit, before it forks, is the parent's too."""
-    store = open_store(autoflush_on_read=False)
-    store["pending"] = 1
-    parent = os.getpid()
-    pids: list[int] = []
-
-    def stage_and_fork() -> None:
-        if os.getpid() == parent and not pids:
-            store["staged"] = 1
-            pids.append(os.fork())
-            if pids[0]:
-                before = meta_pages(path)
-                assert os.waitpid(pids[0], 0)[1] == 0
-                assert meta_pages(path) == before
-
-    try:
-        in_each_commit(stage_and_fork, store.flush)
-        if os.getpid() != parent:
-            status = 1 if store.write_buffer else 0
-            store.close(strict=True)
-            os._exit(status)
-    finally:
-        if os.getpid() != parent:
-            os._exit(2)
-    store.flush()
-    assert dict(store) == {"pending": 1, "staged": 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 import random
 import signal
@@ -459,37 +458,6 @@ def test_a_read_only_handle_accepts_nothing_while_it_opens(tmp_path: Path) -> No
         if not reached:
             break
     assert number > 5
-
-
-@pytest.mark.posix
-@pytest.mark.parametrize("call", ["flush", "clear"])
-def test_a_child_that_a_handler_forks_keeps_its_own_deletions(open_store: OpenStore, call: str) -> None:
-    """A child that is forked in the midst of a commit deletes what that commit deletes: it is pending in the child."""
-    store = open_store()
-    store.put_many({"k": "old", "other": 1})
-    store.delete("k")
-    statuses: list[int] = []
-
-    def fork() -> None:
-        if statuses:  # the parent repeats its commit
-            return
-        pid = os.fork()
-        if pid == 0:
-            store.delete("k")
-            statuses.append(0)
-        else:
-            statuses.append(os.waitpid(pid, 0)[1])
-
-    parent = os.getpid()
-    status = 1
-    try:
-        in_each_commit(fork, getattr(store, call))
-        status = 0 if store.write_buffer == {b"k": None} else 1
-    finally:
-        if os.getpid() != parent:
-            os._exit(status)
-    assert statuses
-    assert set(statuses) == {0}
 
 
 def test_many_writers_beside_flushes(open_store: OpenStore) -> None:

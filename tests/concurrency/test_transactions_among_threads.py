@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -21,6 +22,9 @@ from support.threads import frequent_switches, in_thread, looping, together
 from support.transactions import Undo, in_file, leaving_open, usable
 
 from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._environment import registry
+from lmdb_object_store._environment.locks import Lock
+from lmdb_object_store._transactions.waiting import TransactionLock
 
 Store = LmdbObjectStore[Any, Any]
 
@@ -246,7 +250,7 @@ def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They get an error that says what has happened."""
-    monkeypatch.setattr("lmdb_object_store._environment.locks._PATIENCE", 0.2)
+    monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 0.2)
     held = [leaving_open(store)]
     next(held[0])
 
@@ -341,17 +345,22 @@ def test_what_a_collected_store_had_pending(path: str, open_store: OpenStore) ->
 # -- several files
 
 
-def test_two_stores_in_both_orders(tmp_path: Path) -> None:
-    """One of the two threads gets an error that says so, and what it had done is undone; the other's is committed."""
+def test_two_stores_in_both_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waits first gets an error that says so, and its transaction is undone; the other one's commits.
+
+    Each wait has a limit. The second thread begins its wait while the first one waits already.
+    """
+    monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 1)
     a, b = (LmdbObjectStore[str, Any](tmp_path / name, key_encoding="utf-8") for name in "ab")
     both = threading.Barrier(2)
     refused: list[str] = []
 
-    def move(name: str, first: Store, second: Store, step: Callable[[Store], None]) -> None:
+    def move(name: str, first: Store, second: Store, step: Callable[[Store], None], delay: float) -> None:
         try:
             with first.transaction():
                 first[name] = 1
                 both.wait(LIMIT)
+                time.sleep(delay)
                 step(second)
         except RuntimeError as error:
             refused.append(name if "same order" in str(error) else str(error))
@@ -364,20 +373,61 @@ def test_two_stores_in_both_orders(tmp_path: Path) -> None:
         a.clear()
         b.clear()
         refused.clear()
-        together(lambda: move("ab", a, b, step), lambda: move("ba", b, a, step))  # noqa: B023
-        assert len(refused) == 1
-        name = refused[0]
-        assert name not in (a if name == "ab" else b)
-        assert ("ba" in b) if name == "ab" else ("ab" in a)
+        together(lambda: move("ab", a, b, step, 0), lambda: move("ba", b, a, step, 0.5))  # noqa: B023
+        assert refused == ["ab"]
+        assert "ab" not in a
+        assert "ba" in b
     for store in (a, b):
         usable(store)
         store.close()
 
 
-def test_no_lock_is_watched_longer_than_need_be(store: Store) -> None:
-    """Outside of transactions the lock is as fast as LMDB's and CPython's own."""
-    lock = store._environment.lock
-    assert type(lock).__name__ == "FileLock"
+def test_a_thread_without_a_transaction_waits_for_one_as_long_as_it_takes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is for those who may be waited for."""
+    monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 0.01)
+    writer = threading.Thread(target=lambda: store.put_many({"after": 1}))
     with store.transaction():
-        assert type(lock).__name__ == "WatchedLock"
-    assert type(lock).__name__ == "FileLock"
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive()
+        store["inside"] = 1
+    writer.join(LIMIT)
+    assert store.copy() == {"after": 1, "inside": 1}
+    usable(store)
+
+
+def test_the_stand_in_of_a_lock_is_there_no_longer_than_need_be(store: Store) -> None:
+    """Outside of transactions the lock is CPython's own, which is faster."""
+    lock = store._environment.lock
+    assert type(lock) is Lock
+    with store.transaction():
+        assert type(store._environment.lock) is TransactionLock
+    assert store._environment.lock is lock
+
+
+def test_a_fork_that_waits_for_a_transaction_has_no_other_lock(store: Store, tmp_path: Path) -> None:
+    """The thread of the transaction can go on to another file, also once the flush before the fork is over."""
+
+    def prepare() -> None:
+        registry._before_fork()
+        prepared.append(bool(store._environment._handle or second._environment._handle))
+        registry._release_locks()
+
+    prepared: list[bool] = []
+    thread = threading.Thread(target=prepare, daemon=True)
+    with LmdbObjectStore[str, Any](tmp_path / "second", key_encoding="utf-8") as second:
+        for outer, inner in ((store, second), (second, store)):
+            with outer.transaction():
+                thread.start()
+                thread.join(0.1)
+                assert thread.is_alive()
+                with inner.transaction():
+                    inner["inner"] = 1
+                assert not prepared
+            thread.join(LIMIT)
+            assert prepared.pop() is False
+            thread = threading.Thread(target=prepare, daemon=True)
+        assert store.copy() == second.copy() == {"inner": 1}
+    usable(store)

@@ -188,7 +188,7 @@ class BufferMachine(RuleBasedStateMachine):
         """It is the same dict always, its weight is right, and nothing is left of a commit."""
         assert self.host.write_buffer is self.buffer
         assert self.host._pending_bytes == weigh(self.buffer)
-        assert not self.host.world.busy
+        assert not self.host.world.committing
 
 
 TestBufferMachine = BufferMachine.TestCase

@@ -405,7 +405,7 @@ def test_readers_that_find_the_file_closed_read_again(store: Store) -> None:
 
     def begin_late() -> bool:
         with store._environment.lock:
-            store._environment.sleep()
+            store._environment.suspend()
         store._environment.process_locks.begin_read = begin_read  # type: ignore[method-assign]
         return begin_read()
 

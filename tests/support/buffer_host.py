@@ -41,7 +41,9 @@ class Host(BufferMixin):
     def __init__(self, batch_size: int = 1000, batch_bytes: int = 1 << 20, *, autoflush: bool = True) -> None:
         self.autoflush_on_read = autoflush
         self.db_path = "nowhere"
-        self.world = SimpleNamespace(lock=RLock(), busy=False, block=None, close_orphans=nothing, check_process=nothing)
+        self.world = SimpleNamespace(
+            lock=RLock(), committing=False, transaction=None, close_collected=nothing, check_process=nothing
+        )
         self._environment: Any = self.world
         self._codec: Any = SimpleNamespace(encode_to_store=str.encode)
         self._raw_key_limit = 510
@@ -63,7 +65,7 @@ class Host(BufferMixin):
     def _commit(
         self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None = None, begin: object = None
     ) -> None:
-        assert self.world.busy
+        assert self.world.committing
         assert not self.committing, "a commit within a commit"
         self.committing = True
         self.commits += 1

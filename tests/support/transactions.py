@@ -21,7 +21,7 @@ def in_file(store: Store) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def read() -> None:
-        with store.env.begin() if not store._environment.busy else store._environment.begin() as txn:
+        with store.env.begin() if store._environment.transaction is None else store._environment.begin() as txn:
             found.update({bytes(key).decode(): pickle.loads(data) for key, data in txn.cursor()})
 
     in_thread(read)
@@ -31,8 +31,8 @@ def in_file(store: Store) -> dict[str, Any]:
 def usable(store: Store) -> None:
     """The store reads and writes in this thread and in others, and nothing is left of any transaction."""
     assert store._accept is store._pending is store.write_buffer
-    assert not store._environment.busy
-    assert store._environment.block is None
+    assert not store._environment.committing
+    assert store._environment.transaction is None
     store["usable"] = 1
     store.flush()
     in_thread(lambda: store.put_many({"usable": 2}))
