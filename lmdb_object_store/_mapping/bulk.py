@@ -170,8 +170,7 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
                 return {} if values else [], True
             return read.page(self._environment, low, high, limit, reverse=reverse, values=values)
 
-        pages = scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
-        return map(interval.sifted, pages) if interval.astray else pages
+        return scan(read_page, self._changes, interval.low, interval.high, reverse=reverse, first=first)
 
     def _until_close(
         self,
@@ -210,10 +209,8 @@ class ManyMixin(BufferMixin, MutableMapping[K, V]):
         return pending is not self._write_buffer and pending.own() and pending.emptied
 
     def _is_empty(self, interval: Interval) -> bool:
-        # So many that a row is among them which is not of NULs alone.
-        most = self._environment.max_key_size + 1
-        rows, _ = read.page(self._environment, interval.low, interval.stop, most, reverse=False, values=False)
-        return not interval.sifted(rows)
+        rows, _ = read.page(self._environment, interval.low, interval.high, 1, reverse=False, values=False)
+        return not rows
 
     def __len__(self) -> int:
         # Inherited, it would count row by row.
