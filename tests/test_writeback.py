@@ -765,6 +765,35 @@ def test_a_forked_child_starts_with_nothing_kept(full: Store, open_store: OpenSt
     assert full["a"] is value
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_flush_in_a_child_whose_parent_was_writing_back_writes(
+    full: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new thread of the child may have the id of a parent's thread that was writing back."""
+    full["x"] = value = Does()
+    begun, forked = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        forked.wait(10)
+
+    value.action = wait
+    writer = threading.Thread(target=full.flush)
+
+    def child() -> None:
+        monkeypatch.setattr("lmdb_object_store._shelve.cache.get_ident", lambda: writer.ident)
+        full["b"].append("child")
+        full.close(strict=True)
+
+    writer.start()
+    assert begun.wait(10)
+    monkeypatch.setattr(full, "flush", lambda: None)  # as if the flush before the fork had been a moment earlier
+    in_child(child)
+    forked.set()
+    writer.join()
+    assert open_store()["b"] == [2, "child"]
+
+
 def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
     full: Store, open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
