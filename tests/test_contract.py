@@ -17,7 +17,7 @@ import pytest
 from conftest import OpenStore
 
 import lmdb_object_store
-from lmdb_object_store import FlushError, LmdbObjectStore, StoreClosedError
+from lmdb_object_store import FlushError, KeyNotFoundError, LmdbObjectStore, ReadonlyStoreError, StoreClosedError
 from lmdb_object_store._buffer import pending as _buffer
 from lmdb_object_store._buffer import resize as _resize
 from lmdb_object_store._buffer.pending import BufferMixin
@@ -111,18 +111,21 @@ def test_the_programs_of_the_quick_start(tmp_path: Path) -> None:
 
 
 def test_the_public_names() -> None:
-    """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
+    """The package exports the store, its errors, the kinds of keys, figures, and the classes to annotate with."""
     names = {
-        "LmdbObjectStore",
-        "ConflictError",
-        "FlushError",
-        "StoreClosedError",
-        "KeyEncoding",
-        "OrderedKeys",
-        "StoreStats",
-        "StoredKey",
+        *("LmdbObjectStore", "WritebackStore", "StoreRange", "Transaction", "StoreStats"),
+        *("ConflictError", "FlushError", "KeyNotFoundError", "ReadonlyStoreError", "StoreClosedError"),
+        *("KeyEncoding", "OrderedKeys", "Serializer", "StoredKey"),
     }
     assert set(lmdb_object_store.__all__) == names
+
+
+def test_module_of_public_names_is_the_package() -> None:
+    """Tracebacks, pickles and `help` show the name that a program can import."""
+    for name in lmdb_object_store.__all__:
+        assert getattr(lmdb_object_store, name).__module__ == "lmdb_object_store", name
+    for error in (KeyNotFoundError("x"), ReadonlyStoreError("x")):
+        assert type(pickle.loads(pickle.dumps(error))) is type(error)
 
 
 def test_the_shape() -> None:

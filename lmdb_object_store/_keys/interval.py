@@ -11,8 +11,8 @@ class Interval:
     __slots__ = ("high", "low")
 
     def __init__(self, low: bytes = b"", high: bytes | None = None) -> None:
-        self.low = low
-        self.high = high
+        self.low: bytes = low
+        self.high: bytes | None = high
 
     @classmethod
     def between(cls, minimum: bytes | None, maximum: bytes | None, inclusive: tuple[bool, bool]) -> Interval:

@@ -34,6 +34,8 @@ class StoreRange(OrderedMapping[K, V]):
     Keys outside are not there to be read, and a ValueError to be written.
     """
 
+    __module__ = "lmdb_object_store"
+
     def __init__(self, store: KeyedSource, interval: Interval) -> None:
         self._store = store
         self._interval = interval

@@ -33,6 +33,8 @@ class WritebackStore(CachingStore[K, V]):
     is written over it. Changed values are written before a fork, and the child starts with no kept values.
     """
 
+    __module__ = "lmdb_object_store"
+
     def __init__(
         self,
         db_path: str | os.PathLike[str] | bytes,
