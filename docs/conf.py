@@ -35,7 +35,7 @@ nitpicky = True
 # In docstrings, what stands in single backquotes is a link where it is the name of something, and code where not. What
 # can be nothing else than a name of LMDB's, or an error's, must be one. Nothing is said of the names of type variables.
 default_role = "py:obj"
-nitpick_ignore_regex = [("py:obj", r"(?!lmdb\.|\w+Error$).*"), ("py:class", r"(None|__main__)\.[A-Z]\d?")]
+nitpick_ignore_regex = [("py:obj", r"(?!lmdb\.|\w+Error$).*"), ("py:class", r"([\w.]+\.)?[A-Z]\d?")]
 
 # In files, so that the site is the same wherever it is built; a name that is referred to and not there is a warning.
 # They are inventories of version 1, which is text: name, kind, page. Those of Python and py-lmdb were cut down.
@@ -84,10 +84,10 @@ def link_errors(app: Any, what: str, name: str, shown: Any, options: Any, lines:
 
 
 def show_signature(app: Any, what: str, name: str, shown: Any, options: Any, signature: str, returns: str) -> Any:
-    """A protocol has nothing to call. A part of a store is a `StoreRange`, which the annotation cannot say."""
+    """Leave out the signature of a protocol, which cannot be called."""
     if what == "class" and getattr(shown, "_is_protocol", False):
         return "", returns
-    return signature, returns and returns.replace("_ordered.OrderedMapping", "_range.StoreRange")
+    return signature, returns
 
 
 def find_lmdb(app: Any, env: Any, node: Any, content: Any) -> None:

@@ -11,25 +11,35 @@ except ImportError as _error:
 
 from typing import TYPE_CHECKING
 
-from ._errors import ConflictError, FlushError, StoreClosedError
+from ._errors import ConflictError, FlushError, KeyNotFoundError, ReadonlyStoreError, StoreClosedError
+from ._mapping.range import StoreRange
 from ._store import LmdbObjectStore
+from ._transactions.context import Transaction
+from ._values.serializing import Serializer
 
 if TYPE_CHECKING:
     from ._environment.stats import StoreStats
     from ._keys.custom import KeyEncoding, StoredKey
     from ._keys.ordered import OrderedKeys
     from ._shelve.open import open as open
+    from ._shelve.writeback import WritebackStore
 
-# Without `open`: what imports all names shall not have Python's own function replaced.
+# `open` is left out: `from lmdb_object_store import *` must not replace Python's own function.
 __all__ = [
     "ConflictError",
     "FlushError",
     "KeyEncoding",
+    "KeyNotFoundError",
     "LmdbObjectStore",
     "OrderedKeys",
+    "ReadonlyStoreError",
+    "Serializer",
     "StoreClosedError",
+    "StoreRange",
     "StoreStats",
     "StoredKey",
+    "Transaction",
+    "WritebackStore",
 ]
 __version__ = "1.0.0"
 
@@ -39,6 +49,7 @@ _LATE = {
     "OrderedKeys": "_keys.ordered",
     "StoreStats": "_environment.stats",
     "StoredKey": "_keys.custom",
+    "WritebackStore": "_shelve.writeback",
     "open": "_shelve.open",
 }
 

@@ -94,6 +94,8 @@ class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
     An OSError too, because a script written for `shelve` catches it as `dbm.error`.
     """
 
+    __module__ = __package__
+
     if TYPE_CHECKING:  # that of OSError, which comes second
 
         def __init__(self, *arguments: object) -> None: ...
@@ -135,6 +137,8 @@ class FlushError(RuntimeError):
 
 class KeyNotFoundError(KeyError):
     """A missing key: `args` holds the caller's key alone, as a dict's `KeyError` does."""
+
+    __module__ = __package__
 
     def __str__(self) -> str:
         return f"Key not found: {shown(self.args[0])}"

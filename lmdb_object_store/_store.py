@@ -75,6 +75,8 @@ class LmdbObjectStore(
     Values are unpickled, unless by another serializer: never open a file from a source that you do not trust.
     """
 
+    __module__ = "lmdb_object_store"
+
     def __init__(
         self,
         db_path: str | os.PathLike[str] | bytes,

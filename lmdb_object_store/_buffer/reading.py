@@ -56,8 +56,7 @@ class ReadingMixin(BufferMixin):
                 return {} if values else [], True
             return read.page(self._environment, low, high, limit, reverse=reverse, values=values)
 
-        pages = scan(read_page, self._changes, interval.low, interval.stop, reverse=reverse, first=first)
-        return map(interval.sifted, pages) if interval.astray else pages
+        return scan(read_page, self._changes, interval.low, interval.high, reverse=reverse, first=first)
 
     def _changes(self) -> Changes:
         return self._pending.copy()

@@ -68,12 +68,9 @@ def write(
 def _empty(cursor: Cursor[bytes], interval: Interval) -> None:
     """Delete the rows of `interval`. One descent, then row by row."""
     found = cursor.set_range(interval.low) if interval.low else cursor.first()
-    while found and (interval.stop is None or cursor.key() < interval.stop):
-        if interval.contains(cursor.key()):
-            cursor.delete()  # which moves on to the next row
-            found = bool(cursor.key())
-        else:
-            found = cursor.next()
+    while found and (interval.high is None or cursor.key() < interval.high):
+        cursor.delete()  # which moves on to the next row
+        found = bool(cursor.key())
 
 
 # -- a map at its cap

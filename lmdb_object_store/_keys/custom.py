@@ -25,6 +25,9 @@ class KeyEncoding(Protocol):
         """The key whose bytes `data` is. ValueError for what is no key's bytes, and was written by something else."""
 
 
+KeyEncoding.__module__ = "lmdb_object_store"  # in the class, a type checker would take it for a part of the protocol
+
+
 class StoredKey(bytes):
     """A key of the file that `key_encoding` has not written: its bytes.
 

@@ -6,12 +6,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._buffer.reading import ReadingMixin
 from .._errors import closed
 from .._keys.interval import Interval
 from .views import StoreItems, StoreKeys, StoreValues
+
+if TYPE_CHECKING:
+    from .range import StoreRange
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,7 +37,7 @@ class OrderedMapping(MutableMapping[K, V]):
         """The store. A call, since a store that held itself in an attribute would not be collected at once."""
 
     @abstractmethod
-    def _within(self, interval: Interval) -> OrderedMapping[K, V]:
+    def _within(self, interval: Interval) -> StoreRange[K, V]:
         """The mapping of the rows of `interval`, which is part of this one's."""
 
     # -- iteration and views
@@ -130,11 +133,11 @@ class OrderedMapping(MutableMapping[K, V]):
 
     def range(
         self, minimum: Any = None, maximum: Any = None, inclusive: tuple[bool, bool] = (True, True)
-    ) -> OrderedMapping[K, V]:
+    ) -> StoreRange[K, V]:
         """A live mapping of the items from `minimum` to `maximum`, which are as in `irange`. Reads nothing itself."""
         return self._within(self._between(minimum, maximum, inclusive))
 
-    def prefix(self, prefix: Any) -> OrderedMapping[K, V]:
+    def prefix(self, prefix: Any) -> StoreRange[K, V]:
         """A live mapping of the items whose keys, once encoded, begin with `prefix`, encoded as a key is.
 
         Under a `KeyEncoding` with a `prefix_range` that says which keys begin so: with OrderedKeys, all tuples that

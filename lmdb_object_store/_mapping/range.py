@@ -22,6 +22,8 @@ class StoreRange(OrderedMapping[K, V]):
     Keys outside are not there to be read, and a ValueError to be written.
     """
 
+    __module__ = "lmdb_object_store"
+
     def __init__(self, store: KeyedMixin[K, V], interval: Interval) -> None:
         self._store = store
         self._interval = interval
@@ -113,11 +115,10 @@ class StoreRange(OrderedMapping[K, V]):
 
     def _bound(self, bound: bytes, *, at: str, beyond: str) -> str:
         # Of a bound that `Interval.between` has put just beyond a key, that key is shown.
-        codec = self._codec
-        key = codec.replaced(bound[:-1])
-        if bound[-1:] == b"\0" and codec.is_key(key):
+        codec, key = self._codec, bound[:-1]
+        if key and bound[-1:] == b"\0" and codec.is_key(key):
             return f"{beyond} {codec.shown(key)}"
-        return f"{at} {codec.shown(codec.replaced(bound))}"
+        return f"{at} {codec.shown(bound)}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._bounds()} of {self._store!r}>"

@@ -1,10 +1,10 @@
-"""CacheMixin: the values that a store keeps, and which of them have changed."""
+"""CachingStore: a store that keeps the values it has loaded and stored, and stages the values that have changed."""
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from threading import get_ident
 from typing import Any, TypeVar
 
 import lmdb
@@ -15,14 +15,15 @@ from .._environment.environment import MISSING
 from .._environment.stores import undisturbed
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
-from .._mapping.keyed import KeyedMixin
+from .._store import LmdbObjectStore
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 
-class _Cached:
-    """A value that is kept, and its bytes as they were stored last."""
+class Kept:
+    """A kept value, and its bytes as they were stored last."""
 
     __slots__ = ("row", "value")
 
@@ -31,11 +32,37 @@ class _Cached:
         self.row = row
 
 
-Cache = OrderedDict[bytes, _Cached]
+class Cache(OrderedDict[bytes, Kept]):
+    """The kept values, the least recently used first.
+
+    The store adds and removes entries under the environment's lock. `touch` needs no lock, and neither does the
+    garbage collector. Each method below therefore expects that the cache changes during the call.
+    """
+
+    def touch(self, stored: bytes) -> None:
+        """Make `stored` the most recently used key. Do nothing if another thread has just dropped it."""
+        try:  # noqa: SIM105  # contextlib is slow to import
+            self.move_to_end(stored)
+        except KeyError:
+            pass
+
+    def oldest(self) -> tuple[bytes, Kept] | None:
+        """Return the least recently used entry; None if there is none."""
+        return undisturbed(lambda: next(iter(self.items()), None))
+
+    def entries(self) -> list[tuple[bytes, Kept]]:
+        """Return all entries, the least recently used first."""
+        return undisturbed(lambda: list(self.items()))
+
+    def drop(self, interval: Interval) -> None:
+        """Drop the entries whose stored keys are in `interval`."""
+        for stored, _ in self.entries():
+            if interval.contains(stored):
+                self.pop(stored, None)
 
 
-class CacheMixin(KeyedMixin[K, V]):
-    """Provides the reads of values that are kept, and `_keep`, `_write_back` and `_evict`. Stands left of the store.
+class CachingStore(LmdbObjectStore[K, V]):
+    """Provide the reads of kept values, `_keep`, `_write_back` and `_evict`.
 
     Values are serialized and loaded with nothing held, as everywhere.
     """
@@ -44,44 +71,44 @@ class CacheMixin(KeyedMixin[K, V]):
 
     def _start_cache(self, max_cached: int | None) -> None:
         self._max_cached = max_cached
-        # By stored key, the least recently used first. It changes under the environment's lock, but for that order.
-        self._cache: Cache = OrderedDict()
+        self._cache = Cache()
+        self._writing_back: int | None = None  # the id of the thread that is in `_write_back`
 
-    # -- reading: what is kept, else what is stored, which is kept from then on
+    # -- reading: give the kept value, else load and keep the stored one
 
     def _load(self, stored: bytes, data: Any, strings: Iterable[Any] = ()) -> V:
         while True:
-            entry = self._cache.get(stored)
-            if entry is None:
-                entry = _Cached(super()._load(stored, data), data)
+            kept = self._cache.get(stored)
+            if kept is None:
+                kept = Kept(super()._load(stored, data), data)
                 with self._environment.lock:
                     row = self._find(stored)
                     if row == data:
-                        entry = self._cache.setdefault(stored, entry)
+                        kept = self._cache.setdefault(stored, kept)
                 if row is None or row == data:
                     break
             else:
-                row = data if entry.row == data else self._row_of_another(stored, entry)
-                if row is None or row == entry.row:
+                row = data if kept.row == data else self._row_of_another(stored, kept)
+                if row is None or row == kept.row:
                     self._touch(stored)
                     break
-            data = row  # it has been written meanwhile
+            data = row  # written while the value was loaded
         self._evict()
-        return entry.value  # type: ignore[no-any-return]  # it is a V
+        return kept.value  # type: ignore[no-any-return]  # it is a V
 
-    def _row_of_another(self, stored: bytes, entry: _Cached) -> bytes | None:
-        """What another process or store has written in place of the row of `entry`, which is dropped then.
+    def _row_of_another(self, stored: bytes, kept: Kept) -> bytes | None:
+        """Return the row that another process or store has written in place of that of `kept`, and drop `kept`.
 
-        None if there is no such row, or the value of `entry` has changed as well, and goes on to be given.
+        Return None if there is no such row, or if the value of `kept` has changed as well: then it stays.
         """
         with self._environment.lock:
             row = self._find(stored)
-            if self._cache.get(stored) is not entry:
+            if self._cache.get(stored) is not kept:
                 return row
-        if row is None or row == entry.row or self._changed(stored, entry) is not None:
+        if row is None or row == kept.row or self._changed(stored, kept) is not None:
             return None
         with self._environment.lock:
-            if self._cache.get(stored) is entry:
+            if self._cache.get(stored) is kept:
                 del self._cache[stored]
         return row
 
@@ -91,72 +118,60 @@ class CacheMixin(KeyedMixin[K, V]):
     def _load_all(self, rows: dict[bytes, bytes]) -> dict[bytes, V]:
         return dict(zip(rows, self._loaded(rows.items())))
 
-    # -- what is kept; with the lock held
-
-    def _drop_cached(self, interval: Interval) -> None:
-        for stored, _ in _items(self._cache):
-            if interval.contains(stored):
-                self._cache.pop(stored, None)
-
     def _keep(self, stored: bytes, value: Any, row: Any) -> None:
-        self._cache[stored] = _Cached(value, row)
+        self._cache[stored] = Kept(value, row)
         self._touch(stored)
 
     def _touch(self, stored: bytes) -> None:
         if self._max_cached is not None:
-            try:  # noqa: SIM105  # contextlib is slow to import
-                self._cache.move_to_end(stored)
-            except KeyError:  # dropped by another thread
-                pass
+            self._cache.touch(stored)
 
-    # -- what has changed
+    # -- writing back the values that have changed
 
-    def _write_back(self, write: Callable[[bytes, _Cached], None]) -> Exception | None:
-        """`write` each that is kept. Gives the error of the first whose value cannot be serialized."""
+    def _write_back(self, write: Callable[[bytes, Kept], None]) -> Exception | None:
+        """Call `write` for each kept value. Return the error of the first one that cannot be serialized.
+
+        Do nothing within a call of the same thread: a value that holds the store flushes it when it is pickled.
+        """
+        if self._writing_back == get_ident():
+            return None
         failure: Exception | None = None
-        for stored, entry in [] if self._writes_back_already() else _items(self._cache):
-            try:
-                write(stored, entry)
-            except Exception as error:
-                if isinstance(self._accept, RefusingBuffer):  # closed meanwhile, by what wrote back itself
-                    break
-                failure = failure or self._unwritable(stored, error)
+        try:
+            self._writing_back = get_ident()
+            for stored, kept in self._cache.entries():
+                try:
+                    write(stored, kept)
+                except Exception as error:
+                    if isinstance(self._accept, RefusingBuffer):  # closed and written back by another thread
+                        break
+                    failure = failure or self._unwritable(stored, error)
+        finally:
+            self._writing_back = None  # another thread's id may go: that thread then serializes a value twice
         return failure
 
-    def _writes_back_already(self) -> bool:
-        """Whether this flush is that of a value which holds the store, and is serialized to be written back.
-
-        The stack tells, and no flag, which an interrupt could leave behind.
-        """
-        frame = sys._getframe(2)  # of what has called `_write_back`
-        while frame.f_back is not None:
-            frame = frame.f_back
-            if frame.f_code is CacheMixin._write_back.__code__ and frame.f_locals["self"] is self:
-                return True
-        return False
-
-    def _write(self, stored: bytes, entry: _Cached) -> None:
-        """Stage the value of `entry`, if it has changed; flush nothing."""
-        row = entry.row
-        data = self._changed(stored, entry)
+    def _write(self, stored: bytes, kept: Kept) -> None:
+        """Stage the value of `kept`, if it has changed. Flush nothing."""
+        row = kept.row
+        data = self._changed(stored, kept)
         if data is None:
             return
         with self._environment.lock:
-            # Else it has been replaced or deleted, or written by another thread. A signal handler may come between.
-            while self._cache.get(stored) is entry and entry.row is row:
+            # Stop if the value was replaced, deleted or written by another thread. A `put` of a signal handler, which
+            # the lock does not keep out, may come first: then look again.
+            while self._cache.get(stored) is kept and kept.row is row:
                 if self._stage_if_unchanged(stored, self._pending.get(stored, MISSING), self._commits, data):
-                    entry.row = data
+                    kept.row = data
 
-    def _hand_over(self, stored: bytes, entry: _Cached) -> None:
-        # As `_write`, for a finaliser, which must not wait for the lock, and needs none: no other thread has the store.
-        data = self._changed(stored, entry)
+    def _write_unlocked(self, stored: bytes, kept: Kept) -> None:
+        # As `_write`, for a finaliser. It must not wait for the lock, and no other thread has the store any more.
+        data = self._changed(stored, kept)
         if data is not None:
             self.write_buffer[stored] = data
 
-    def _changed(self, stored: bytes, entry: _Cached) -> bytes | None:
-        """What the value of `entry` is serialized to; None if it has not changed since it was stored."""
-        key, row = self._codec.to_bytes(stored), entry.row
-        data = self._dumps(key, entry.value)
+    def _changed(self, stored: bytes, kept: Kept) -> bytes | None:
+        """Return the bytes of the value of `kept`, or None if it has not changed since it was stored."""
+        key, row = self._codec.to_bytes(stored), kept.row
+        data = self._dumps(key, kept.value)
         return None if data == row or data == self._dumps(key, self._loads(row)) else data
 
     def _unwritable(self, stored: bytes, error: Exception) -> RuntimeError:
@@ -166,23 +181,23 @@ class CacheMixin(KeyedMixin[K, V]):
         return failure
 
     def _evict(self) -> None:
-        """Write and drop the least recently used, as long as there are more than `max_cached`."""
+        """Write and drop the least recently used values, as long as there are more than `max_cached`."""
         if self._max_cached is None or len(self._cache) <= self._max_cached:
             return
         while self._max_cached is not None and len(self._cache) > self._max_cached:
-            oldest = _first(self._cache)
+            oldest = self._cache.oldest()
             if oldest is None:  # closed by another thread
                 return
-            stored, entry = oldest
+            stored, kept = oldest
             try:
-                self._write(stored, entry)
+                self._write(stored, kept)
             except Exception:
                 if self._is_closed:
                     raise
-                self._touch(stored)  # it is kept beyond the bound, and the next flush tells
+                self._touch(stored)  # it stays, beyond the bound, and the next flush raises
                 break
             with self._environment.lock:
-                if self._cache.get(stored) is entry:
+                if self._cache.get(stored) is kept:
                     del self._cache[stored]
         try:
             self._flush_if_full()
@@ -190,14 +205,3 @@ class CacheMixin(KeyedMixin[K, V]):
             raise
         except (lmdb.Error, OSError) as error:  # a read must not fail for it
             logger().warning("%s could not be flushed, its changes stay pending: %s", self.db_path, error)
-
-
-# The order of a cache changes without the lock, amid these calls too.
-
-
-def _first(cache: Cache) -> tuple[bytes, _Cached] | None:
-    return undisturbed(lambda: next(iter(cache.items()), None))
-
-
-def _items(cache: Cache) -> list[tuple[bytes, _Cached]]:
-    return undisturbed(lambda: list(cache.items()))

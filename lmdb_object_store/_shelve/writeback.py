@@ -1,4 +1,4 @@
-"""WritebackStore: a store that keeps the objects it gives and takes, and writes those that have changed."""
+"""WritebackStore: construction, writes, transactions, flush and close of a store that keeps its values."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from typing import Any, TypeVar
 
 from .._errors import FlushError, check_limit, logger
 from .._keys.interval import Interval
-from .._store import LmdbObjectStore
-from .cache import CacheMixin
+from .cache import Cache, CachingStore
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
+class WritebackStore(CachingStore[K, V]):
     """A store that keeps in memory each value that is read or stored, and gives that very object again.
 
-    `sync`, `flush`, `close`, the end of the `with` block, pickling, collection and exit write those that have changed.
-    For that each one is serialized and compared to what is stored; one that differs is loaded and serialized once
-    more, since an equal value may be serialized otherwise. A flush that a threshold or a read sets off does not look
-    for changes. Each kept value takes the memory of the object and of its serialized form.
+    `sync`, `flush`, `close`, the end of the `with` block, pickling, collection and exit write the values that have
+    changed. For that, each kept value is serialized and compared to the stored bytes. If they differ, the stored value
+    is loaded and serialized once more, since equal values may have different bytes. A flush that a threshold or a read
+    starts does not look for changes. Each kept value takes the memory of the object and of its serialized form.
 
-    `max_cached` bounds their number (None: as many as there are). Past it the one least recently read or stored is
-    written, if it has changed, and dropped: what is changed in it after that is lost.
+    `max_cached` bounds the number of kept values (None: no bound). Beyond it, the value least recently read or stored
+    is written, if it has changed, and dropped. Later changes of a dropped object are lost.
 
-    A transaction begins by writing what has changed before, commits what has changed within, and lets go of all that is
-    kept when it is undone. Reads of values wait for one of another thread.
+    A transaction begins by writing earlier changes, and commits the changes that are made within it. If it is undone,
+    all kept values are dropped. A read of a value waits for a transaction of another thread.
 
-    A value that another process or store has written is read anew, unless the one that is kept has changed: then that
-    is written over it. What has changed is written before a fork, and the child starts with nothing kept.
+    If another process or store has written a key, its value is read again. A kept value that has changed as well
+    is written over it. Changed values are written before a fork, and the child starts with no kept values.
     """
+
+    __module__ = "lmdb_object_store"
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
 
     def _start_reading(self) -> None:
         super()._start_reading()
-        self._is_pickled = False  # what is read and stored goes through the cache
+        self._is_pickled = False  # values go through the cache
 
     def _options(self) -> dict[str, Any]:
         return {**super()._options(), "max_cached": self._max_cached}
@@ -67,8 +68,9 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
     def _forget_pending(self) -> None:
         super()._forget_pending()
         self._cache.clear()
+        self._writing_back = None  # in a fork: a thread of the parent, whose id a new thread may get
 
-    # -- writing: what is stored is kept, what is deleted is not
+    # -- writing: keep the stored value, drop a deleted one
 
     def put(self, key: K, obj: V) -> None:
         """Store `obj` under `key` as it is now, in memory until the next flush, and keep it: see the class."""
@@ -108,7 +110,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
         self._evict()
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        """The value of `key`; `default` is stored first if there is none, and kept. Never flushes first."""
+        """Return the value of `key`. Store and keep `default` first if there is none. Never flush first."""
         value = super().setdefault(key, default)
         self._evict()
         return value
@@ -127,7 +129,7 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
 
     def _commit_emptied(self, interval: Interval) -> None:
         super()._commit_emptied(interval)
-        self._drop_cached(interval)
+        self._cache.drop(interval)
 
     # -- transactions
 
@@ -137,18 +139,18 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
             raise failure
 
     def _undone(self) -> None:
-        self._cache.clear()  # without the lock: it is called as that is given back, and must not fail
+        self._cache.clear()  # without the lock, which is released just then: this must not fail
 
     def _cleared(self, interval: Interval) -> None:
-        self._drop_cached(interval)
+        self._cache.drop(interval)
 
-    # -- writing back. Values are serialized with nothing held, as everywhere.
+    # -- flush and the end
 
     def flush(self) -> None:
-        """Commit what is pending and what has changed, in one transaction.
+        """Commit the pending changes and the changed values, in one transaction.
 
-        lmdb.Error where that fails: then all of it stays pending. RuntimeError that names the key where a changed
-        value cannot be serialized: then all others are written.
+        lmdb.Error if that fails: then all of it stays pending. RuntimeError that names the key if a changed value
+        cannot be serialized: then all others are written.
         """
         self._check_writable()
         failure = self._write_back(self._write)
@@ -159,31 +161,31 @@ class WritebackStore(CacheMixin[K, V], LmdbObjectStore[K, V]):
     def close(self, strict: bool = False) -> None:
         """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged.
 
-        RuntimeError where the recursion limit or the memory keeps it from being serialized: the store stays open.
+        RuntimeError if the recursion limit or the memory keeps a value from being serialized: the store stays open.
         """
         failure = self._write_back(self._write)
         if failure is not None and isinstance(failure.__cause__, (RecursionError, MemoryError)):
-            super().flush()  # the others
+            super().flush()  # the other values
             raise failure  # a caller with more room can write it
         try:
             super().close(strict)
         except FlushError:
-            self._tell(failure)
+            self._log(failure)
             raise
         if failure is not None and strict:
             raise FlushError(str(failure)) from failure
-        self._tell(failure)
+        self._log(failure)
 
     def __del__(self) -> None:
         cache = getattr(self, "_cache", None)  # None: its constructor failed
         try:
             if cache:
-                self._tell(self._write_back(self._hand_over))
+                self._log(self._write_back(self._write_unlocked))
         finally:
             if cache:
-                self._cache = type(cache)()  # else the lock would be held as it is looked through again
+                self._cache = Cache()  # else `close` would look through the values again, with the lock held
             super().__del__()
 
-    def _tell(self, failure: Exception | None) -> None:
+    def _log(self, failure: Exception | None) -> None:
         if failure is not None:
             logger().error("%s", failure, exc_info=failure)

@@ -114,6 +114,8 @@ class _Exit:
 class Transaction(Generic[V]):
     """What `LmdbObjectStore.transaction` gives: for one `with` statement."""
 
+    __module__ = "lmdb_object_store"
+
     def __init__(self, store: TransactionMixin[Any, Any]) -> None:
         self._store = store
         self._statement = Statement()

@@ -41,10 +41,13 @@ def dumps(key: object, value: object) -> bytes:
 
 
 class Serializer(Protocol):
-    """What turns a value into bytes, or text, and back: a module such as `json`, or an object."""
+    """An object that turns a value into bytes, or text, and back: a module such as `json`, or an object of yours."""
 
     def dumps(self, obj: Any, /) -> bytes | str: ...
     def loads(self, data: bytes, /) -> Any: ...
+
+
+Serializer.__module__ = "lmdb_object_store"  # in the class, a type checker would take it for a part of the protocol
 
 
 def check(serializer: object) -> None:
@@ -116,14 +119,21 @@ def by_protocol(protocol: int) -> Serializer:
     return _PickleProtocol(protocol) if 0 <= protocol < pickle.HIGHEST_PROTOCOL else pickle
 
 
-def carried(serializer: Serializer) -> Serializer | str:
-    """What a pickled store holds of `serializer`: the name of a module, which cannot be pickled, or the object."""
+def carried(serializer: Serializer) -> Serializer | str | int:
+    """Return the form of `serializer` in a pickled store: a module's name, a protocol of pickle, or the object.
+
+    A module cannot be pickled. A protocol's number spares the pickle a name that is private here.
+    """
+    if isinstance(serializer, _PickleProtocol):
+        return serializer.protocol
     return serializer.__name__ if isinstance(serializer, ModuleType) else serializer
 
 
-def restored(serializer: Serializer | str) -> Any:
-    """The serializer that `carried` gave. ImportError where this process has not its module."""
-    if not isinstance(serializer, str):
-        return serializer
-    __import__(serializer)
-    return sys.modules[serializer]
+def restored(form: Serializer | str | int) -> Any:
+    """Return the serializer of a form that `carried` gave. ImportError if this process does not have its module."""
+    if isinstance(form, int):
+        return by_protocol(form)
+    if not isinstance(form, str):
+        return form
+    __import__(form)
+    return sys.modules[form]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -238,3 +239,32 @@ def test_an_interrupt_at_any_point_loses_no_change(tmp_path: Path, call: str, li
         if not reached:
             break
     assert number > 5
+
+
+@pytest.mark.posix
+def test_flush_in_a_child_whose_parent_was_writing_back_writes(
+    lists: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new thread of the child may have the id of a parent's thread that was writing back."""
+    lists["x"] = value = Does()
+    begun, forked = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        forked.wait(10)
+
+    value.action = wait
+    writer = threading.Thread(target=lists.flush)
+
+    def child() -> None:
+        monkeypatch.setattr("lmdb_object_store._shelve.cache.get_ident", lambda: writer.ident)
+        lists["b"].append("child")
+        lists.close(strict=True)
+
+    writer.start()
+    assert begun.wait(10)
+    monkeypatch.setattr(lists, "flush", lambda: None)  # as if the flush before the fork had been a moment earlier
+    in_child(child)
+    forked.set()
+    writer.join()
+    assert open_store()["b"] == [2, "child"]

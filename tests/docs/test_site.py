@@ -76,9 +76,8 @@ def test_the_whole_interface_of_a_store_is_in_the_reference(documented: set[str]
     """Each method, property and attribute of a store, and of its parts and views."""
     with LmdbObjectStore[bytes, Any](path) as store:
         shown: dict[str, list[object]] = {
-            "": [store],
-            "_range.": [store.range()],
-            "_views.": [store.keys(), store.values(), store.items()],
+            "": [store, store.range()],
+            "_mapping.views.": [store.keys(), store.values(), store.items()],
         }
         missing = [
             name

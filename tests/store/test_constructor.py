@@ -17,19 +17,15 @@ import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore
 from lmdb_object_store._buffer.pending import BufferMixin
 from lmdb_object_store._buffer.resize import ResizeMixin
+from lmdb_object_store._errors import KeyNotFoundError, ReadonlyStoreError
 
 
 def test_package_exports_the_public_names() -> None:
-    """The package exports the store, the errors that a caller would catch apart, what is for keys, and figures."""
+    """The package exports the store, its errors, the kinds of keys, figures, and the classes to annotate with."""
     names = {
-        "LmdbObjectStore",
-        "ConflictError",
-        "FlushError",
-        "StoreClosedError",
-        "KeyEncoding",
-        "OrderedKeys",
-        "StoreStats",
-        "StoredKey",
+        *("LmdbObjectStore", "WritebackStore", "StoreRange", "Transaction", "StoreStats"),
+        *("ConflictError", "FlushError", "KeyNotFoundError", "ReadonlyStoreError", "StoreClosedError"),
+        *("KeyEncoding", "OrderedKeys", "Serializer", "StoredKey"),
     }
     assert set(lmdb_object_store.__all__) == names
 
@@ -172,3 +168,11 @@ def test_constructor_that_fails_leaves_the_file_closed(
         with pytest.raises(TypeError):
             open_store()
     lmdb.open(path).close()  # "already open in this process" otherwise
+
+
+def test_module_of_public_names_is_the_package() -> None:
+    """Tracebacks, pickles and `help` show the name that a program can import."""
+    for name in lmdb_object_store.__all__:
+        assert getattr(lmdb_object_store, name).__module__ == "lmdb_object_store", name
+    for error in (KeyNotFoundError("x"), ReadonlyStoreError("x")):
+        assert type(pickle.loads(pickle.dumps(error))) is type(error)

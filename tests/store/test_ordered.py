@@ -96,7 +96,7 @@ def test_range_bound_that_can_be_no_key_is_refused(people: LmdbObjectStore[str, 
     (None, b"\0" * 511, (True, False)), (b"\0" * 511, None, (True, True)), (None, b"a", (True, True)), b"", b"\0", b"a",
 ])  # fmt: skip
 def test_range_has_the_empty_key_where_it_belongs(open_store: OpenStore, cut: Cut, pending: bool) -> None:
-    """The empty key is in just those parts that it belongs to, for reading and for `clear`, wherever its row lies."""
+    """The empty key is in the parts that its place in the order belongs to, for reading and for `clear`."""
     store = open_store(key_encoding=None, autoflush_on_read=False)
     some = [b"", b"\0", b"\0\0", b"a"]
     store.update(dict.fromkeys(some, 1))
@@ -268,11 +268,11 @@ def test_range_clear_that_is_interrupted_takes_all_or_nothing(
 
 
 def test_range_clear_of_the_empty_key_interrupted_keeps_pending(open_store: OpenStore) -> None:
-    """What is pending in a part stays where an interrupt has left its row, though that lies behind other keys."""
+    """The pending change of the empty key stays where an interrupt has left its row, though other keys lie before."""
     store = open_store(autoflush_on_read=False)
     store.put_many({"": "old", "\0": 1, "\0\0": 1})
     store[""] = "new"
-    with patch("lmdb_object_store._environment.write._empty", side_effect=Interrupt), pytest.raises(Interrupt):
+    with patch("lmdb_object_store._buffer.resize._empty", side_effect=Interrupt), pytest.raises(Interrupt):
         store.range("", "").clear()
     assert store[""] == "new"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from lmdb_object_store import LmdbObjectStore
-from lmdb_object_store._shelve.writeback import WritebackStore
+import lmdb_object_store
+from lmdb_object_store import LmdbObjectStore, OrderedKeys, WritebackStore
 
 
 class Storage(MutableMapping[str, Any], ABC):
@@ -244,3 +244,28 @@ def test_unpickle_of_a_store_that_version_1_0_pickled_works(path: str) -> None:
     handle.__setstate__(state)
     with handle:
         assert handle["a"] == 1
+
+
+def test_unpickle_of_a_store_by_the_module_that_version_1_0_named_works(path: str) -> None:
+    """Version 1.0 pickled the class as `lmdb_object_store._store.LmdbObjectStore`."""
+    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+        store["a"] = 1
+        pickled = pickle.dumps(store, 0)
+    named = b"clmdb_object_store\nLmdbObjectStore\n"
+    assert named in pickled
+    with pickle.loads(pickled.replace(named, b"clmdb_object_store._store\nLmdbObjectStore\n")) as handle:
+        assert handle["a"] == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"protocol": 2}, {"writeback": True}, {"key_encoding": OrderedKeys()}])
+def test_pickle_of_a_store_names_public_modules(path: str, options: dict[str, Any]) -> None:
+    """A handle in a queue can be read after an upgrade that moves the modules of this package."""
+    with lmdb_object_store.open(path, **options) as store:
+        store["a"] = 1
+        pickled = pickle.dumps(store, 2)
+    assert b"lmdb_object_store" in pickled
+    assert b"lmdb_object_store." not in pickled
+    with pickle.loads(pickled) as handle:
+        assert handle["a"] == 1
+        assert type(handle) is type(store)
+        assert type(handle.serializer) is type(store.serializer)

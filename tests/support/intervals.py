@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from lmdb_object_store._keys.codec import EMPTY
+
 # Prefixes and next neighbours of each other, at both ends of the order, as long as a key may be, not ASCII.
 KEYS = [
     b"", b"\0", b"\0\0", b"\0" * 510, b"\0\1", b"\1", b"a", b"a\0", b"a\0b", b"ab", b"a\xff", b"a\xff\xff", b"b",
@@ -25,10 +27,12 @@ cuts = st.lists(limits | st.tuples(bounds, bounds, sides), max_size=2)
 
 
 def inside(key: bytes, cut: Cut) -> bool:
-    """The model of a part."""
+    """Return True if `key` is in the part in the model, where the empty key is the 511 NUL bytes it is stored as."""
+    key = key or EMPTY
     if isinstance(cut, bytes):
         return key.startswith(cut)
     minimum, maximum, (with_minimum, with_maximum) = cut
+    minimum, maximum = (bound if bound is None else bound or EMPTY for bound in (minimum, maximum))
     above = minimum is None or minimum < key or (with_minimum and minimum == key)
     return above and (maximum is None or key < maximum or (with_maximum and maximum == key))
 

@@ -12,7 +12,20 @@ import lmdb
 from typing_extensions import assert_type
 
 import lmdb_object_store
-from lmdb_object_store import ConflictError, FlushError, LmdbObjectStore, OrderedKeys, StoreClosedError, StoreStats
+from lmdb_object_store import (
+    ConflictError,
+    FlushError,
+    KeyNotFoundError,
+    LmdbObjectStore,
+    OrderedKeys,
+    ReadonlyStoreError,
+    Serializer,
+    StoreClosedError,
+    StoreRange,
+    StoreStats,
+    Transaction,
+    WritebackStore,
+)
 
 
 class User:
@@ -43,6 +56,20 @@ def keys_and_values_of_other_kinds() -> None:
 def as_a_shelf() -> None:
     with lmdb_object_store.open("shelf", "c", writeback=True) as shelf:
         assert_type(shelf, LmdbObjectStore[str, Any])
+
+
+def annotated(serializer: Serializer) -> None:
+    with WritebackStore[str, list[int]]("lists", key_encoding="utf-8", serializer=serializer, max_cached=10) as lists:
+        lists["a"].append(1)
+        assert_type(lists.prefix("a"), StoreRange[str, list[int]])
+    try:
+        lists["b"] = []
+    except ReadonlyStoreError as error:
+        denied: PermissionError | lmdb.Error = error
+        raise denied from None
+    except KeyNotFoundError as error:
+        missing: KeyError = error
+        raise missing from None
 
 
 def looked_after(store: LmdbObjectStore[str, User]) -> None:
@@ -133,6 +160,8 @@ def in_order(store: LmdbObjectStore[str, User]) -> None:
     for user in reversed(store.values()):
         assert_type(user, User)
     part = store.prefix("user:")
+    assert_type(part, StoreRange[str, User])
+    assert_type(part.range("user:1"), StoreRange[str, User])
     assert_type(part["user:1"], User)
     for name in part.range("user:1", None).keys() & {"user:2"}:
         assert_type(name, str)
@@ -145,9 +174,13 @@ def in_order(store: LmdbObjectStore[str, User]) -> None:
 
 
 def as_one_step(store: LmdbObjectStore[str, User], groups: LmdbObjectStore[str, list[User]], ada: User) -> None:
-    with store.transaction() as transaction:
-        assert_type(transaction, None)
+    with store.transaction() as nothing:
+        assert_type(nothing, None)
         store["ada"] = ada
+    transaction: Transaction[None] = store.transaction()
+    edit: Transaction[list[User]] = groups.edit("new", list)
+    with transaction, edit as users:
+        assert_type(users, list[User])
     with groups.edit("new") as users:
         assert_type(users, list[User])
     with groups.edit("new", []) as users:
