@@ -1,0 +1,287 @@
+"""Mutants of the changes that wait in memory, of their commit and of the growth of the map."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_scan": [
+        Mutant("page boundary off by one", "scan", "last + b'\\x00'", "last"),
+        Mutant("overlay order swapped", "lay_over", "{**rows, **changes}", "{**changes, **rows}"),
+        Mutant("deletions not laid over", "lay_over", "merged[key]", "merged[key] or b''"),
+        Mutant("overlay past the page", "lay_over", "low <= key and (high is None or key < high)", "low <= key"),
+        Mutant(
+            "overlay before the page",
+            "lay_over",
+            "low <= key and (high is None or key < high)",
+            "high is None or key < high",
+        ),
+        Mutant("overlay unsorted", "lay_over", "sorted(merged, reverse=reverse)", "merged"),
+        Mutant(
+            "pending copied after the file is read",
+            "scan",
+            """
+            changes = pending()
+            rows, ended = read_page(low, high, limit)
+            """,
+            """
+            rows, ended = read_page(low, high, limit)
+            changes = pending()
+            """,
+        ),
+        Mutant("pages shorter than what is pending", "scan", "max(LATER_PAGE, len(changes))", "LATER_PAGE"),
+        Mutant(
+            "first page alone",
+            "scan",
+            "limit = max(LATER_PAGE, len(changes))",
+            "ended = True\nlimit = max(LATER_PAGE, len(changes))",
+        ),
+    ],
+    "_buffer": [
+        Mutant("a handler's deletion undone", "BufferMixin._stage", "self._deleted.add(key)", ""),
+        Mutant(
+            "staged into what was looked up before",
+            "BufferMixin.put",
+            "data = pickled(obj, HIGHEST_PROTOCOL)",
+            """
+            accept = self._accept
+            data = pickled(obj, HIGHEST_PROTOCOL)
+            self._accept = accept
+            """,
+        ),
+        Mutant(
+            "put replaces what it did not weigh",
+            "BufferMixin.put",
+            "if stored in buffer or not ONE_STEP:",
+            "if not ONE_STEP:",
+        ),
+        Mutant("put does not flush", "BufferMixin.put", "self._pending_bytes >= self._batch_bytes", "False"),
+        Mutant("put flushes at any count", "BufferMixin.put", "self._flush_if_full", "self._flush"),
+        Mutant(
+            "put tells of a close that its write survived",
+            "BufferMixin.put",
+            "except StoreClosedError:",
+            "except ArithmeticError:",
+        ),
+        Mutant(
+            "update replaces what it did not weigh",
+            "BufferMixin._update",
+            "if stored in buffer or not ONE_STEP:",
+            "if not ONE_STEP:",
+        ),
+        Mutant(
+            "update without the limit in bytes",
+            "BufferMixin._update",
+            """
+            if self._pending_bytes >= self._batch_bytes:
+                self._flush_if_full(sys.maxsize)
+            """,
+            "",
+        ),
+        Mutant(
+            "update flushes at each batch",
+            "BufferMixin._update",
+            "self._stage(stored, data, sys.maxsize)",
+            "self._stage(stored, data)",
+        ),
+        Mutant(
+            "replaced whatever is pending",
+            "BufferMixin._stage_if_unchanged",
+            "if key in buffer and buffer[key] is pending:",
+            "if True:",
+        ),
+        Mutant("replaced whatever came first", "BufferMixin._stage_if_unchanged", "key not in buffer", "True"),
+        Mutant("replaced whatever was flushed", "BufferMixin._stage_if_unchanged", "self._commits == commits", "True"),
+        Mutant(
+            "overwritten bytes counted", "BufferMixin._stage", "weight(key, buffer[key]) if key in buffer else 0", "0"
+        ),
+        Mutant("staged in a closed store", "Shut.__setitem__", "self.refuse()", ""),
+        Mutant("a new change does not reset the failure", "BufferMixin.put", "self._failure_told = None", ""),
+        Mutant("child flushes its parent's changes", "BufferMixin._forget_pending", "self.write_buffer.clear()", ""),
+        Mutant("what takes back a change flushes", "BufferMixin._stage", "if not takes_back:", "if True:"),
+        Mutant(
+            "values of any size put",
+            "BufferMixin.put",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+        ),
+        Mutant(
+            "values of any size in an update",
+            "BufferMixin._update",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+        ),
+        Mutant("put with an old pickle protocol", "BufferMixin.put", "HIGHEST_PROTOCOL", "2"),
+        Mutant("put pickles always", "BufferMixin.put", "if self._direct:", "if True:"),
+        Mutant("update pickles always", "BufferMixin._update", "if direct:", "if True:"),
+        Mutant("put names no key", "BufferMixin.put", "note_key(error, key)", ""),
+        Mutant("update names no key", "BufferMixin._update", "note_key(error, key)", ""),
+    ],
+    "_flush": [
+        Mutant(
+            "buffer cleared before the commit",
+            "FlushMixin._commit_pending",
+            "self._commit(changes)",
+            "self.write_buffer.clear()\nself._commit(changes)",
+        ),
+        Mutant("buffer not cleared", "FlushMixin._drop", "del buffer[key]", ""),
+        Mutant("what came amid a commit dropped", "FlushMixin._drop", "if buffer[key] is data:", "if True:"),
+        Mutant(
+            "what came amid a commit compared by value",
+            "FlushMixin._drop",
+            "if buffer[key] is data:",
+            "if buffer[key] == data:",
+        ),
+        Mutant("compared and dropped in two steps", "FlushMixin._drop", "buffer[key]", "buffer.get(key)"),
+        Mutant("flush inside a flush", "FlushMixin._flush", "if not self._environment.busy:", "if True:"),
+        Mutant("explicit flush inside a flush", "FlushMixin._refuse_in_commit", "if environment.busy:", "if False:"),
+        Mutant("threshold off by one", "FlushMixin._flush_if_full", "len(buffer) >= count", "len(buffer) > count"),
+        Mutant(
+            "threshold in bytes ignored",
+            "FlushMixin._flush_if_full",
+            "self._pending_bytes >= self._batch_bytes",
+            "False",
+        ),
+        Mutant(
+            "read fails for a failed flush", "FlushMixin._flush_before_read", "(lmdb.Error, OSError)", "ArithmeticError"
+        ),
+        Mutant(
+            "reads flush again and again", "FlushMixin._flush_before_read", "self._failure_told is not None", "False"
+        ),
+        Mutant("autoflush although it is off", "FlushMixin._flush_before_read", "not self.autoflush_on_read", "False"),
+        Mutant("a failure told is forgotten", "FlushMixin._commit_pending", "self._failure_told = True", ""),
+        Mutant(
+            "a failure told of what came later",
+            "FlushMixin._commit_pending",
+            "if self.write_buffer == changes:",
+            "if True:",
+        ),
+        Mutant(
+            "what an interrupted clear took comes back",
+            "FlushMixin._commit_emptied",
+            "if self._is_empty(interval):",
+            "if False:",
+        ),
+        Mutant(
+            "an interrupted clear drops what it left",
+            "FlushMixin._commit_emptied",
+            "if self._is_empty(interval):",
+            "if True:",
+        ),
+        Mutant("child drops its own deletions", "FlushMixin._commit_pending", "if environment.busy:", "if True:"),
+        Mutant(
+            "child drops its own deletions after a clear",
+            "FlushMixin._commit_emptied",
+            "if environment.busy:",
+            "if True:",
+        ),
+        Mutant(
+            "collected stores written after what came later",
+            "FlushMixin._flush",
+            "self._environment.close_orphans()",
+            "",
+        ),
+        Mutant("busy is never set", "FlushMixin._commit_pending", "environment.busy = True", ""),
+        Mutant("busy is never set by clear", "FlushMixin._commit_emptied", "environment.busy = True", ""),
+        Mutant("a child commits its parent's changes", "FlushMixin._flush", "self._environment.check_process()", ""),
+        Mutant(
+            "clear of a part drops all that is pending",
+            "_inside",
+            "{key: data for key, data in changes.items() if interval.contains(key)}",
+            "{key: data for key, data in changes.items()}",
+        ),
+        Mutant(
+            "a flush does not end a block left elsewhere", "FlushMixin._refuse_in_commit", "environment.block.own()", ""
+        ),
+    ],
+    "_resize": [
+        Mutant("delete ignored", "_write", "txn.delete(key)", ""),
+        Mutant("growth without the cap", "next_map_size", "if limit is not None and step >= limit:", "if False:"),
+        Mutant("cap rounded up", "next_map_size", "cap // page", "-(-cap // page)"),
+        Mutant(
+            "no page kept to delete with",
+            "pages_kept",
+            "max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))",
+            "0",
+        ),
+        Mutant(
+            "pages kept from deletions too",
+            "_write",
+            "if cap is not None and any(changes.values()):",
+            "if cap is not None:",
+        ),
+        Mutant(
+            "pages kept below the cap",
+            "pages_kept",
+            "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
+            "min(max(pages // 8, 16), pages // 4, 2048)",
+        ),
+        Mutant(
+            "deletions flushed by batch_size alone",
+            "ResizeMixin._deletions_at_once",
+            "max(1, kept // 6) if kept else None",
+            "None",
+        ),
+        Mutant(
+            "clear destroys named databases", "_write", "check_named(handle, environment.path, environment.options)", ""
+        ),
+        Mutant("growth by half", "next_map_size", "2 * size", "3 * size // 2"),
+        Mutant(
+            "growth by one step at a time",
+            "next_map_size",
+            "while size == current or size < needed:",
+            "while size == current:",
+        ),
+        Mutant("gate left open before an abort", "_write", "environment.shut()", ""),
+        Mutant(
+            "write transaction not aborted",
+            "_write",
+            "txn.abort()\nraise",
+            "globals().setdefault('leaked', []).append(txn)\nraise",
+        ),
+        Mutant(
+            "map of another process not adopted by a write", "ResizeMixin._commit", "environment.resize(0)", "raise"
+        ),
+        Mutant(
+            "dead readers not looked for",
+            "ResizeMixin._make_room",
+            "if environment.process_locks.check_readers(handle):",
+            "if False:",
+        ),
+        Mutant("clear does not empty the file", "_write", "if emptied is WHOLE:", "if False:"),
+        Mutant("child goes on with its parent's commit", "_write", "if not environment.busy:", "if False:"),
+        Mutant(
+            "parent gives up the commit under which it forked",
+            "ResizeMixin._commit",
+            "if environment.sleeps == sleeps:",
+            "if True:",
+        ),
+        Mutant("bulk loads not sorted", "_write", "sorted(changes)", "list(changes)"),
+        Mutant(
+            "other processes kept from writing for good",
+            "ResizeMixin._commit",
+            "environment.process_locks.let_others_write()",
+            "",
+        ),
+        Mutant(
+            "a panic of LMDB's is not answered by commits",
+            "ResizeMixin._commit",
+            "environment.reopen_after_panic(error)",
+            "raise",
+        ),
+        Mutant("clear of a part empties the file", "_write", "if emptied is WHOLE:", "if emptied is not None:"),
+        Mutant(
+            "clear of a part does not end",
+            "_empty",
+            "while found and (interval.stop is None or cursor.key() < interval.stop):",
+            "while found:",
+        ),
+        Mutant("clear of a part deletes the stand-in", "_empty", "if interval.contains(cursor.key()):", "if True:"),
+    ],
+}

@@ -1,0 +1,490 @@
+"""Mutants of the open file: options, paths, checks, locks, the registry, forks, reads, backups."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_options": [
+        Mutant("options not compared", "check_shared", "if our != their:", "if False:"),
+        Mutant("unknown options not named", "check_options", "sorted(options.keys() - _ALL)", "()"),
+        Mutant("sizes not checked", "check_options", "check_limit(name, options[name], _MOST[name])", ""),
+        Mutant("a path that means memory makes a folder", "absolute_path", "text == ':memory:'", "False"),
+        Mutant(
+            "another path that means memory makes a file", "absolute_path", "text.startswith('file::memory:')", "False"
+        ),
+        Mutant(
+            "a second copy of the package is not named",
+            "explain",
+            "if 'already open in this process' in str(error):",
+            "if False:",
+        ),
+    ],
+    "_datafile": [
+        Mutant("links to a file not followed", "lmdb_path", "path = os.path.realpath(path)", ""),
+        Mutant(
+            "pipes opened",
+            "check_place",
+            "if not stat.S_ISREG(status.st_mode) and (not stat.S_ISDIR(status.st_mode)):",
+            "if False:",
+        ),
+        Mutant(
+            "writable maps extend truncated files", "check_place", "if (page_size := page_size_of(data)):", "if False:"
+        ),
+        Mutant(
+            "no look for room for the lock file",
+            "_check_room",
+            "if disk.f_bavail * disk.f_frsize < needed:",
+            "if False:",
+        ),
+        Mutant(
+            "empty file to read not told",
+            "check_begun",
+            "if options.get('readonly') and os.path.isfile(file) and (not os.path.getsize(file)):",
+            "if False and (not os.path.getsize(file)):",
+        ),
+        Mutant(
+            "links to data files not followed",
+            "place",
+            "if not is_folder or os.path.islink(real):",
+            "if not is_folder:",
+        ),
+        Mutant(
+            "a single file taken for one of a directory", "place", "if os.path.exists(f'{real}-lock'):", "if False:"
+        ),
+        Mutant(
+            "a folder's file without its lock file taken for a single one",
+            "place",
+            "(folder, True) if name == 'data.mdb' else (path, False)",
+            "(folder, True) if False else (path, False)",
+        ),
+        Mutant("a file that was begun is not told", "check_begun", "if begun:", "if False:"),
+        Mutant("a file of zeros is none of LMDB's", "is_store", "is_begun(file)", "False"),
+        Mutant(
+            "a file in place of the folder not told",
+            "check_place",
+            "except NotADirectoryError:",
+            "except ZeroDivisionError:",
+        ),
+        Mutant("a new store is everybody's to read", "", "_PRIVATE = 384", "_PRIVATE = 420"),
+        Mutant("a folder that its readers cannot enter", "creation_mode", "(mode & 292) >> 2", "64"),
+        Mutant("a folder that its owner cannot enter", "creation_mode", "mode | (mode & 292) >> 2", "mode"),
+        Mutant(
+            "a lost lock file is one user's",
+            "creation_mode",
+            "os.stat(data_file(path, options)).st_mode & 438 | _PRIVATE",
+            "_PRIVATE",
+        ),
+        Mutant(
+            "a lost lock file cannot be opened again",
+            "creation_mode",
+            "os.stat(data_file(path, options)).st_mode & 438 | _PRIVATE",
+            "os.stat(data_file(path, options)).st_mode & 438",
+        ),
+        Mutant("mode is not heeded", "creation_mode", "options.get('mode')", "None"),
+        Mutant("a mode that locks its owner out", "check_mode", "if mode & ~127 != _PRIVATE:", "if mode & ~511:"),
+        Mutant("a mode that is decimal", "check_mode", "mode & ~127", "mode & _PRIVATE"),
+    ],
+    "_pages": [
+        Mutant(
+            "free pages taken on trust", "lacks_free_pages_alone", "bool(free >= meta.last_page + 1 - present)", "True"
+        ),
+        Mutant(
+            "free pages that are there counted",
+            "lacks_free_pages_alone",
+            "present <= page <= meta.last_page",
+            "page <= meta.last_page",
+        ),
+        Mutant("long lists of free pages not read", "_free_lists", "if flags & _BIG:", "if False:"),
+        Mutant(
+            "values taken for databases",
+            "named_databases",
+            """
+            for at in [at for at in nodes if page[at + _AT_FLAGS] & _NAMED]:
+                *size, flags, key_size = struct.unpack_from('=HHHH', page, at)
+                if flags == _NAMED and sum(size) == _RECORD:
+                    names.append(page[at + 8:at + 8 + key_size].removesuffix(b'\\x00'))
+            """,
+            """
+            for at in nodes:
+                *size, flags, key_size = struct.unpack_from('=HHHH', page, at)
+                if sum(size) == _RECORD:
+                    names.append(page[at + 8:at + 8 + key_size].removesuffix(b'\\x00'))
+            """,
+        ),
+        Mutant(
+            "databases found on few pages alone",
+            "named_databases",
+            "not _has_other_pages(file, page_size, meta)",
+            "True",
+        ),
+        Mutant("empty databases overlooked", "named_databases", "meta.tree_pages > _FEW_PAGES", "True"),
+        Mutant("all pages looked at", "_has_other_pages", "bool(known + free <= meta.last_page)", "True"),
+        Mutant(
+            "free pages taken for those of databases",
+            "_has_other_pages",
+            "sum((count for count, _ in _free_lists(file, page_size, meta)))",
+            "0 * sum((count for count, _ in _free_lists(file, page_size, meta)))",
+        ),
+        Mutant(
+            "names of LMDB 1.0 with their end",
+            "named_databases",
+            "page[at + 8:at + 8 + key_size].removesuffix(b'\\x00')",
+            "page[at + 8:at + 8 + key_size]",
+        ),
+        Mutant("a damaged file is said to hold nothing", "is_begun", "meta.transaction == 0", "True"),
+    ],
+    "_lockfile": [
+        Mutant("no look for dead readers at open", "ProcessLocks.take_over", "handle.reader_check()", ""),
+        Mutant(
+            "a lock file that was replaced goes unnoticed", "ProcessLocks.lock_file_is_deleted", "self.held", "False"
+        ),
+        Mutant("byte 0 not taken over", "ProcessLocks._take_over", "fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, 0))", ""),
+        Mutant(
+            "byte of the process not taken over",
+            "ProcessLocks._take_over",
+            """
+            fcntl(file, F_SETLK, _byte(F_UNLCK, process))
+            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))
+            """,
+            "",
+        ),
+        Mutant(
+            "locks stay with a child that starts a program",
+            "ProcessLocks.close_lock_file",
+            "if release:\n    fcntl(file, F_OFD_SETLK, _ALL)",
+            "",
+        ),
+        Mutant("reads not announced", "ProcessLocks.begin_read", "self._share_reading()", ""),
+    ],
+    "_checks": [
+        Mutant("flags of the main database overlooked", "_check_flags", "if any(flags.values()):", "if False:"),
+        Mutant("named databases overlooked", "check_named", "if names:", "if False:"),
+        Mutant("a replaced file overlooked", "check_opened", "_check_replaced(handle, path, options, locks)", ""),
+        Mutant("a killed commit taken for a replaced file", "_check_replaced", "if stored == locked + 1:", "if False:"),
+        Mutant(
+            "a file one commit ahead taken for a commit",
+            "_check_replaced",
+            "if stored == locked:\n    return",
+            "return",
+        ),
+        Mutant(
+            "the map of another process not adopted as the file is opened",
+            "check_opened",
+            "handle.set_mapsize(0)",
+            "raise",
+        ),
+        Mutant("a new store is not on the disk", "make_durable", "handle.sync(True)", ""),
+        Mutant("a new store's name is not on the disk", "make_durable", "sync_folder(folder)", ""),
+        Mutant("a new store's folder is not on the disk", "make_durable", "sync_folder(os.path.dirname(folder))", ""),
+        Mutant(
+            "a new store waits for a disk that nobody waits for",
+            "make_durable",
+            "not options.get('sync', True)",
+            "False",
+        ),
+        Mutant(
+            "a file system that cannot sync a folder",
+            "sync_folder",
+            "if error.errno not in _CANNOT_SYNC:\n    raise",
+            "raise",
+        ),
+        Mutant("a disk that fails overlooked", "sync_folder", "if error.errno not in _CANNOT_SYNC:\n    raise", ""),
+        Mutant("a lock file that is behind is refused at opening", "_check_replaced", "locks.delete_lock_file()", ""),
+    ],
+    "_access": [
+        Mutant(
+            "a dead reader of this process's id keeps pages",
+            "open_lmdb",
+            "if not _has_reader_of(os.getpid(), handle):",
+            "if True:",
+        ),
+        Mutant("a lock file that root makes is root's", "create_lock_file", "os.fchown(fd, uid, owner.st_gid)", ""),
+        Mutant(
+            "a lock file that a member makes is the member's",
+            "create_lock_file",
+            "(owner.st_uid, -1)",
+            "(owner.st_uid,)",
+        ),
+        Mutant("opening without locks is not logged", "warn_without_locks", "path in _warned", "True"),
+        Mutant("opening without locks is logged each time", "warn_without_locks", "_warned.add(path)", ""),
+        Mutant(
+            "opening without a lock file is logged",
+            "warn_without_locks",
+            "not os.path.exists(lock_file(path, options))",
+            "False",
+        ),
+    ],
+    "_opening": [
+        Mutant("files told apart by their numbers alone", "_opened", "if info['last_txnid'] < least:", "if False:"),
+        Mutant(
+            "a file begun by a killed process is not on the disk",
+            "_opened",
+            "if info['last_txnid'] == 0:",
+            "if create and (not info['last_pgno']):",
+        ),
+        Mutant(
+            "opening does not follow another process's growth",
+            "_open_lmdb",
+            "except lmdb.MapResizedError:",
+            "except ArithmeticError:",
+        ),
+    ],
+    "_locks": [
+        Mutant("locks stay taken after an interrupt", "Lock._enter", "give(iter(taken))", ""),
+        Mutant("deadlocks are not found", "_refuse_to_wait", "if holder.owner == me:", "if False:"),
+        Mutant("locks are not watched", "hold", "_make_all(WatchedLock)", ""),
+        Mutant("locks are watched for ever", "let_go", "_make_all(FileLock)", ""),
+        Mutant("an abandoned block is waited for", "_refuse_to_wait", "if holder.abandoned and late:", "if False:"),
+    ],
+    "_tenants": [
+        Mutant("collected stores closed in a commit", "Tenants.close_orphans", "self.busy", "False"),
+        Mutant("collected stores not closed", "Tenants.close_orphans", "self.orphans[0].close()", ""),
+        Mutant(
+            "a collected store is dropped before it is written",
+            "Tenants.close_orphans",
+            """
+            try:
+                self.orphans[0].close()
+            except (RecursionError, MemoryError):
+                return
+            self.orphans.popleft()
+            """,
+            "self.orphans.popleft().close()",
+        ),
+        Mutant(
+            "a collected store without memory is dropped",
+            "Tenants.close_orphans",
+            "except (RecursionError, MemoryError):",
+            "except ZeroDivisionError:",
+        ),
+        Mutant(
+            "a finaliser's lock stays taken after an interrupt",
+            "Tenants.close_orphans_unless_locked",
+            """
+            try:
+                try:
+                    taken.extend(filter(acquire_at_once, (self.lock,)))
+                    if taken:
+                        self.close_orphans()
+                finally:
+                    give(held)
+            finally:
+                give(held)
+            """,
+            """
+            try:
+                try:
+                    taken.extend(filter(acquire_at_once, (self.lock,)))
+                    if taken:
+                        self.close_orphans()
+                finally:
+                    give(held)
+            finally:
+                pass
+            """,
+        ),
+        Mutant("collected stores closed twice at once", "Tenants.close_orphans", "self._closing_orphans = True", ""),
+        Mutant(
+            "an empty store counts as collected", "Tenants.living", "(tenant := ref()) is not None", "(tenant := ref())"
+        ),
+    ],
+    "_inherited": [
+        Mutant("a fork by C code goes unnoticed", "Process.check", "if self.pid == getpid():\n    return", "return"),
+        Mutant("uWSGI's master reads past the gate", "watch_uwsgi", "bool(uwsgi.worker_id() == 0)", "False"),
+        Mutant("uWSGI's hook is not set", "watch_uwsgi", "uwsgi.post_fork_hook = _Hook(check, former)", ""),
+        Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", ""),
+    ],
+    "_gate": [
+        Mutant("uWSGI's workers read through the gate", "Gate._checked_handle", "self.unshut()", ""),
+    ],
+    "_environment": [
+        Mutant("tracebacks keep transactions", "fresh", "clear_frames(error.__traceback__)", ""),
+        Mutant("map of another process not adopted by a read", "Environment.repeat", "self.resize(0)", ""),
+        Mutant("full reader table is an error", "Environment.repeat", "lmdb.ReadersFullError", "ArithmeticError"),
+        Mutant("dead map kept", "Environment.resize", "self.sleep()", ""),
+        Mutant(
+            "other processes not kept from writing", "Environment.begin_write", "locks.keep_others_from_writing()", ""
+        ),
+        Mutant(
+            "a lock file that was begun during a commit stays",
+            "Environment.begin_write",
+            "if not locks.held:\n    break",
+            "return handle.begin(write=True)",
+        ),
+        Mutant(
+            "a lock file that was moved aside is an error",
+            "Environment.begin_write",
+            "if not locks.lock_file_is_another():",
+            "if True:",
+        ),
+        Mutant(
+            "a lock file that is behind is taken for right",
+            "Environment.begin_write",
+            "if stored == locked:\n    return transaction",
+            "return transaction",
+        ),
+        Mutant(
+            "a data file that was deleted is written to",
+            "Environment.begin_write",
+            "if locks.data_file_is_deleted():",
+            "if False:",
+        ),
+        Mutant("new writers do not wait for reads", "Environment._reopen", "self.process_locks.wait_for_reads()", ""),
+        Mutant("a larger map_size ignored", "Environment.admit", "self.resize(options['map_size'])", ""),
+        Mutant("gate left open while the map moves", "Environment.resize", "self.shut()", ""),
+        Mutant(
+            "a child closes what it inherited",
+            "Environment.leave_to_parent",
+            "leave_as_it_is(handle)",
+            "handle.close()",
+        ),
+        Mutant("a child may not open what it inherited", "Environment.leave_to_parent", "let_open_again()", ""),
+        Mutant(
+            "a panic of LMDB's is not answered by reads",
+            "Environment.repeat",
+            "self.reopen_after_panic(error)",
+            "raise",
+        ),
+    ],
+    "_registry": [
+        Mutant("one file by two ways", "_open", "check_way(path, options)", ""),
+        Mutant(
+            "an environment for each store",
+            "acquire",
+            "file and e.identity == file and (not e.closed)",
+            "False and (not e.closed)",
+        ),
+        Mutant("opening without the registry's lock", "acquire", "with _registry_lock:", "if True:"),
+        Mutant("the last store does not close the file", "release", "if not environment.tenants:", "if False:"),
+        Mutant("the first store to leave closes the file", "release", "if not environment.tenants:", "if True:"),
+        Mutant(
+            "stores that are being collected do not count",
+            "release",
+            "if not environment.tenants:",
+            "if not environment.living():",
+        ),
+        Mutant("open environment inherited by a fork", "_before_fork", "environment.sleep()", ""),
+        Mutant("an interrupt ends the preparation of a fork", "_before_fork", "interrupt = error", "raise"),
+        Mutant("what happens after a fork can be interrupted", "", "range(2)", "range(1)"),
+        Mutant(
+            "threads that fork at once release each other's locks",
+            "_Fork",
+            "class _Fork(threading.local):",
+            "class _Fork:",
+        ),
+        Mutant("child keeps its parent's locks", "_enter_child", "environment.lock = new_lock(environment.path)", ""),
+        Mutant("locks not released after a fork", "_after_fork_in_parent", "give(_fork.held)", ""),
+        Mutant("child keeps what is pending", "_enter_child", "tenant._forget_pending()", ""),
+        Mutant(
+            "a child keeps its parent's locks after a fork by C code",
+            "_enter_child",
+            "if environment.lock not in kept:",
+            "if by_python:",
+        ),
+        Mutant("a child drops changes without a word", "_enter_child", "if dropped and (not by_python):", "if False:"),
+        Mutant("the fork hook waits with locks held", "_before_fork", "acquire_at_once", "RLock.acquire"),
+    ],
+    "_reads": [
+        Mutant("a damaged text is told as it comes", "_parts", "except UnicodeDecodeError:", "except ArithmeticError:"),
+        Mutant("reads not repeated", "lookup", "return environment.repeat(lambda begin: begin().get(key))", "raise"),
+        Mutant("scans not repeated", "_read", "return environment.repeat(read)", "raise lmdb.Error"),
+        Mutant("len forgets what is pending", "count.read", "changes.items()", "()"),
+        Mutant("pages not bounded in bytes", "_page_of_large", "if size >= PAGE_BYTES:", "if False:"),
+        Mutant(
+            "large values copied in two steps",
+            "_parts.cut",
+            "map(getitem, map(get, (key,), (b'',)), (slice(start, stop),))",
+            "iter([get(key, b'')[start:stop]])",
+        ),
+        Mutant(
+            "parts of several transactions",
+            "_parts.cut",
+            "map(get, (key,), (b'',))",
+            "map(begin(buffers=True).get, (key,), (b'',))",
+        ),
+        Mutant(
+            "a large value is expected for ever", "is_large", "_COPIES_AT_ONCE and size >= LARGE", "_COPIES_AT_ONCE"
+        ),
+        Mutant("a page of keys does not end", "_page", "keys = takewhile(high.__gt__, keys)", ""),
+        Mutant("a page of items does not end", "_page", "pairs = takewhile((high,).__gt__, pairs)", ""),
+        Mutant("a reversed page of keys does not end", "_page", "keys = takewhile(low.__le__, keys)", ""),
+        Mutant("a reversed page of items does not end", "_page", "pairs = takewhile((low,).__le__, pairs)", ""),
+        Mutant("a reversed page begins with its bound", "_seek_last", "cursor.prev()", "True"),
+    ],
+    "_backup": [
+        Mutant(
+            "a copy that others did not see counts",
+            "_copy",
+            "if not environment.process_locks.lock_file_is_deleted():",
+            "if True:",
+        ),
+        Mutant(
+            "a panic of LMDB's is not answered by backups", "_copy", "environment.reopen_after_panic(error)", "raise"
+        ),
+        Mutant("a backup under its name at once", "part_of", "f'{target}.{os.urandom(4).hex()}.part'", "target"),
+        Mutant("a backup replaces what is there", "_refuse_existing", "if os.path.lexists(target):", "if False:"),
+        Mutant("a backup replaces a link to nothing", "_refuse_existing", "os.path.lexists", "os.path.exists"),
+        Mutant(
+            "a backup replaces what comes meanwhile", "_publish", "os.link(part, target)", "os.replace(part, target)"
+        ),
+        Mutant("a backup without links replaces what comes meanwhile", "_publish", "_refuse_existing(target)", ""),
+        Mutant("a failed backup is left", "backup", "discard(part)", ""),
+        Mutant("a backup that is not on the disk", "backup", "os.fsync(fd)", ""),
+        Mutant("a backup that all may read", "backup", "shutil.copymode(source, copy)", "os.chmod(copy, 420)"),
+        Mutant(
+            "a backup's directory that all may enter",
+            "backup",
+            "shutil.copymode(environment.path, part)",
+            "os.chmod(part, 493)",
+        ),
+        Mutant("a backup that all may read while it is made", "backup", "os.mkdir(part, 448)", "os.mkdir(part)"),
+        Mutant(
+            "a backup of a file that all may read while it is made",
+            "_create",
+            "os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 384)",
+            "os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 420)",
+        ),
+        Mutant(
+            "a whole copy without the lock",
+            "_copy",
+            "with nullcontext() if compact else environment.lock:",
+            "with nullcontext():",
+        ),
+        Mutant(
+            "a compact copy with the lock",
+            "_copy",
+            "with nullcontext() if compact else environment.lock:",
+            "with environment.lock:",
+        ),
+        Mutant("free pages always left out", "_copy", "handle.copyfd(fd, compact)", "handle.copyfd(fd, True)"),
+        Mutant("a backup does not follow another process's growth", "_copy", "environment.resize(0)", "raise"),
+        Mutant("a fork ends a backup", "_copy", "if environment.handle() is handle:", "if True:"),
+        Mutant(
+            "a copy without locks is not looked at",
+            "_copy_at_rest",
+            "if handle.info()['last_txnid'] == before:",
+            "if True:",
+        ),
+        Mutant("a copy without locks follows pointers", "_copy", "if not has_locks(handle):", "if False:"),
+        Mutant("a copy without locks appends to the last one", "_copy_at_rest", "_empty(fd)", ""),
+        Mutant("a copy without locks leaves one behind", "_copy_without_locks", "os.unlink(whole)", ""),
+    ],
+    "_stats": [
+        Mutant("idle places in the table are readers", "measured", "line.rpartition(' ')[2]", "line.strip()[:1]"),
+        Mutant(
+            "used bytes without large values",
+            "measured",
+            "stat['branch_pages'] + stat['leaf_pages'] + stat['overflow_pages']",
+            "stat['branch_pages'] + stat['leaf_pages']",
+        ),
+    ],
+    "_maintenance": [
+        Mutant(
+            "a backup without what is pending",
+            "MaintenanceMixin.backup",
+            "if not self._readonly:\n    self.flush()",
+            "",
+        ),
+    ],
+}

@@ -1,0 +1,196 @@
+"""Mutants of the mapping: one key, many keys, order, ranges, views."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_keyed": [
+        Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", ""),
+        Mutant("a removal that fails not undone", "KeyedMixin._swap", "self._change(stored, None, old)", ""),
+        Mutant("pending not looked at", "KeyedMixin._find", "self._pending.get(stored, MISSING)", "MISSING"),
+        Mutant(
+            "default sentinel returned by pop",
+            "KeyedMixin.pop",
+            "if default is MISSING:\n    raise KeyNotFoundError(key)",
+            "",
+        ),
+        Mutant("pop, popitem and setdefault not atomic", "KeyedMixin._change", "found == old", "True"),
+        Mutant("del not atomic", "KeyedMixin.__delitem__", "with self._environment.lock:", "if True:"),
+        Mutant("in flushes", "KeyedMixin.__contains__", "self._find", "self._fetch"),
+        Mutant("unpickling errors as they come", "KeyedMixin._load", "Exception", "ArithmeticError"),
+        Mutant("unpickling errors of [] as they come", "KeyedMixin.__getitem__", "Exception", "ArithmeticError"),
+        Mutant("unpickling errors of get as they come", "KeyedMixin.get", "Exception", "ArithmeticError"),
+        Mutant(
+            "unpickling errors of scans and get_many as they come", "KeyedMixin._loaded", "Exception", "ArithmeticError"
+        ),
+        Mutant(
+            "[] does not look at what is pending",
+            "KeyedMixin.__getitem__",
+            "self._pending and (self.autoflush_on_read or key in self._pending)",
+            "False",
+        ),
+        Mutant(
+            "get does not look at what is pending",
+            "KeyedMixin.get",
+            "self._pending and (self.autoflush_on_read or key in self._pending)",
+            "False",
+        ),
+        Mutant(
+            "[] does not flush",
+            "KeyedMixin.__getitem__",
+            "self.autoflush_on_read or key in self._pending",
+            "key in self._pending",
+        ),
+        Mutant(
+            "get does not flush",
+            "KeyedMixin.get",
+            "self.autoflush_on_read or key in self._pending",
+            "key in self._pending",
+        ),
+        Mutant("in does not look at what is pending", "KeyedMixin.__contains__", "key not in self._pending", "True"),
+        Mutant(
+            "large values do not look at what is pending",
+            "KeyedMixin._value",
+            "self._pending.get(stored, MISSING)",
+            "MISSING",
+        ),
+        Mutant(
+            "a large value is never expected", "KeyedMixin._expect", "self._direct and _reads.is_large(size)", "False"
+        ),
+        Mutant(
+            "another serializer's values read as pickles",
+            "KeyedMixin._expect",
+            "self._plain if self._direct and (not self._large) else 0",
+            "0 if self._large else self._plain",
+        ),
+        Mutant(
+            "another serializer's values read in parts",
+            "KeyedMixin._expect",
+            "self._direct and _reads.is_large(size)",
+            "_reads.is_large(size)",
+        ),
+        Mutant("what is buffered is called damaged", "KeyedMixin._unreadable", "if where == 'DB':", "if True:"),
+        Mutant("setdefault does not keep", "KeyedMixin.setdefault", "self._keep(stored, default, new)", ""),
+    ],
+    "_many": [
+        Mutant("put_many is no commit", "ManyMixin._commit_many", "self._commits += 1", ""),
+        Mutant("put_many does not flush first", "ManyMixin._commit_many", "self._flush()", ""),
+        Mutant("put_many only stages", "ManyMixin._commit_many", "self._commit", "self.write_buffer.update"),
+        Mutant("len does not look at what is pending", "ManyMixin.__len__", "if not self._pending:", "if True:"),
+        Mutant("update leaves a full buffer", "ManyMixin.update", "self._flush_if_full()", ""),
+        Mutant("put_many pickles always", "ManyMixin.put_many", "None if self._direct else self._dumps", "None"),
+        Mutant(
+            "iteration sees an emptied file",
+            "ManyMixin._hides_file",
+            "isinstance(pending, Block) and pending.own() and pending.emptied",
+            "isinstance(pending, Block) and False",
+        ),
+        Mutant(
+            "an iterator ends as if that were all",
+            "ManyMixin._until_close",
+            """
+            yield (keys if loaded is None else zip(keys, loaded(page.items())))
+            if open_pages is not self._open_pages:
+                break
+            """,
+            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+        ),
+        Mutant(
+            "a page is read as another thread closes",
+            "ManyMixin._until_close",
+            """
+            if open_pages is not self._open_pages:
+                break
+            yield (keys if loaded is None else zip(keys, loaded(page.items())))
+            """,
+            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+        ),
+        Mutant("pages are kept for good", "ManyMixin._until_close", "open_pages.pop(pages, None)", ""),
+    ],
+    "_ordered": [
+        Mutant(
+            "prefixes by bytes alone",
+            "OrderedMapping.prefix",
+            "Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))",
+            "Interval.of_prefix(codec.encode_bound(prefix))",
+        ),
+        Mutant(
+            "popitem takes the other end",
+            "OrderedMapping._end_row",
+            "store._pages(self._interval, reverse=last, values=False, first=1)",
+            "store._pages(self._interval, reverse=not last, values=False, first=1)",
+        ),
+        Mutant(
+            "equal to any longer mapping", "OrderedMapping.__eq__", "if len(self) != len(other):\n    return False", ""
+        ),
+        Mutant("| in the wrong order", "OrderedMapping.__or__", "_merged(self, other)", "_merged(other, self)"),
+        Mutant(
+            "peekitem takes the other end", "OrderedMapping.peekitem", "self._end_row(last)", "self._end_row(not last)"
+        ),
+        Mutant(
+            "views of a part look outside",
+            "OrderedMapping._rows_of",
+            "stored is not None and inside(stored)",
+            "stored is not None",
+        ),
+        Mutant(
+            "any number of completions",
+            "OrderedMapping._ipython_key_completions_",
+            "len(keys) == _COMPLETIONS",
+            "False",
+        ),
+        Mutant(
+            "any time for completions", "OrderedMapping._ipython_key_completions_", "monotonic() > deadline", "False"
+        ),
+    ],
+    "_range": [
+        Mutant("keys outside of a part are got", "StoreRange.get", "self._interval.contains(stored)", "True"),
+        Mutant("keys outside are in a part", "StoreRange.__contains__", "self._interval.contains(stored)", "True"),
+        Mutant(
+            "keys outside of a part are deleted",
+            "StoreRange.__delitem__",
+            "if not self._interval.contains(self._codec.encode(key)):",
+            "if False:",
+        ),
+        Mutant(
+            "keys outside of a part are written",
+            "StoreRange._check_inside",
+            "if not self._interval.contains(self._codec.encode(key)):",
+            "if False:",
+        ),
+        Mutant(
+            "keys outside of a part are popped",
+            "StoreRange.pop",
+            "self._store.pop(key, default) if inside else default",
+            "self._store.pop(key, default)",
+        ),
+        Mutant("a part's bounds as they are stored", "StoreRange._bound", "bound[-1:] == b'\\x00'", "False"),
+    ],
+    "_views": [
+        Mutant(
+            "superset by length alone",
+            "_BatchedSet.__ge__",
+            "sum((1 for _ in self._shared_with(other))) == len(other)",
+            "True",
+        ),
+        Mutant(
+            "items compared by key alone",
+            "StoreItems._among",
+            "self._mapping._load(self._mapping._norm_key(key), data) == pair[1]",
+            "True",
+        ),
+        Mutant(
+            "views of one batch",
+            "_BatchedSet._shared_with",
+            "while (batch := list(islice(elements, _BATCH))):",
+            "if (batch := list(islice(elements, _BATCH))):",
+        ),
+        Mutant(
+            "a view is a handle to its store",
+            "_View.__reduce_ex__",
+            "def __reduce_ex__(self, protocol: Any) -> Any:",
+            "def _reduce_ex(self, protocol: Any) -> Any:",
+        ),
+    ],
+}

@@ -1,0 +1,216 @@
+"""Mutants of the store as a whole: errors, attributes, pickling, close, exit, child processes."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "__init__": [
+        Mutant("a sub-interpreter is not named", "", "'subinterpreters'", "'other interpreters'"),
+    ],
+    "_errors": [
+        Mutant(
+            "a note without the key",
+            "note_key",
+            "f'The value for key {shown(key)} was not stored.'",
+            "f'The value was not stored.'",
+        ),
+        Mutant(
+            "an option that LMDB refuses is not named",
+            "check_limit",
+            "if most is not None and limit > most:",
+            "if False:",
+        ),
+        Mutant(
+            "no OSError",
+            "ReadonlyStoreError",
+            "class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):",
+            "class ReadonlyStoreError(lmdb.ReadonlyError):",
+        ),
+    ],
+    "_attributes": [
+        Mutant("a limit is not checked", "Limit.__set__", "check_limit(self._name, value)", ""),
+        Mutant(
+            "every limit may be None",
+            "Limit.__set__",
+            "if value is not None or not self._optional:",
+            "if value is not None:",
+        ),
+        Mutant("a fixed option is taken", "FixedOption.__set__", "if not _is_same(name, value, current):", "if False:"),
+        Mutant(
+            "a fixed option may not be set to itself",
+            "FixedOption.__set__",
+            "if not _is_same(name, value, current):",
+            "if True:",
+        ),
+        Mutant("a relative path is another", "_is_same", "name == 'db_path'", "False"),
+        Mutant("another base's attribute is refused", "FixedOption.__set__", "not has_other_base(type(store))", "True"),
+        Mutant("another base's earlier attribute is lost", "OptionsMixin._fix", "has_other_base(type(self))", "False"),
+        Mutant(
+            "an open store is opened again",
+            "OptionsMixin._check_unopened",
+            "if not getattr(self, '_is_closed', True):",
+            "if False:",
+        ),
+    ],
+    "_pickling": [
+        Mutant("an attribute that cannot be pickled is not named", "check_attributes", "_Probe().dump(value)", ""),
+        Mutant(
+            "an attribute that leads back is followed for ever",
+            "_Probe.persistent_id",
+            "(OptionsMixin, FunctionType, type)",
+            "(FunctionType, type)",
+        ),
+        Mutant(
+            "functions are left to pickle",
+            "_Probe.persistent_id",
+            "(OptionsMixin, FunctionType, type)",
+            "(OptionsMixin, type)",
+        ),
+    ],
+    "_store": [
+        Mutant(
+            "a flush waits for a lock of the parent's", "LmdbObjectStore.flush", "self._environment.check_process()", ""
+        ),
+        Mutant("read-only not noticed", "LmdbObjectStore._check_writable", "if self._readonly:", "if False:"),
+        Mutant(
+            "put into a read-only store",
+            "LmdbObjectStore._start_reading",
+            "self._accept = Shut(partial(_refuse_readonly, self.db_path))",
+            "",
+        ),
+        Mutant("pickled without a flush", "LmdbObjectStore.__getstate__", "self.flush()", ""),
+        Mutant(
+            "another serializer's values read as pickles from the start",
+            "LmdbObjectStore._attach",
+            "self._plain if self._direct else 0",
+            "self._plain",
+        ),
+        Mutant(
+            "a handle forgets its serializer",
+            "LmdbObjectStore.__setstate__",
+            "_serializer.restored(state['serializer'])",
+            "pickle",
+        ),
+        Mutant("sync does not wait for the disk", "LmdbObjectStore.sync", "self._environment.handle().sync(True)", ""),
+        Mutant(
+            "sync always waits once more",
+            "LmdbObjectStore.sync",
+            "if not waits_for_disk(self._lmdb_kwargs):",
+            "if True:",
+        ),
+        Mutant(
+            "sync of a read-only store is an error",
+            "LmdbObjectStore.sync",
+            "if self._readonly or self._is_closed:",
+            "if self._is_closed:",
+        ),
+        Mutant(
+            "sync of a closed store is an error",
+            "LmdbObjectStore.sync",
+            "if self._readonly or self._is_closed:",
+            "if self._readonly:",
+        ),
+        Mutant(
+            "attributes of a subclass are lost", "LmdbObjectStore.__getstate__", "own_attributes(self, state)", "{}"
+        ),
+        Mutant(
+            "attributes of a subclass are not restored",
+            "LmdbObjectStore.__setstate__",
+            "setattr(self, name, value)",
+            "",
+        ),
+    ],
+    "_lifecycle": [
+        Mutant("accepted while the last flush is under way", "_flush_twice", "store._accept = shut", ""),
+        Mutant(
+            "what came during the last flush is lost",
+            "_flush_twice",
+            """
+            try:
+                store._flush()
+            finally:
+                store._accept = shut
+            store._flush()
+            """,
+            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+        ),
+        Mutant(
+            "the last flush ended by a handler that writes",
+            "_flush_twice",
+            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            """
+            store._accept = shut
+            try:
+                store._flush()
+            finally:
+                store._accept = shut
+            """,
+        ),
+        Mutant("an interrupted close accepts nothing more", "close", "store._accept = accept", ""),
+        Mutant(
+            "close without room drops what is pending",
+            "_flush_twice",
+            "except (RecursionError, MemoryError):",
+            "except ZeroDivisionError:",
+        ),
+        Mutant(
+            "nobody hears of a flush that fails at the recursion limit",
+            "close",
+            "raise failed from failed.__cause__",
+            "raise",
+        ),
+        Mutant("finaliser gone", "collect", "environment.orphans.append(store)", ""),
+        Mutant("exit hook gone", "", "atexit.register(close_all)", ""),
+        Mutant("a with block ends quietly", "leave", "not failed and store._failure_told is not True", "False"),
+        Mutant("a with block hides its body's error", "leave", "not failed", "True"),
+        Mutant("an error is heard twice", "leave", "store._failure_told is not True", "True"),
+        Mutant(
+            "close without a flush",
+            "_flush_twice",
+            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            "try:\n    pass\nfinally:\n    store._accept = shut",
+        ),
+        Mutant("close swallows an interrupt", "_flush_twice", "Exception", "BaseException"),
+        Mutant("close is never strict", "close", "if strict:", "if False:"),
+        Mutant("close in a commit", "close", "store._refuse_in_commit()", ""),
+        Mutant("an encoding that cannot be sent", "check_carried", "pickle.dumps(key_encoding)", ""),
+        Mutant(
+            "a with block ends past the store's own close",
+            "leave",
+            "store.close(strict=not failed and store._failure_told is not True)",
+            "close(store, strict=not failed and store._failure_told is not True)",
+        ),
+        Mutant("a block is left open at exit", "close_all", "for block in holders_here():\n    block.end()", ""),
+        Mutant("an iterator ends after its page", "mark_closed", "page.clear()", ""),
+    ],
+    "_children": [
+        Mutant("nothing is flushed before a fork", "", "os.register_at_fork(before=flush_before_fork)", ""),
+        Mutant("a fork that cannot flush is silent", "_flush_or_log", "if told is None:", "if False:"),
+        Mutant("a fork that cannot flush is logged each time", "_flush_or_log", "if told is None:", "if True:"),
+        Mutant(
+            "a failed flush before a fork counts as told", "_flush_or_log", "store._failure_told = told or False", ""
+        ),
+        Mutant("a fork leaves collected stores", "flush_before_fork", "environment.close_orphans_unless_locked()", ""),
+        Mutant(
+            "a fork flushes within a transaction",
+            "flush_before_fork",
+            "if environment.busy and environment.lock._is_owned():",
+            "if False:",
+        ),
+        Mutant(
+            "billiard's workers not closed",
+            "_close_all_as_a_worker_of_billiard_ends",
+            "worker.on_exit = partial(_then_close_all, worker.on_exit)",
+            "partial(_then_close_all, worker.on_exit)",
+        ),
+        Mutant("billiard's workers do not call their own on_exit", "_then_close_all", "on_exit(*arguments)", ""),
+        Mutant(
+            "forked workers not closed",
+            "watch_multiprocessing",
+            "util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)",
+            "",
+        ),
+        Mutant("forkserver's workers not closed", "watch_multiprocessing", "if _is_child():", "if False:"),
+    ],
+}

@@ -1,0 +1,50 @@
+"""Mutants of the values as bytes: pickle or another serializer, large values."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_serializer": [
+        Mutant(
+            "a serializer is not checked",
+            "check",
+            "all((callable(getattr(serializer, name, None)) for name in ('dumps', 'loads')))",
+            "any((callable(getattr(serializer, name, None)) for name in ('dumps', 'loads')))",
+        ),
+        Mutant("a serializer's text is not encoded", "_serialized", "data = data.encode()", ""),
+        Mutant(
+            "a serializer's other results are stored",
+            "_serialized",
+            "if not isinstance(data, (bytes, bytearray, memoryview)):",
+            "if False:",
+        ),
+        Mutant("a serializer's buffer is not copied", "_serialized", "data = bytes(data)", ""),
+        Mutant("a serialized value has no limit", "_serialized", "if len(data) > MAX_VALUE_BYTES:", "if False:"),
+        Mutant(
+            "a module is pickled",
+            "carried",
+            "serializer.__name__ if isinstance(serializer, ModuleType) else serializer",
+            "serializer",
+        ),
+        Mutant("another serializer's error names no key", "_serialized", "note_key(error, key)", ""),
+        Mutant("an interrupt is noted", "_serialized", "Exception", "BaseException"),
+        Mutant(
+            "a class's own error is called damage",
+            "remedy",
+            "if pickles and _is_pickle(data) and (not isinstance(error, (pickle.UnpicklingError, EOFError))):",
+            "if False and (not isinstance(error, (pickle.UnpicklingError, EOFError))):",
+        ),
+        Mutant(
+            "the protocol is ignored",
+            "by_protocol",
+            "0 <= protocol < pickle.HIGHEST_PROTOCOL",
+            "9 <= protocol < pickle.HIGHEST_PROTOCOL",
+        ),
+    ],
+    "_large": [
+        Mutant("large strings of any form taken out", "parts", "if window[0] != _PROTO or window[1] < 4:", "if False:"),
+        Mutant("small strings taken out", "parts", "size >= LARGE", "True"),
+        Mutant("frames that end in the next window skipped", "parts", "data += cut(bytes, at, at + step)", ""),
+    ],
+}
