@@ -116,7 +116,7 @@ def _failure(arguments: list[str], seconds: float, folder: Path) -> str:
     if status in _PASSED:
         return ""
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return (failed or lines[-1:] or [f"status {status}"])[0]
+    return (failed or lines[-1:] or [f"status {status}"])[0].rpartition("/tests/")[2]
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[str, str, Mutant]]:

@@ -5,7 +5,47 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_scan": [
+    "_buffer/attributes": [
+        Mutant("a limit is not checked", "Limit.__set__", "check_limit(self._name, value)", ""),
+        Mutant(
+            "every limit may be None",
+            "Limit.__set__",
+            "if value is not None or not self._optional:",
+            "if value is not None:",
+        ),
+        Mutant("a fixed option is taken", "FixedOption.__set__", "if not _is_same(name, value, current):", "if False:"),
+        Mutant(
+            "a fixed option may not be set to itself",
+            "FixedOption.__set__",
+            "if not _is_same(name, value, current):",
+            "if True:",
+        ),
+        Mutant("a relative path is another", "_is_same", "name == 'db_path'", "False"),
+        Mutant("another base's attribute is refused", "FixedOption.__set__", "not has_other_base(type(store))", "True"),
+        Mutant("another base's earlier attribute is lost", "OptionsMixin._fix", "has_other_base(type(self))", "False"),
+        Mutant(
+            "an open store is opened again",
+            "OptionsMixin._check_unopened",
+            "if not getattr(self, '_is_closed', True):",
+            "if False:",
+        ),
+    ],
+    "_buffer/pickling": [
+        Mutant("an attribute that cannot be pickled is not named", "check_attributes", "_Probe().dump(value)", ""),
+        Mutant(
+            "an attribute that leads back is followed for ever",
+            "_Probe.persistent_id",
+            "(OptionsMixin, FunctionType, type)",
+            "(FunctionType, type)",
+        ),
+        Mutant(
+            "functions are left to pickle",
+            "_Probe.persistent_id",
+            "(OptionsMixin, FunctionType, type)",
+            "(OptionsMixin, type)",
+        ),
+    ],
+    "_buffer/scan": [
         Mutant("page boundary off by one", "scan", "last + b'\\x00'", "last"),
         Mutant("overlay order swapped", "lay_over", "{**rows, **changes}", "{**changes, **rows}"),
         Mutant("deletions not laid over", "lay_over", "merged[key]", "merged[key] or b''"),
@@ -37,7 +77,7 @@ MUTANTS = {
             "ended = True\nlimit = max(LATER_PAGE, len(changes))",
         ),
     ],
-    "_buffer": [
+    "_buffer/pending": [
         Mutant("a handler's deletion undone", "BufferMixin._stage", "self._deleted.add(key)", ""),
         Mutant(
             "staged into what was looked up before",
@@ -123,7 +163,7 @@ MUTANTS = {
         Mutant("put names no key", "BufferMixin.put", "note_key(error, key)", ""),
         Mutant("update names no key", "BufferMixin._update", "note_key(error, key)", ""),
     ],
-    "_flush": [
+    "_buffer/flush": [
         Mutant(
             "buffer cleared before the commit",
             "FlushMixin._commit_pending",
@@ -200,7 +240,7 @@ MUTANTS = {
             "a flush does not end a block left elsewhere", "FlushMixin._refuse_in_commit", "environment.block.own()", ""
         ),
     ],
-    "_resize": [
+    "_buffer/resize": [
         Mutant("delete ignored", "_write", "txn.delete(key)", ""),
         Mutant("growth without the cap", "next_map_size", "if limit is not None and step >= limit:", "if False:"),
         Mutant("cap rounded up", "next_map_size", "cap // page", "-(-cap // page)"),

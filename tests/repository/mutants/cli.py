@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_jsonlines": [
+    "_cli/jsonlines": [
         Mutant("any pickle is unpickled by a dump", "_is_plain", "if code.name not in _PLAIN:", "if False:"),
         Mutant("bytes after a pickle are dropped", "_is_plain", "end == len(data) - 1", "True"),
         Mutant(
@@ -33,7 +33,7 @@ MUTANTS = {
             "NaN is JSON", "loads", "json.loads(text, parse_constant=_refuse)", "json.loads(text, parse_constant=float)"
         ),
     ],
-    "_keytext": [
+    "_cli/keytext": [
         Mutant(
             "what is shown is another key's text", "show", "_stored(codec, parse(text, key_encoding)) == stored", "True"
         ),
@@ -46,11 +46,11 @@ MUTANTS = {
         ),
         Mutant("ordered keys are text", "parse", "if isinstance(key_encoding, OrderedKeys):", "if False:"),
     ],
-    "_progress": [
+    "_cli/progress": [
         Mutant("a bar among the rows", "progress", "beside_output or not _is_terminal(sys.stdout)", "True"),
         Mutant("a bar in a file", "progress", "_is_terminal(sys.stderr)", "True"),
     ],
-    "_commands": [
+    "_cli/commands": [
         Mutant("verify reports pages that were used again", "verify", "not has_locks(store.env)", "False"),
         Mutant(
             "a look makes a store",
@@ -83,10 +83,10 @@ MUTANTS = {
         Mutant("values of a damaged file are read", "verify", "if problems:", "if False:"),
         Mutant("failing values do not count", "verify", "1 if failed else 0", "0"),
         Mutant("what is no shelf is imported", "import_shelve", "if not data.endswith(b'.'):", "if False:"),
-        Mutant("an interrupted backup is left by the command", "backup", "_backup.discard(part)", ""),
+        Mutant("an interrupted backup is left by the command", "backup", "discard(part)", ""),
         Mutant("a failed backup succeeds", "backup", "for error in errors:\n    raise error", ""),
     ],
-    "_cli": [
+    "_cli/main": [
         Mutant("a closed pipe is an error", "main", "except BrokenPipeError:", "except ArithmeticError:"),
         Mutant("output lost at the end", "_flushed", "print(end='', flush=True)", ""),
         Mutant("an interrupt is a traceback", "main", "except KeyboardInterrupt:", "except ZeroDivisionError:"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_options": [
+    "_environment/options": [
         Mutant("options not compared", "check_shared", "if our != their:", "if False:"),
         Mutant("unknown options not named", "check_options", "sorted(options.keys() - _ALL)", "()"),
         Mutant("sizes not checked", "check_options", "check_limit(name, options[name], _MOST[name])", ""),
@@ -20,7 +20,7 @@ MUTANTS = {
             "if False:",
         ),
     ],
-    "_datafile": [
+    "_environment/paths": [
         Mutant("links to a file not followed", "lmdb_path", "path = os.path.realpath(path)", ""),
         Mutant(
             "pipes opened",
@@ -85,7 +85,7 @@ MUTANTS = {
         Mutant("a mode that locks its owner out", "check_mode", "if mode & ~127 != _PRIVATE:", "if mode & ~511:"),
         Mutant("a mode that is decimal", "check_mode", "mode & ~127", "mode & _PRIVATE"),
     ],
-    "_pages": [
+    "_environment/pages": [
         Mutant(
             "free pages taken on trust", "lacks_free_pages_alone", "bool(free >= meta.last_page + 1 - present)", "True"
         ),
@@ -134,7 +134,7 @@ MUTANTS = {
         ),
         Mutant("a damaged file is said to hold nothing", "is_begun", "meta.transaction == 0", "True"),
     ],
-    "_lockfile": [
+    "_environment/lock_file": [
         Mutant("no look for dead readers at open", "ProcessLocks.take_over", "handle.reader_check()", ""),
         Mutant(
             "a lock file that was replaced goes unnoticed", "ProcessLocks.lock_file_is_deleted", "self.held", "False"
@@ -157,7 +157,7 @@ MUTANTS = {
         ),
         Mutant("reads not announced", "ProcessLocks.begin_read", "self._share_reading()", ""),
     ],
-    "_checks": [
+    "_environment/checks": [
         Mutant("flags of the main database overlooked", "_check_flags", "if any(flags.values()):", "if False:"),
         Mutant("named databases overlooked", "check_named", "if names:", "if False:"),
         Mutant("a replaced file overlooked", "check_opened", "_check_replaced(handle, path, options, locks)", ""),
@@ -192,7 +192,7 @@ MUTANTS = {
         Mutant("a disk that fails overlooked", "sync_folder", "if error.errno not in _CANNOT_SYNC:\n    raise", ""),
         Mutant("a lock file that is behind is refused at opening", "_check_replaced", "locks.delete_lock_file()", ""),
     ],
-    "_access": [
+    "_environment/access": [
         Mutant(
             "a dead reader of this process's id keeps pages",
             "open_lmdb",
@@ -215,7 +215,7 @@ MUTANTS = {
             "False",
         ),
     ],
-    "_opening": [
+    "_environment/opening": [
         Mutant("files told apart by their numbers alone", "_opened", "if info['last_txnid'] < least:", "if False:"),
         Mutant(
             "a file begun by a killed process is not on the disk",
@@ -230,14 +230,14 @@ MUTANTS = {
             "except ArithmeticError:",
         ),
     ],
-    "_locks": [
+    "_environment/locks": [
         Mutant("locks stay taken after an interrupt", "Lock._enter", "give(iter(taken))", ""),
         Mutant("deadlocks are not found", "_refuse_to_wait", "if holder.owner == me:", "if False:"),
         Mutant("locks are not watched", "hold", "_make_all(WatchedLock)", ""),
         Mutant("locks are watched for ever", "let_go", "_make_all(FileLock)", ""),
         Mutant("an abandoned block is waited for", "_refuse_to_wait", "if holder.abandoned and late:", "if False:"),
     ],
-    "_tenants": [
+    "_environment/stores": [
         Mutant("collected stores closed in a commit", "Tenants.close_orphans", "self.busy", "False"),
         Mutant("collected stores not closed", "Tenants.close_orphans", "self.orphans[0].close()", ""),
         Mutant(
@@ -289,16 +289,16 @@ MUTANTS = {
             "an empty store counts as collected", "Tenants.living", "(tenant := ref()) is not None", "(tenant := ref())"
         ),
     ],
-    "_inherited": [
+    "_environment/forks": [
         Mutant("a fork by C code goes unnoticed", "Process.check", "if self.pid == getpid():\n    return", "return"),
         Mutant("uWSGI's master reads past the gate", "watch_uwsgi", "bool(uwsgi.worker_id() == 0)", "False"),
         Mutant("uWSGI's hook is not set", "watch_uwsgi", "uwsgi.post_fork_hook = _Hook(check, former)", ""),
         Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", ""),
     ],
-    "_gate": [
+    "_environment/gate": [
         Mutant("uWSGI's workers read through the gate", "Gate._checked_handle", "self.unshut()", ""),
     ],
-    "_environment": [
+    "_environment/environment": [
         Mutant("tracebacks keep transactions", "fresh", "clear_frames(error.__traceback__)", ""),
         Mutant("map of another process not adopted by a read", "Environment.repeat", "self.resize(0)", ""),
         Mutant("full reader table is an error", "Environment.repeat", "lmdb.ReadersFullError", "ArithmeticError"),
@@ -347,7 +347,7 @@ MUTANTS = {
             "raise",
         ),
     ],
-    "_registry": [
+    "_environment/registry": [
         Mutant("one file by two ways", "_open", "check_way(path, options)", ""),
         Mutant(
             "an environment for each store",
@@ -385,7 +385,7 @@ MUTANTS = {
         Mutant("a child drops changes without a word", "_enter_child", "if dropped and (not by_python):", "if False:"),
         Mutant("the fork hook waits with locks held", "_before_fork", "acquire_at_once", "RLock.acquire"),
     ],
-    "_reads": [
+    "_environment/read": [
         Mutant("a damaged text is told as it comes", "_parts", "except UnicodeDecodeError:", "except ArithmeticError:"),
         Mutant("reads not repeated", "lookup", "return environment.repeat(lambda begin: begin().get(key))", "raise"),
         Mutant("scans not repeated", "_read", "return environment.repeat(read)", "raise lmdb.Error"),
@@ -412,7 +412,7 @@ MUTANTS = {
         Mutant("a reversed page of items does not end", "_page", "pairs = takewhile((low,).__le__, pairs)", ""),
         Mutant("a reversed page begins with its bound", "_seek_last", "cursor.prev()", "True"),
     ],
-    "_backup": [
+    "_environment/backup": [
         Mutant(
             "a copy that others did not see counts",
             "_copy",
@@ -470,21 +470,13 @@ MUTANTS = {
         Mutant("a copy without locks appends to the last one", "_copy_at_rest", "_empty(fd)", ""),
         Mutant("a copy without locks leaves one behind", "_copy_without_locks", "os.unlink(whole)", ""),
     ],
-    "_stats": [
+    "_environment/stats": [
         Mutant("idle places in the table are readers", "measured", "line.rpartition(' ')[2]", "line.strip()[:1]"),
         Mutant(
             "used bytes without large values",
             "measured",
             "stat['branch_pages'] + stat['leaf_pages'] + stat['overflow_pages']",
             "stat['branch_pages'] + stat['leaf_pages']",
-        ),
-    ],
-    "_maintenance": [
-        Mutant(
-            "a backup without what is pending",
-            "MaintenanceMixin.backup",
-            "if not self._readonly:\n    self.flush()",
-            "",
         ),
     ],
 }

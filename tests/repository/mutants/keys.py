@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_codec": [
+    "_keys/codec": [
         Mutant("stand-in of the empty key shown", "KeyCodec.decode", "b'' if stored == EMPTY else stored", "stored"),
         Mutant(
             "stand-in of the empty key taken for it",
@@ -20,27 +20,8 @@ MUTANTS = {
             "if True:",
         ),
         Mutant("keys of any length staged", "KeyCodec.encode_to_store", "if len(data) <= self.max_size:", "if True:"),
-        Mutant(
-            "values of any size filled in",
-            "dumps",
-            """
-            if len(data) > MAX_VALUE_BYTES:
-                raise too_large(key, data)
-            """,
-            "",
-        ),
-        Mutant(
-            "values of any size put at once",
-            "KeyCodec.pickled",
-            """
-            if len(data) > MAX_VALUE_BYTES:
-                raise too_large(key, data)
-            """,
-            "",
-        ),
         Mutant("keys not normalized", "KeyCodec._encode_text", "key = self.normalized(key)", ""),
         Mutant("views of memory not copied", "KeyCodec.encode", "memoryview(key).tobytes()", "key"),
-        Mutant("an old pickle protocol", "KeyCodec.pickled", "pickle.HIGHEST_PROTOCOL", "2"),
         Mutant("set operations fail for what is no key", "KeyCodec.encode_own", "ValueError", "UnicodeError"),
         Mutant(
             "sets know keys in any form",
@@ -66,10 +47,8 @@ MUTANTS = {
             "b'' if data is EMPTY else EMPTY if data is self.unstorable else data",
             "EMPTY if data is self.unstorable else data",
         ),
-        Mutant("put_many names no key", "KeyCodec.pickled", "note_key(error, key)", ""),
-        Mutant("setdefault names no key", "dumps", "note_key(error, key)", ""),
     ],
-    "_encoding": [
+    "_keys/custom": [
         Mutant(
             "a key given that does not lead back",
             "EncodedKeys.decode",
@@ -102,7 +81,7 @@ MUTANTS = {
         ),
         Mutant("a part's bounds are cut", "EncodedKeys.is_key", "type(self.decode(stored)) is not StoredKey", "True"),
     ],
-    "_ordered_keys": [
+    "_keys/ordered": [
         Mutant("negative zero is a key", "_float", "value + 0.0", "value"),
         Mutant("negative zero is read", "_read_float", "if value != value or bits == _SIGN - 1:", "if value != value:"),
         Mutant("NaN is a key", "_float", "if value != value:", "if False:"),
@@ -134,12 +113,12 @@ MUTANTS = {
         Mutant("more after a key", "OrderedKeys.decode", "if end == len(data):", "if end <= len(data):"),
         Mutant("keys cut off", "OrderedKeys.decode", "if end == len(data):", "if end >= len(data):"),
     ],
-    "_ordered_times": [
+    "_keys/ordered_times": [
         Mutant("times that are not equal in UTC", "_encode_datetime", "if utc != value:", "if False:"),
         Mutant("a zone without an offset", "_encode_datetime", "value.utcoffset()", "value.tzinfo"),
         Mutant("times before 1970 last", "", "(1 << 31, 1 << 63)", "(0, 0)"),
     ],
-    "_interval": [
+    "_keys/interval": [
         Mutant(
             "a minimum is always inside",
             "Interval.between",

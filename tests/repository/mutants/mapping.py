@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_keyed": [
+    "_mapping/keyed": [
         Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", ""),
         Mutant("a removal that fails not undone", "KeyedMixin._swap", "self._change(stored, None, old)", ""),
         Mutant("pending not looked at", "KeyedMixin._find", "self._pending.get(stored, MISSING)", "MISSING"),
@@ -56,7 +56,7 @@ MUTANTS = {
             "MISSING",
         ),
         Mutant(
-            "a large value is never expected", "KeyedMixin._expect", "self._direct and _reads.is_large(size)", "False"
+            "a large value is never expected", "KeyedMixin._expect", "self._direct and read.is_large(size)", "False"
         ),
         Mutant(
             "another serializer's values read as pickles",
@@ -67,24 +67,37 @@ MUTANTS = {
         Mutant(
             "another serializer's values read in parts",
             "KeyedMixin._expect",
-            "self._direct and _reads.is_large(size)",
-            "_reads.is_large(size)",
+            "self._direct and read.is_large(size)",
+            "read.is_large(size)",
         ),
         Mutant("what is buffered is called damaged", "KeyedMixin._unreadable", "if where == 'DB':", "if True:"),
         Mutant("setdefault does not keep", "KeyedMixin.setdefault", "self._keep(stored, default, new)", ""),
     ],
-    "_many": [
+    "_mapping/bulk": [
         Mutant("put_many is no commit", "ManyMixin._commit_many", "self._commits += 1", ""),
+        Mutant(
+            "values of any size put at once",
+            "ManyMixin._changes_of",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+        ),
+        Mutant(
+            "an old pickle protocol", "ManyMixin._changes_of", "pickled(value, HIGHEST_PROTOCOL)", "pickled(value, 2)"
+        ),
         Mutant("put_many does not flush first", "ManyMixin._commit_many", "self._flush()", ""),
         Mutant("put_many only stages", "ManyMixin._commit_many", "self._commit", "self.write_buffer.update"),
         Mutant("len does not look at what is pending", "ManyMixin.__len__", "if not self._pending:", "if True:"),
         Mutant("update leaves a full buffer", "ManyMixin.update", "self._flush_if_full()", ""),
-        Mutant("put_many pickles always", "ManyMixin.put_many", "None if self._direct else self._dumps", "None"),
+        Mutant("put_many pickles always", "ManyMixin._changes_of", "self._direct", "True"),
+        Mutant("put_many names no key", "ManyMixin._changes_of", "note_key(error, key)", ""),
         Mutant(
             "iteration sees an emptied file",
             "ManyMixin._hides_file",
-            "isinstance(pending, Block) and pending.own() and pending.emptied",
-            "isinstance(pending, Block) and False",
+            "pending is not self._write_buffer and pending.own() and pending.emptied",
+            "pending is not self._write_buffer and False",
         ),
         Mutant(
             "an iterator ends as if that were all",
@@ -108,7 +121,7 @@ MUTANTS = {
         ),
         Mutant("pages are kept for good", "ManyMixin._until_close", "open_pages.pop(pages, None)", ""),
     ],
-    "_ordered": [
+    "_mapping/ordered": [
         Mutant(
             "prefixes by bytes alone",
             "OrderedMapping.prefix",
@@ -144,7 +157,7 @@ MUTANTS = {
             "any time for completions", "OrderedMapping._ipython_key_completions_", "monotonic() > deadline", "False"
         ),
     ],
-    "_range": [
+    "_mapping/range": [
         Mutant("keys outside of a part are got", "StoreRange.get", "self._interval.contains(stored)", "True"),
         Mutant("keys outside are in a part", "StoreRange.__contains__", "self._interval.contains(stored)", "True"),
         Mutant(
@@ -167,7 +180,7 @@ MUTANTS = {
         ),
         Mutant("a part's bounds as they are stored", "StoreRange._bound", "bound[-1:] == b'\\x00'", "False"),
     ],
-    "_views": [
+    "_mapping/views": [
         Mutant(
             "superset by length alone",
             "_BatchedSet.__ge__",
@@ -191,6 +204,14 @@ MUTANTS = {
             "_View.__reduce_ex__",
             "def __reduce_ex__(self, protocol: Any) -> Any:",
             "def _reduce_ex(self, protocol: Any) -> Any:",
+        ),
+    ],
+    "_mapping/maintenance": [
+        Mutant(
+            "a backup without what is pending",
+            "MaintenanceMixin.backup",
+            "if not self._readonly:\n    self.flush()",
+            "",
         ),
     ],
 }

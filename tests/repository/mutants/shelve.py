@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_open": [
+    "_shelve/open": [
         Mutant("another user's store is none", "_size", "except PermissionError:", "except ZeroDivisionError:"),
         Mutant(
             "r is not read-only",
@@ -51,7 +51,7 @@ MUTANTS = {
             "False",
         ),
     ],
-    "_cache": [
+    "_shelve/cache": [
         Mutant("loaded values are not kept", "CacheMixin._load", "entry = self._cache.setdefault(stored, entry)", ""),
         Mutant(
             "a loaded value replaces the one that is kept",
@@ -133,7 +133,7 @@ MUTANTS = {
             "if True:",
         ),
     ],
-    "_writeback": [
+    "_shelve/writeback": [
         Mutant("a changed value without room is dropped", "WritebackStore.close", "raise failure", ""),
         Mutant("cached values read past the cache", "WritebackStore._start_reading", "self._direct = False", ""),
         Mutant("put does not keep", "WritebackStore._put", "self._keep(stored, value, data)", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_overlay": [
+    "_transactions/changes": [
         Mutant("a savepoint does not undo a clear", "Overlay.roll_back", "if inner.replaced is not None:", "if False:"),
         Mutant(
             "a savepoint keeps new keys",
@@ -29,7 +29,7 @@ MUTANTS = {
             "a savepoint mixes what was before and after a clear", "Overlay._remember", "level.replaced is None", "True"
         ),
     ],
-    "_writer": [
+    "_transactions/write_lock": [
         Mutant(
             "a transaction keeps others from writing for good",
             "Writer.unlock",
@@ -51,7 +51,7 @@ MUTANTS = {
         Mutant("committed though another process wrote", "Writer.lock", "if number != self._number:", "if False:"),
         Mutant("a rollback waits for readers", "Writer._end", "txn.commit", "txn.abort"),
     ],
-    "_isolation": [
+    "_transactions/isolation": [
         Mutant(
             "an inner block left elsewhere hides the outer one's end",
             "Isolated._check",
@@ -98,11 +98,11 @@ MUTANTS = {
         ),
         Mutant("what is pending is not flushed before a block", "Isolated.begin", "store._flush()", ""),
     ],
-    "_block": [
+    "_transactions/block": [
         Mutant("what a handler writes amid the commit is lost", "Block._put", "if self.committing:", "if False:"),
         Mutant("a look-up sees an emptied file", "Block.get", "None if self.emptied else default", "default"),
     ],
-    "_transaction": [
+    "_transactions/context": [
         Mutant("a transaction does not notice a fork", "Statement.enter", "store._environment.check_process()", ""),
         Mutant("a transaction begins without what has changed", "Statement.enter", "store._write_changed()", ""),
         Mutant("a transaction ends without what has changed", "_leave", "block.write_changed(level)", ""),

@@ -5,7 +5,16 @@ from __future__ import annotations
 from mutants.mutate import Mutant
 
 MUTANTS = {
-    "_serializer": [
+    "_values/serializing": [
+        Mutant(
+            "values of any size filled in",
+            "dumps",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+        ),
         Mutant(
             "a serializer is not checked",
             "check",
@@ -27,6 +36,7 @@ MUTANTS = {
             "serializer.__name__ if isinstance(serializer, ModuleType) else serializer",
             "serializer",
         ),
+        Mutant("setdefault names no key", "dumps", "note_key(error, key)", ""),
         Mutant("another serializer's error names no key", "_serialized", "note_key(error, key)", ""),
         Mutant("an interrupt is noted", "_serialized", "Exception", "BaseException"),
         Mutant(
@@ -42,7 +52,7 @@ MUTANTS = {
             "9 <= protocol < pickle.HIGHEST_PROTOCOL",
         ),
     ],
-    "_large": [
+    "_values/large": [
         Mutant("large strings of any form taken out", "parts", "if window[0] != _PROTO or window[1] < 4:", "if False:"),
         Mutant("small strings taken out", "parts", "size >= LARGE", "True"),
         Mutant("frames that end in the next window skipped", "parts", "data += cut(bytes, at, at + step)", ""),
