@@ -19,7 +19,7 @@ MUTANTS = {
         Mutant(
             "keys of any type are JSON",
             "is_json",
-            "kind is dict and (not all((type(key) is str for key in item)))",
+            "kind is dict and (not all(type(key) is str for key in item))",
             "False",
         ),
         Mutant("lone surrogates are JSON", "is_json", "not item.isascii()", "False"),

@@ -25,11 +25,11 @@ MUTANTS = {
         Mutant(
             "pipes opened",
             "check_place",
-            "if not stat.S_ISREG(status.st_mode) and (not stat.S_ISDIR(status.st_mode)):",
+            "if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):",
             "if False:",
         ),
         Mutant(
-            "writable maps extend truncated files", "check_place", "if (page_size := page_size_of(data)):", "if False:"
+            "writable maps extend truncated files", "check_place", "if page_size := page_size_of(data):", "if False:"
         ),
         Mutant(
             "no look for room for the lock file",
@@ -40,8 +40,8 @@ MUTANTS = {
         Mutant(
             "empty file to read not told",
             "check_begun",
-            "if options.get('readonly') and os.path.isfile(file) and (not os.path.getsize(file)):",
-            "if False and (not os.path.getsize(file)):",
+            "if options.get('readonly') and os.path.isfile(file) and not os.path.getsize(file):",
+            "if False and not os.path.getsize(file):",
         ),
         Mutant(
             "links to data files not followed",
@@ -123,8 +123,8 @@ MUTANTS = {
         Mutant(
             "free pages taken for those of databases",
             "_has_other_pages",
-            "sum((count for count, _ in _free_lists(file, page_size, meta)))",
-            "0 * sum((count for count, _ in _free_lists(file, page_size, meta)))",
+            "sum(count for count, _ in _free_lists(file, page_size, meta))",
+            "0 * sum(count for count, _ in _free_lists(file, page_size, meta))",
         ),
         Mutant(
             "names of LMDB 1.0 with their end",
@@ -221,7 +221,7 @@ MUTANTS = {
             "a file begun by a killed process is not on the disk",
             "_opened",
             "if info['last_txnid'] == 0:",
-            "if create and (not info['last_pgno']):",
+            "if create and not info['last_pgno']:",
         ),
         Mutant(
             "opening does not follow another process's growth",
@@ -352,8 +352,8 @@ MUTANTS = {
         Mutant(
             "an environment for each store",
             "acquire",
-            "file and e.identity == file and (not e.closed)",
-            "False and (not e.closed)",
+            "file and e.identity == file and not e.closed",
+            "False and not e.closed",
         ),
         Mutant("opening without the registry's lock", "acquire", "with _registry_lock:", "if True:"),
         Mutant("the last store does not close the file", "release", "if not environment.tenants:", "if False:"),
@@ -382,7 +382,7 @@ MUTANTS = {
             "if environment.lock not in kept:",
             "if by_python:",
         ),
-        Mutant("a child drops changes without a word", "_enter_child", "if dropped and (not by_python):", "if False:"),
+        Mutant("a child drops changes without a word", "_enter_child", "if dropped and not by_python:", "if False:"),
         Mutant("the fork hook waits with locks held", "_before_fork", "acquire_at_once", "RLock.acquire"),
     ],
     "_environment/read": [

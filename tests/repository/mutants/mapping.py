@@ -61,7 +61,7 @@ MUTANTS = {
         Mutant(
             "another serializer's values read as pickles",
             "KeyedMixin._expect",
-            "self._plain if self._direct and (not self._large) else 0",
+            "self._plain if self._direct and not self._large else 0",
             "0 if self._large else self._plain",
         ),
         Mutant(
@@ -184,7 +184,7 @@ MUTANTS = {
         Mutant(
             "superset by length alone",
             "_BatchedSet.__ge__",
-            "sum((1 for _ in self._shared_with(other))) == len(other)",
+            "sum(1 for _ in self._shared_with(other)) == len(other)",
             "True",
         ),
         Mutant(

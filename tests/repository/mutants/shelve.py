@@ -26,7 +26,7 @@ MUTANTS = {
         Mutant(
             "an old shelf is passed by",
             "_check_place",
-            "if (shelf := whichdb(path)):",
+            "if shelf := whichdb(path):",
             "if False and (shelf := whichdb(path)):",
         ),
         Mutant("w makes a store", "_check_place", "if flag in ('r', 'w'):", "if flag == 'r':"),

@@ -83,7 +83,7 @@ MUTANTS = {
         Mutant(
             "a block's changes stay counted",
             "Isolated.end",
-            "store._pending_bytes = sum((weight(key, data) for key, data in self._buffer.copy().items()))",
+            "store._pending_bytes = sum(weight(key, data) for key, data in self._buffer.copy().items())",
             "",
         ),
         Mutant("a block ends before one inside of it", "Isolated.leave", "level is not self.levels[-1]", "False"),
