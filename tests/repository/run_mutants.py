@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def run(package: Path, row: tuple[str, str, Mutant]) -> Run:
     """Run the tests on a copy of `package` with the mutant, until one fails: its own file first, then all others."""
     _, module, mutant = row
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with _open_folder() as folder:
         copy = Path(folder, package.name)
         shutil.copytree(package, copy)
         path = copy / f"{module}.py"
@@ -60,9 +60,17 @@ def run(package: Path, row: tuple[str, str, Mutant]) -> Run:
     return Run(False, time.monotonic() - start, "")
 
 
+@contextmanager
+def _open_folder() -> Iterator[str]:
+    """Yield a temporary folder that other users can enter, because some tests become another user."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        yield folder
+
+
 def _fails_anyway(package: Path, tests: str) -> str:
     """Return the test of a file that fails on the package without a mutant."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with _open_folder() as folder:
         shutil.copytree(package, Path(folder, package.name))
         return _failure([*find(tests), "-m", "not slow"], SUITE_SECONDS, Path(folder))
 
