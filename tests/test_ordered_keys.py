@@ -310,6 +310,7 @@ def test_damage_is_noticed_property(data: st.DataObject, key: Any) -> None:
         ("050500", "no end"),
         ("0300", "another code"),
         ("1500", "more bytes than needed"),
+        ("05150000", "more bytes than needed, in a tuple"),
         ("13ff", "more bytes than needed"),
         ("16", "too short"),
         ("1601", "too short"),

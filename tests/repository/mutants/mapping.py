@@ -7,34 +7,69 @@ from mutants.mutate import Mutant
 MUTANTS = {
     "_mapping/keyed": [
         Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", ""),
-        Mutant("a removal that fails not undone", "KeyedMixin._swap", "self._change(stored, None, old)", ""),
-        Mutant("pending not looked at", "KeyedMixin._find", "self._pending.get(stored, MISSING)", "MISSING"),
+        Mutant(
+            "a removal that fails not undone",
+            "KeyedMixin._swap",
+            "self._change(stored, None, old)",
+            "",
+            "test_contract.py",
+        ),
+        Mutant(
+            "pending not looked at",
+            "KeyedMixin._find",
+            "self._pending.get(stored, MISSING)",
+            "MISSING",
+            "test_conformance.py",
+        ),
         Mutant(
             "default sentinel returned by pop",
             "KeyedMixin.pop",
             "if default is MISSING:\n    raise KeyNotFoundError(key)",
             "",
+            "test_contract.py",
         ),
-        Mutant("pop, popitem and setdefault not atomic", "KeyedMixin._change", "found == old", "True"),
-        Mutant("del not atomic", "KeyedMixin.__delitem__", "with self._environment.lock:", "if True:"),
-        Mutant("in flushes", "KeyedMixin.__contains__", "self._find", "self._fetch"),
-        Mutant("unpickling errors as they come", "KeyedMixin._load", "Exception", "ArithmeticError"),
-        Mutant("unpickling errors of [] as they come", "KeyedMixin.__getitem__", "Exception", "ArithmeticError"),
-        Mutant("unpickling errors of get as they come", "KeyedMixin.get", "Exception", "ArithmeticError"),
+        Mutant("pop, popitem and setdefault not atomic", "KeyedMixin._change", "found == old", "True", "test_puts.py"),
         Mutant(
-            "unpickling errors of scans and get_many as they come", "KeyedMixin._loaded", "Exception", "ArithmeticError"
+            "del not atomic", "KeyedMixin.__delitem__", "with self._environment.lock:", "if True:", "test_threads.py"
+        ),
+        Mutant("in flushes", "KeyedMixin.__contains__", "self._find", "self._fetch", "test_contract.py"),
+        Mutant(
+            "unpickling errors as they come", "KeyedMixin._load", "Exception", "ArithmeticError", "test_contract.py"
+        ),
+        Mutant(
+            "unpickling errors of [] as they come",
+            "KeyedMixin.__getitem__",
+            "Exception",
+            "ArithmeticError",
+            "test_contract.py",
+        ),
+        Mutant(
+            "unpickling errors of get as they come",
+            "KeyedMixin.get",
+            "Exception",
+            "ArithmeticError",
+            "test_contract.py",
+        ),
+        Mutant(
+            "unpickling errors of scans and get_many as they come",
+            "KeyedMixin._loaded",
+            "Exception",
+            "ArithmeticError",
+            "test_contract.py",
         ),
         Mutant(
             "[] does not look at what is pending",
             "KeyedMixin.__getitem__",
             "self._pending and (self.autoflush_on_read or key in self._pending)",
             "False",
+            "test_contract.py",
         ),
         Mutant(
             "get does not look at what is pending",
             "KeyedMixin.get",
             "self._pending and (self.autoflush_on_read or key in self._pending)",
             "False",
+            "test_contract.py",
         ),
         Mutant(
             "[] does not flush",
@@ -48,33 +83,58 @@ MUTANTS = {
             "self.autoflush_on_read or key in self._pending",
             "key in self._pending",
         ),
-        Mutant("in does not look at what is pending", "KeyedMixin.__contains__", "key not in self._pending", "True"),
+        Mutant(
+            "in does not look at what is pending",
+            "KeyedMixin.__contains__",
+            "key not in self._pending",
+            "True",
+            "test_contract.py",
+        ),
         Mutant(
             "large values do not look at what is pending",
             "KeyedMixin._value",
             "self._pending.get(stored, MISSING)",
             "MISSING",
+            "test_conformance.py",
         ),
         Mutant(
-            "a large value is never expected", "KeyedMixin._expect", "self._direct and read.is_large(size)", "False"
+            "a large value is never expected",
+            "KeyedMixin._expect",
+            "self._direct and read.is_large(size)",
+            "False",
+            "test_large_values.py",
         ),
         Mutant(
             "another serializer's values read as pickles",
             "KeyedMixin._expect",
             "self._plain if self._direct and not self._large else 0",
             "0 if self._large else self._plain",
+            "test_serializers.py",
         ),
         Mutant(
             "another serializer's values read in parts",
             "KeyedMixin._expect",
             "self._direct and read.is_large(size)",
             "read.is_large(size)",
+            "test_serializers.py",
         ),
-        Mutant("what is buffered is called damaged", "KeyedMixin._unreadable", "if where == 'DB':", "if True:"),
-        Mutant("setdefault does not keep", "KeyedMixin.setdefault", "self._keep(stored, default, new)", ""),
+        Mutant(
+            "what is buffered is called damaged",
+            "KeyedMixin._unreadable",
+            "if where == 'DB':",
+            "if True:",
+            "test_messages.py",
+        ),
+        Mutant(
+            "setdefault does not keep",
+            "KeyedMixin.setdefault",
+            "self._keep(stored, default, new)",
+            "",
+            "test_writeback.py",
+        ),
     ],
     "_mapping/bulk": [
-        Mutant("put_many is no commit", "ManyMixin._commit_many", "self._commits += 1", ""),
+        Mutant("put_many is no commit", "ManyMixin._commit_many", "self._commits += 1", "", "test_puts.py"),
         Mutant(
             "values of any size put at once",
             "ManyMixin._changes_of",
@@ -83,21 +143,39 @@ MUTANTS = {
                 raise too_large(key, data)
             """,
             "",
+            "test_contract.py",
         ),
         Mutant(
-            "an old pickle protocol", "ManyMixin._changes_of", "pickled(value, HIGHEST_PROTOCOL)", "pickled(value, 2)"
+            "an old pickle protocol",
+            "ManyMixin._changes_of",
+            "pickled(value, HIGHEST_PROTOCOL)",
+            "pickled(value, 2)",
+            "test_resize.py",
         ),
-        Mutant("put_many does not flush first", "ManyMixin._commit_many", "self._flush()", ""),
-        Mutant("put_many only stages", "ManyMixin._commit_many", "self._commit", "self.write_buffer.update"),
-        Mutant("len does not look at what is pending", "ManyMixin.__len__", "if not self._pending:", "if True:"),
-        Mutant("update leaves a full buffer", "ManyMixin.update", "self._flush_if_full()", ""),
-        Mutant("put_many pickles always", "ManyMixin._changes_of", "self._direct", "True"),
-        Mutant("put_many names no key", "ManyMixin._changes_of", "note_key(error, key)", ""),
+        Mutant("put_many does not flush first", "ManyMixin._commit_many", "self._flush()", "", "test_contract.py"),
+        Mutant(
+            "put_many only stages",
+            "ManyMixin._commit_many",
+            "self._commit",
+            "self.write_buffer.update",
+            "test_threads.py",
+        ),
+        Mutant(
+            "len does not look at what is pending",
+            "ManyMixin.__len__",
+            "if not self._pending:",
+            "if True:",
+            "test_conformance.py",
+        ),
+        Mutant("update leaves a full buffer", "ManyMixin.update", "self._flush_if_full()", "", "test_contract.py"),
+        Mutant("put_many pickles always", "ManyMixin._changes_of", "self._direct", "True", "test_messages.py"),
+        Mutant("put_many names no key", "ManyMixin._changes_of", "note_key(error, key)", "", "test_messages.py"),
         Mutant(
             "iteration sees an emptied file",
             "ManyMixin._hides_file",
             "pending is not self._write_buffer and pending.own() and pending.emptied",
             "pending is not self._write_buffer and False",
+            "test_transactions.py",
         ),
         Mutant(
             "an iterator ends as if that were all",
@@ -108,6 +186,7 @@ MUTANTS = {
                 break
             """,
             "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+            "test_iterators.py",
         ),
         Mutant(
             "a page is read as another thread closes",
@@ -118,8 +197,11 @@ MUTANTS = {
             yield (keys if loaded is None else zip(keys, loaded(page.items())))
             """,
             "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+            "test_iterators.py",
         ),
-        Mutant("pages are kept for good", "ManyMixin._until_close", "open_pages.pop(pages, None)", ""),
+        Mutant(
+            "pages are kept for good", "ManyMixin._until_close", "open_pages.pop(pages, None)", "", "test_iterators.py"
+        ),
     ],
     "_mapping/ordered": [
         Mutant(
@@ -127,19 +209,35 @@ MUTANTS = {
             "OrderedMapping.prefix",
             "Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))",
             "Interval.of_prefix(codec.encode_bound(prefix))",
+            "test_key_encoding.py",
         ),
         Mutant(
             "popitem takes the other end",
             "OrderedMapping._end_row",
             "store._pages(self._interval, reverse=last, values=False, first=1)",
             "store._pages(self._interval, reverse=not last, values=False, first=1)",
+            "test_conformance.py",
         ),
         Mutant(
-            "equal to any longer mapping", "OrderedMapping.__eq__", "if len(self) != len(other):\n    return False", ""
+            "equal to any longer mapping",
+            "OrderedMapping.__eq__",
+            "if len(self) != len(other):\n    return False",
+            "",
+            "test_conformance.py",
         ),
-        Mutant("| in the wrong order", "OrderedMapping.__or__", "_merged(self, other)", "_merged(other, self)"),
         Mutant(
-            "peekitem takes the other end", "OrderedMapping.peekitem", "self._end_row(last)", "self._end_row(not last)"
+            "| in the wrong order",
+            "OrderedMapping.__or__",
+            "_merged(self, other)",
+            "_merged(other, self)",
+            "test_conformance.py",
+        ),
+        Mutant(
+            "peekitem takes the other end",
+            "OrderedMapping.peekitem",
+            "self._end_row(last)",
+            "self._end_row(not last)",
+            "test_key_encoding.py",
         ),
         Mutant(
             "views of a part look outside",
@@ -152,33 +250,53 @@ MUTANTS = {
             "OrderedMapping._ipython_key_completions_",
             "len(keys) == _COMPLETIONS",
             "False",
+            "test_completion.py",
         ),
         Mutant(
-            "any time for completions", "OrderedMapping._ipython_key_completions_", "monotonic() > deadline", "False"
+            "any time for completions",
+            "OrderedMapping._ipython_key_completions_",
+            "monotonic() > deadline",
+            "False",
+            "test_completion.py",
         ),
     ],
     "_mapping/range": [
-        Mutant("keys outside of a part are got", "StoreRange.get", "self._interval.contains(stored)", "True"),
+        Mutant(
+            "keys outside of a part are got",
+            "StoreRange.get",
+            "self._interval.contains(stored)",
+            "True",
+            "test_ordered.py",
+        ),
         Mutant("keys outside are in a part", "StoreRange.__contains__", "self._interval.contains(stored)", "True"),
         Mutant(
             "keys outside of a part are deleted",
             "StoreRange.__delitem__",
             "if not self._interval.contains(self._codec.encode(key)):",
             "if False:",
+            "test_ordered.py",
         ),
         Mutant(
             "keys outside of a part are written",
             "StoreRange._check_inside",
             "if not self._interval.contains(self._codec.encode(key)):",
             "if False:",
+            "test_ordered.py",
         ),
         Mutant(
             "keys outside of a part are popped",
             "StoreRange.pop",
             "self._store.pop(key, default) if inside else default",
             "self._store.pop(key, default)",
+            "test_ordered.py",
         ),
-        Mutant("a part's bounds as they are stored", "StoreRange._bound", "bound[-1:] == b'\\x00'", "False"),
+        Mutant(
+            "a part's bounds as they are stored",
+            "StoreRange._bound",
+            "bound[-1:] == b'\\x00'",
+            "False",
+            "test_messages.py",
+        ),
     ],
     "_mapping/views": [
         Mutant(
@@ -186,18 +304,21 @@ MUTANTS = {
             "_BatchedSet.__ge__",
             "sum(1 for _ in self._shared_with(other)) == len(other)",
             "True",
+            "test_conformance.py",
         ),
         Mutant(
             "items compared by key alone",
             "StoreItems._among",
             "self._mapping._load(self._mapping._norm_key(key), data) == pair[1]",
             "True",
+            "test_conformance.py",
         ),
         Mutant(
             "views of one batch",
             "_BatchedSet._shared_with",
             "while (batch := list(islice(elements, _BATCH))):",
             "if (batch := list(islice(elements, _BATCH))):",
+            "test_conformance.py",
         ),
         Mutant(
             "a view is a handle to its store",
@@ -212,6 +333,7 @@ MUTANTS = {
             "MaintenanceMixin.backup",
             "if not self._readonly:\n    self.flush()",
             "",
+            "test_backup.py",
         ),
     ],
 }

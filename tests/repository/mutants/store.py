@@ -14,12 +14,14 @@ MUTANTS = {
             "note_key",
             "f'The value for key {shown(key)} was not stored.'",
             "f'The value was not stored.'",
+            "test_messages.py",
         ),
         Mutant(
             "an option that LMDB refuses is not named",
             "check_limit",
             "if most is not None and limit > most:",
             "if False:",
+            "test_messages.py",
         ),
         Mutant(
             "no OSError",

@@ -6,27 +6,40 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "_transactions/changes": [
-        Mutant("a savepoint does not undo a clear", "Overlay.roll_back", "if inner.replaced is not None:", "if False:"),
+        Mutant(
+            "a savepoint does not undo a clear",
+            "Overlay.roll_back",
+            "if inner.replaced is not None:",
+            "if False:",
+            "test_transactions.py",
+        ),
         Mutant(
             "a savepoint keeps new keys",
             "Overlay.roll_back",
             "deque(map(self.changes.pop, new, repeat(None)), maxlen=0)",
             "",
+            "test_transactions.py",
         ),
         Mutant(
             "an inner savepoint's changes outlive the outer one",
             "Overlay.merge",
             "outer.undo.setdefault(key, data)",
             "",
+            "test_transactions.py",
         ),
         Mutant(
             "an inner savepoint hides what the outer one undoes",
             "Overlay.merge",
             "outer.undo.setdefault(key, data)",
             "outer.undo[key] = data",
+            "test_transactions.py",
         ),
         Mutant(
-            "a savepoint mixes what was before and after a clear", "Overlay._remember", "level.replaced is None", "True"
+            "a savepoint mixes what was before and after a clear",
+            "Overlay._remember",
+            "level.replaced is None",
+            "True",
+            "test_transactions.py",
         ),
     ],
     "_transactions/write_lock": [
@@ -35,12 +48,14 @@ MUTANTS = {
             "Writer.unlock",
             "self.environment.process_locks.let_others_write()",
             "",
+            "test_lock_files.py",
         ),
         Mutant(
             "a lock file that was replaced goes unnoticed in a transaction",
             "Writer.begin_to_write",
             "environment.process_locks.lock_file_is_deleted()",
             "False",
+            "test_lock_files.py",
         ),
         Mutant(
             "a panic of LMDB's is not answered by transactions",
@@ -48,8 +63,14 @@ MUTANTS = {
             "environment.reopen_after_panic(error)",
             "raise",
         ),
-        Mutant("committed though another process wrote", "Writer.lock", "if number != self._number:", "if False:"),
-        Mutant("a rollback waits for readers", "Writer._end", "txn.commit", "txn.abort"),
+        Mutant(
+            "committed though another process wrote",
+            "Writer.lock",
+            "if number != self._number:",
+            "if False:",
+            "test_transactions.py",
+        ),
+        Mutant("a rollback waits for readers", "Writer._end", "txn.commit", "txn.abort", "test_transactions.py"),
     ],
     "_transactions/isolation": [
         Mutant(
@@ -67,11 +88,20 @@ MUTANTS = {
                 self.end()
                 return
             """,
+            "test_transactions.py",
         ),
-        Mutant("all threads are in the block", "Isolated.own", "get_ident() != self.owner", "False"),
-        Mutant("other processes write beside a block", "Isolated.begin", "self._writer.lock()", ""),
         Mutant(
-            "not locked again after a fork", "Isolated.own", "self._writer.sleeps != self.environment.sleeps", "False"
+            "all threads are in the block", "Isolated.own", "get_ident() != self.owner", "False", "test_transactions.py"
+        ),
+        Mutant(
+            "other processes write beside a block", "Isolated.begin", "self._writer.lock()", "", "test_transactions.py"
+        ),
+        Mutant(
+            "not locked again after a fork",
+            "Isolated.own",
+            "self._writer.sleeps != self.environment.sleeps",
+            "False",
+            "test_forks.py",
         ),
         Mutant("a child goes on in its parent's block", "Isolated.after_fork", "self._broken = _FORKED", ""),
         Mutant(
@@ -79,50 +109,105 @@ MUTANTS = {
             "Isolated.begin",
             "environment.busy, environment.block = (True, self)",
             "environment.block = self",
+            "test_transactions.py",
         ),
         Mutant(
             "a block's changes stay counted",
             "Isolated.end",
             "store._pending_bytes = sum(weight(key, data) for key, data in self._buffer.copy().items())",
             "",
+            "test_transactions.py",
         ),
-        Mutant("a block ends before one inside of it", "Isolated.leave", "level is not self.levels[-1]", "False"),
+        Mutant(
+            "a block ends before one inside of it",
+            "Isolated.leave",
+            "level is not self.levels[-1]",
+            "False",
+            "test_transactions.py",
+        ),
         Mutant(
             "collected stores are forgotten by a block",
             "Isolated.begin",
             "if self._buffer or environment.orphans:",
             "if self._buffer:",
+            "test_transactions.py",
         ),
         Mutant(
-            "a block outlives the collection of its store", "Isolated.__init__", "weakref.ref(store)", "lambda: store"
+            "a block outlives the collection of its store",
+            "Isolated.__init__",
+            "weakref.ref(store)",
+            "lambda: store",
+            "test_transactions.py",
         ),
-        Mutant("what is pending is not flushed before a block", "Isolated.begin", "store._flush()", ""),
+        Mutant(
+            "what is pending is not flushed before a block",
+            "Isolated.begin",
+            "store._flush()",
+            "",
+            "test_transactions.py",
+        ),
     ],
     "_transactions/block": [
         Mutant("what a handler writes amid the commit is lost", "Block._put", "if self.committing:", "if False:"),
-        Mutant("a look-up sees an emptied file", "Block.get", "None if self.emptied else default", "default"),
+        Mutant(
+            "a look-up sees an emptied file",
+            "Block.get",
+            "None if self.emptied else default",
+            "default",
+            "test_transactions.py",
+        ),
     ],
     "_transactions/context": [
-        Mutant("a transaction does not notice a fork", "Statement.enter", "store._environment.check_process()", ""),
-        Mutant("a transaction begins without what has changed", "Statement.enter", "store._write_changed()", ""),
-        Mutant("a transaction ends without what has changed", "_leave", "block.write_changed(level)", ""),
+        Mutant(
+            "a transaction does not notice a fork",
+            "Statement.enter",
+            "store._environment.check_process()",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a transaction begins without what has changed",
+            "Statement.enter",
+            "store._write_changed()",
+            "",
+            "test_writeback.py",
+        ),
+        Mutant(
+            "a transaction ends without what has changed",
+            "_leave",
+            "block.write_changed(level)",
+            "",
+            "test_writeback.py",
+        ),
         Mutant(
             "a block that was left is found by the next use alone",
             "Statement.enter",
             "weakref.ref(transaction, partial(_drop, block, self.level))",
             "weakref.ref(transaction)",
+            "test_transactions.py",
         ),
         Mutant(
             "a traceback keeps a block open",
             "_Exit.__get__",
             "partial(_leave, transaction._statement)",
             "partial(_leave_by_hand, transaction)",
+            "test_transactions.py",
         ),
         Mutant("a thread that ends leaves its block open", "_End.__del__", "block.end()", ""),
-        Mutant("edit stores what has not changed", "Edit._begin.finish", "if changed != data:", "if True:"),
+        Mutant(
+            "edit stores what has not changed",
+            "Edit._begin.finish",
+            "if changed != data:",
+            "if True:",
+            "test_transactions.py",
+        ),
         Mutant("ended in another thread", "_leave", "if get_ident() != block.owner:", "if False:"),
         Mutant(
-            "collected stores wait for the next commit", "_leave", "block.environment.close_orphans_unless_locked()", ""
+            "collected stores wait for the next commit",
+            "_leave",
+            "block.environment.close_orphans_unless_locked()",
+            "",
+            "test_transactions.py",
         ),
     ],
 }
