@@ -27,7 +27,7 @@ from mutants.mutate import Mutant, mutated
 
 TESTS = Path(__file__).resolve().parent.parent
 PACKAGE = TESTS.parent / "lmdb_object_store"
-FILE_SECONDS, SUITE_SECONDS = 240, 1800  # more than the tests need, for a mutant that hangs a process
+FILE_SECONDS, SUITE_SECONDS = 150, 1800  # more than the tests need, for a mutant that hangs a process
 
 # These look at the text of the package or of the documents.
 NO_KILLERS = ["repository", "test_mutants.py", "test_documents.py", "test_packaging.py", "test_site.py"]
@@ -99,7 +99,7 @@ def _failure(arguments: list[str], seconds: float, folder: Path) -> str:
     """Return the test that fails on the package in `folder`, or how else the tests end; "" if they pass."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--timeout=60", "-p", "no:cacheprovider"]
     command += ["-c", str(TESTS.parent / "pyproject.toml"), "--rootdir", str(TESTS.parent), *arguments]
-    variables = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_PROFILE": "ci", "TMPDIR": str(folder)}
+    variables = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_PROFILE": "mutants", "TMPDIR": str(folder)}
     # The output goes to a file, because a process that the tests left behind would keep a pipe open.
     with open(folder / "output", "w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(

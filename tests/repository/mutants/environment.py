@@ -472,12 +472,20 @@ MUTANTS = {
             "return",
             "test_forks.py",
         ),
-        Mutant("uWSGI's master reads past the gate", "watch_uwsgi", "bool(uwsgi.worker_id() == 0)", "False"),
-        Mutant("uWSGI's hook is not set", "watch_uwsgi", "uwsgi.post_fork_hook = _Hook(check, former)", ""),
-        Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", ""),
+        Mutant(
+            "uWSGI's master reads past the gate",
+            "watch_uwsgi",
+            "bool(uwsgi.worker_id() == 0)",
+            "False",
+            "test_forks.py",
+        ),
+        Mutant(
+            "uWSGI's hook is not set", "watch_uwsgi", "uwsgi.post_fork_hook = _Hook(check, former)", "", "test_forks.py"
+        ),
+        Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", "", "test_forks.py"),
     ],
     "_environment/gate": [
-        Mutant("uWSGI's workers read through the gate", "Gate._checked_handle", "self.unshut()", ""),
+        Mutant("uWSGI's workers read through the gate", "Gate._checked_handle", "self.unshut()", "", "test_forks.py"),
     ],
     "_environment/environment": [
         Mutant("tracebacks keep transactions", "fresh", "clear_frames(error.__traceback__)", "", "test_threads.py"),
@@ -547,6 +555,7 @@ MUTANTS = {
             "Environment.leave_to_parent",
             "leave_as_it_is(handle)",
             "handle.close()",
+            "test_forks.py",
         ),
         Mutant("a child may not open what it inherited", "Environment.leave_to_parent", "let_open_again()", ""),
         Mutant(

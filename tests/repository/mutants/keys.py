@@ -267,7 +267,7 @@ MUTANTS = {
             "min(self.low, other.low)",
             "test_key_encoding.py",
         ),
-        Mutant("a part of a part ends later", "Interval.__and__", "min(highs)", "max(highs)"),
+        Mutant("a part of a part ends later", "Interval.__and__", "min(highs)", "max(highs)", "test_ordered.py"),
         Mutant("the empty key in any interval", "Interval.contains", "self.has_empty", "True", "test_ordered.py"),
         Mutant(
             "the empty key above what it is not in",

@@ -193,7 +193,7 @@ MUTANTS = {
             "partial(_leave_by_hand, transaction)",
             "test_transactions.py",
         ),
-        Mutant("a thread that ends leaves its block open", "_End.__del__", "block.end()", ""),
+        Mutant("a thread that ends leaves its block open", "_End.__del__", "block.end()", "", "test_transactions.py"),
         Mutant(
             "edit stores what has not changed",
             "Edit._begin.finish",
@@ -201,7 +201,9 @@ MUTANTS = {
             "if True:",
             "test_transactions.py",
         ),
-        Mutant("ended in another thread", "_leave", "if get_ident() != block.owner:", "if False:"),
+        Mutant(
+            "ended in another thread", "_leave", "if get_ident() != block.owner:", "if False:", "test_transactions.py"
+        ),
         Mutant(
             "collected stores wait for the next commit",
             "_leave",
