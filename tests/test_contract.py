@@ -448,6 +448,20 @@ def test_reads_flush(pending: Store, read: Callable[[Store], Any]) -> None:
     assert flushes(pending, read)
 
 
+@pytest.mark.parametrize("autoflush", [True, False])
+@pytest.mark.parametrize(
+    "read",
+    [lambda store: store[b"stored"], lambda store: store.get(b"stored"), lambda store: store.get(b"missing")],
+)
+def test_reads_of_bytes_keys_flush(open_store: OpenStore, read: Callable[[Store], Any], autoflush: bool) -> None:
+    """The short way that keys of bytes take flushes first too, if `autoflush_on_read` is on."""
+    store = open_store(key_encoding=None, autoflush_on_read=autoflush)
+    store[b"stored"] = 1
+    store.flush()
+    store[b"pending"] = 2
+    assert flushes(store, read) is autoflush
+
+
 @pytest.mark.parametrize("pending", [False], indirect=True)
 @pytest.mark.parametrize("read", READS)
 def test_reads_do_not_flush(pending: Store, read: Callable[[Store], Any]) -> None:
