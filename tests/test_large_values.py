@@ -131,6 +131,20 @@ def test_parts_of_what_is_no_pickle_property(data: bytes, kept: int) -> None:
     assert outcome(in_parts) == outcome(lambda: pickle.loads(whole))
 
 
+def test_all_parts_of_a_value_come_from_one_transaction(open_store: OpenStore) -> None:
+    """A value that is replaced at each transaction is read as it was at one of them."""
+    store = open_store()
+    numbers = count(1)
+
+    def begin(**options: Any) -> Any:
+        number = next(numbers)
+        store.put_many({"k": [bytes([number]) * LARGE for _ in range(3)]})
+        return store._environment.begin(**options)
+
+    data, strings = _reads._parts(begin, b"k")
+    assert pickle.loads(data, buffers=strings) == [b"\1" * LARGE] * 3
+
+
 @pytest.mark.parametrize("expected", [False, True])
 def test_a_large_text_that_is_damaged(open_store: OpenStore, expected: bool) -> None:
     """It cannot be unpickled, and is told as such, also where it would be taken out of the pickle."""

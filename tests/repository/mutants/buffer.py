@@ -118,7 +118,7 @@ MUTANTS = {
         ),
     ],
     "_buffer/pending": [
-        Mutant("a handler's deletion undone", "BufferMixin._stage", "self._deleted.add(key)", ""),
+        Mutant("a handler's deletion undone", "BufferMixin._stage", "self._deleted.add(key)", "", "test_puts.py"),
         Mutant(
             "staged into what was looked up before",
             "BufferMixin.put",
@@ -157,6 +157,7 @@ MUTANTS = {
             "BufferMixin._update",
             "if stored in buffer or not ONE_STEP:",
             "if not ONE_STEP:",
+            "test_buffer.py",
         ),
         Mutant(
             "update without the limit in bytes",
@@ -173,6 +174,7 @@ MUTANTS = {
             "BufferMixin._update",
             "self._stage(stored, data, sys.maxsize)",
             "self._stage(stored, data)",
+            "test_buffer.py",
         ),
         Mutant(
             "replaced whatever is pending",
@@ -419,6 +421,7 @@ MUTANTS = {
             "pages_kept",
             "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
             "min(max(pages // 8, 16), pages // 4, 2048)",
+            "test_resize.py",
         ),
         Mutant(
             "deletions flushed by batch_size alone",
@@ -492,6 +495,7 @@ MUTANTS = {
             "ResizeMixin._commit",
             "environment.reopen_after_panic(error)",
             "raise",
+            "test_disk_errors.py",
         ),
         Mutant(
             "clear of a part empties the file",

@@ -68,7 +68,9 @@ MUTANTS = {
         ),
     ],
     "_cli/progress": [
-        Mutant("a bar among the rows", "progress", "beside_output or not _is_terminal(sys.stdout)", "True"),
+        Mutant(
+            "a bar among the rows", "progress", "beside_output or not _is_terminal(sys.stdout)", "True", "test_cli.py"
+        ),
         Mutant("a bar in a file", "progress", "_is_terminal(sys.stderr)", "True", "test_cli.py"),
     ],
     "_cli/commands": [
@@ -99,7 +101,13 @@ MUTANTS = {
             "LmdbObjectStore(where, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir)",
             "test_cli.py",
         ),
-        Mutant("a last flush that fails in silence", "_written_to", "store.close(strict=True)", "store.close()"),
+        Mutant(
+            "a last flush that fails in silence",
+            "_written_to",
+            "store.close(strict=True)",
+            "store.close()",
+            "test_cli.py",
+        ),
         Mutant(
             "a structure checked without a snapshot",
             "verify",
@@ -108,26 +116,36 @@ MUTANTS = {
             snapshot.abort()
             problems = verify.verify(_data_file(arguments.path), subdir=False)
             """,
+            "test_cli.py",
         ),
         Mutant("values of a damaged file are read", "verify", "if problems:", "if False:", "test_cli.py"),
         Mutant("failing values do not count", "verify", "1 if failed else 0", "0", "test_cli.py"),
         Mutant(
             "what is no shelf is imported", "import_shelve", "if not data.endswith(b'.'):", "if False:", "test_cli.py"
         ),
-        Mutant("an interrupted backup is left by the command", "backup", "discard(part)", ""),
-        Mutant("a failed backup succeeds", "backup", "for error in errors:\n    raise error", ""),
+        Mutant("an interrupted backup is left by the command", "backup", "discard(part)", "", "test_cli.py"),
+        Mutant("a failed backup succeeds", "backup", "for error in errors:\n    raise error", "", "test_cli.py"),
     ],
     "_cli/main": [
-        Mutant("a closed pipe is an error", "main", "except BrokenPipeError:", "except ArithmeticError:"),
-        Mutant("output lost at the end", "_flushed", "print(end='', flush=True)", ""),
-        Mutant("an interrupt is a traceback", "main", "except KeyboardInterrupt:", "except ZeroDivisionError:"),
+        Mutant(
+            "a closed pipe is an error", "main", "except BrokenPipeError:", "except ArithmeticError:", "test_cli.py"
+        ),
+        Mutant("output lost at the end", "_flushed", "print(end='', flush=True)", "", "test_cli.py"),
+        Mutant(
+            "an interrupt is a traceback",
+            "main",
+            "except KeyboardInterrupt:",
+            "except ZeroDivisionError:",
+            "test_cli.py",
+        ),
         Mutant(
             "the usage with each error",
             "_Parser.error",
             "def error(self, message: str) -> NoReturn:",
             "def error_(self, message: str) -> NoReturn:",
+            "test_cli.py",
         ),
-        Mutant("the cause is not told", "_message", "isinstance(error, FlushError)", "False"),
+        Mutant("the cause is not told", "_message", "isinstance(error, FlushError)", "False", "test_cli.py"),
         Mutant("messages of several lines", "_message", "' '.join(str(error).split())", "str(error)", "test_cli.py"),
     ],
 }

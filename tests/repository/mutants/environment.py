@@ -97,7 +97,7 @@ MUTANTS = {
             "except ZeroDivisionError:",
             "test_files.py",
         ),
-        Mutant("a new store is everybody's to read", "", "_PRIVATE = 384", "_PRIVATE = 420"),
+        Mutant("a new store is everybody's to read", "", "_PRIVATE = 384", "_PRIVATE = 420", "test_permissions.py"),
         Mutant(
             "a folder that its readers cannot enter", "creation_mode", "(mode & 292) >> 2", "64", "test_permissions.py"
         ),
@@ -557,12 +557,19 @@ MUTANTS = {
             "handle.close()",
             "test_forks.py",
         ),
-        Mutant("a child may not open what it inherited", "Environment.leave_to_parent", "let_open_again()", ""),
+        Mutant(
+            "a child may not open what it inherited",
+            "Environment.leave_to_parent",
+            "let_open_again()",
+            "",
+            "test_lock_files.py",
+        ),
         Mutant(
             "a panic of LMDB's is not answered by reads",
             "Environment.repeat",
             "self.reopen_after_panic(error)",
             "raise",
+            "test_disk_errors.py",
         ),
     ],
     "_environment/registry": [
@@ -603,23 +610,36 @@ MUTANTS = {
             "raise",
             "test_processes.py",
         ),
-        Mutant("what happens after a fork can be interrupted", "", "range(2)", "range(1)"),
+        Mutant("what happens after a fork can be interrupted", "", "range(2)", "range(1)", "test_processes.py"),
         Mutant(
             "threads that fork at once release each other's locks",
             "_Fork",
             "class _Fork(threading.local):",
             "class _Fork:",
         ),
-        Mutant("child keeps its parent's locks", "_enter_child", "environment.lock = new_lock(environment.path)", ""),
+        Mutant(
+            "child keeps its parent's locks",
+            "_enter_child",
+            "environment.lock = new_lock(environment.path)",
+            "",
+            "test_forks.py",
+        ),
         Mutant("locks not released after a fork", "_after_fork_in_parent", "give(_fork.held)", "", "test_processes.py"),
-        Mutant("child keeps what is pending", "_enter_child", "tenant._forget_pending()", ""),
+        Mutant("child keeps what is pending", "_enter_child", "tenant._forget_pending()", "", "test_forks.py"),
         Mutant(
             "a child keeps its parent's locks after a fork by C code",
             "_enter_child",
             "if environment.lock not in kept:",
             "if by_python:",
+            "test_forks.py",
         ),
-        Mutant("a child drops changes without a word", "_enter_child", "if dropped and not by_python:", "if False:"),
+        Mutant(
+            "a child drops changes without a word",
+            "_enter_child",
+            "if dropped and not by_python:",
+            "if False:",
+            "test_forks.py",
+        ),
         Mutant("the fork hook waits with locks held", "_before_fork", "acquire_at_once", "RLock.acquire"),
     ],
     "_environment/read": [
@@ -647,12 +667,14 @@ MUTANTS = {
             "_parts.cut",
             "map(getitem, map(get, (key,), (b'',)), (slice(start, stop),))",
             "iter([get(key, b'')[start:stop]])",
+            "test_large_values.py",
         ),
         Mutant(
             "parts of several transactions",
             "_parts.cut",
             "map(get, (key,), (b'',))",
             "map(begin(buffers=True).get, (key,), (b'',))",
+            "test_large_values.py",
         ),
         Mutant(
             "a large value is expected for ever",
@@ -686,7 +708,11 @@ MUTANTS = {
             "test_lock_files.py",
         ),
         Mutant(
-            "a panic of LMDB's is not answered by backups", "_copy", "environment.reopen_after_panic(error)", "raise"
+            "a panic of LMDB's is not answered by backups",
+            "_copy",
+            "environment.reopen_after_panic(error)",
+            "raise",
+            "test_disk_errors.py",
         ),
         Mutant(
             "a backup under its name at once",

@@ -6,7 +6,7 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "_mapping/keyed": [
-        Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", ""),
+        Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", "", "test_puts.py"),
         Mutant(
             "a removal that fails not undone",
             "KeyedMixin._swap",
@@ -76,12 +76,14 @@ MUTANTS = {
             "KeyedMixin.__getitem__",
             "self.autoflush_on_read or key in self._pending",
             "key in self._pending",
+            "test_contract.py",
         ),
         Mutant(
             "get does not flush",
             "KeyedMixin.get",
             "self.autoflush_on_read or key in self._pending",
             "key in self._pending",
+            "test_contract.py",
         ),
         Mutant(
             "in does not look at what is pending",
@@ -244,6 +246,7 @@ MUTANTS = {
             "OrderedMapping._rows_of",
             "stored is not None and inside(stored)",
             "stored is not None",
+            "test_ordered.py",
         ),
         Mutant(
             "any number of completions",
@@ -268,7 +271,13 @@ MUTANTS = {
             "True",
             "test_ordered.py",
         ),
-        Mutant("keys outside are in a part", "StoreRange.__contains__", "self._interval.contains(stored)", "True"),
+        Mutant(
+            "keys outside are in a part",
+            "StoreRange.__contains__",
+            "self._interval.contains(stored)",
+            "True",
+            "test_ordered.py",
+        ),
         Mutant(
             "keys outside of a part are deleted",
             "StoreRange.__delitem__",
@@ -325,6 +334,7 @@ MUTANTS = {
             "_View.__reduce_ex__",
             "def __reduce_ex__(self, protocol: Any) -> Any:",
             "def _reduce_ex(self, protocol: Any) -> Any:",
+            "test_messages.py",
         ),
     ],
     "_mapping/maintenance": [

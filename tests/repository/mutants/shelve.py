@@ -6,7 +6,13 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "_shelve/open": [
-        Mutant("another user's store is none", "_size", "except PermissionError:", "except ZeroDivisionError:"),
+        Mutant(
+            "another user's store is none",
+            "_size",
+            "except PermissionError:",
+            "except ZeroDivisionError:",
+            "test_permissions.py",
+        ),
         Mutant(
             "r is not read-only",
             "open",
@@ -184,7 +190,13 @@ MUTANTS = {
         Mutant(
             "a changed value without room is dropped", "WritebackStore.close", "raise failure", "", "test_endings.py"
         ),
-        Mutant("cached values read past the cache", "WritebackStore._start_reading", "self._direct = False", ""),
+        Mutant(
+            "cached values read past the cache",
+            "WritebackStore._start_reading",
+            "self._direct = False",
+            "",
+            "test_writeback.py",
+        ),
         Mutant("put does not keep", "WritebackStore._put", "self._keep(stored, value, data)", "", "test_writeback.py"),
         Mutant(
             "put_many does not keep",

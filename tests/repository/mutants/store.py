@@ -6,7 +6,7 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "__init__": [
-        Mutant("a sub-interpreter is not named", "", "'subinterpreters'", "'other interpreters'"),
+        Mutant("a sub-interpreter is not named", "", "'subinterpreters'", "'other interpreters'", "test_messages.py"),
     ],
     "_errors": [
         Mutant(
@@ -28,6 +28,7 @@ MUTANTS = {
             "ReadonlyStoreError",
             "class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):",
             "class ReadonlyStoreError(lmdb.ReadonlyError):",
+            "test_shelve.py",
         ),
     ],
     "_store": [
@@ -152,8 +153,10 @@ MUTANTS = {
             "test_endings.py",
         ),
         Mutant("finaliser gone", "collect", "environment.orphans.append(store)", "", "test_endings.py"),
-        Mutant("exit hook gone", "", "atexit.register(close_all)", ""),
-        Mutant("nothing is flushed before a fork", "", "os.register_at_fork(before=flush_before_fork)", ""),
+        Mutant("exit hook gone", "", "atexit.register(close_all)", "", "test_endings.py"),
+        Mutant(
+            "nothing is flushed before a fork", "", "os.register_at_fork(before=flush_before_fork)", "", "test_forks.py"
+        ),
         Mutant("a fork that cannot flush is silent", "_flush_or_log", "if told is None:", "if False:", "test_forks.py"),
         Mutant(
             "a fork that cannot flush is logged each time",
@@ -188,13 +191,21 @@ MUTANTS = {
             "_close_all_as_a_worker_of_billiard_ends",
             "worker.on_exit = partial(_then_close_all, worker.on_exit)",
             "partial(_then_close_all, worker.on_exit)",
+            "test_forks.py",
         ),
-        Mutant("billiard's workers do not call their own on_exit", "_then_close_all", "on_exit(*arguments)", ""),
+        Mutant(
+            "billiard's workers do not call their own on_exit",
+            "_then_close_all",
+            "on_exit(*arguments)",
+            "",
+            "test_forks.py",
+        ),
         Mutant(
             "forked workers not closed",
             "watch_multiprocessing",
             "util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)",
             "",
+            "test_processes.py",
         ),
         Mutant("forkserver's workers not closed", "watch_multiprocessing", "if _is_child():", "if False:"),
         Mutant(
@@ -226,7 +237,13 @@ MUTANTS = {
             "close(store, strict=not failed and store._failure_told is not True)",
             "test_attributes.py",
         ),
-        Mutant("a block is left open at exit", "close_all", "for block in holders_here():\n    block.end()", ""),
+        Mutant(
+            "a block is left open at exit",
+            "close_all",
+            "for block in holders_here():\n    block.end()",
+            "",
+            "test_transactions.py",
+        ),
         Mutant("an iterator ends after its page", "mark_closed", "page.clear()", "", "test_iterators.py"),
     ],
 }

@@ -62,6 +62,7 @@ MUTANTS = {
             "Writer.lock",
             "environment.reopen_after_panic(error)",
             "raise",
+            "test_disk_errors.py",
         ),
         Mutant(
             "committed though another process wrote",
@@ -103,7 +104,13 @@ MUTANTS = {
             "False",
             "test_forks.py",
         ),
-        Mutant("a child goes on in its parent's block", "Isolated.after_fork", "self._broken = _FORKED", ""),
+        Mutant(
+            "a child goes on in its parent's block",
+            "Isolated.after_fork",
+            "self._broken = _FORKED",
+            "",
+            "test_transactions.py",
+        ),
         Mutant(
             "a block is no commit under way",
             "Isolated.begin",
@@ -148,7 +155,13 @@ MUTANTS = {
         ),
     ],
     "_transactions/block": [
-        Mutant("what a handler writes amid the commit is lost", "Block._put", "if self.committing:", "if False:"),
+        Mutant(
+            "what a handler writes amid the commit is lost",
+            "Block._put",
+            "if self.committing:",
+            "if False:",
+            "test_transactions.py",
+        ),
         Mutant(
             "a look-up sees an emptied file",
             "Block.get",

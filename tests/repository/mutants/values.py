@@ -67,8 +67,14 @@ MUTANTS = {
         ),
     ],
     "_values/large": [
-        Mutant("large strings of any form taken out", "parts", "if window[0] != _PROTO or window[1] < 4:", "if False:"),
-        Mutant("small strings taken out", "parts", "size >= LARGE", "True"),
+        Mutant(
+            "large strings of any form taken out",
+            "parts",
+            "if window[0] != _PROTO or window[1] < 4:",
+            "if False:",
+            "test_large_values.py",
+        ),
+        Mutant("small strings taken out", "parts", "size >= LARGE", "True", "test_large_values.py"),
         Mutant(
             "frames that end in the next window skipped",
             "parts",
