@@ -230,6 +230,7 @@ MUTANTS = {
                 raise too_large(key, data)
             """,
             "",
+            "test_contract.py",
         ),
         Mutant(
             "values of any size in an update",
@@ -239,6 +240,7 @@ MUTANTS = {
                 raise too_large(key, data)
             """,
             "",
+            "test_contract.py",
         ),
         Mutant("put with an old pickle protocol", "BufferMixin.put", "HIGHEST_PROTOCOL", "2", "test_serializers.py"),
         Mutant("put pickles always", "BufferMixin.put", "if self._direct:", "if True:", "test_conformance.py"),

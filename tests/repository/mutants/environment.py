@@ -281,7 +281,7 @@ MUTANTS = {
             "raise",
             "test_foreign_files.py",
         ),
-        Mutant("a new store is not on the disk", "make_durable", "handle.sync(True)", ""),
+        Mutant("a new store is not on the disk", "make_durable", "handle.sync(True)", "", "test_power_cut.py"),
         Mutant("a new store's name is not on the disk", "make_durable", "sync_folder(folder)", "", "test_power_cut.py"),
         Mutant(
             "a new store's folder is not on the disk",

@@ -33,7 +33,11 @@ MUTANTS = {
     ],
     "_store": [
         Mutant(
-            "a flush waits for a lock of the parent's", "LmdbObjectStore.flush", "self._environment.check_process()", ""
+            "a flush waits for a lock of the parent's",
+            "LmdbObjectStore.flush",
+            "self._environment.check_process()",
+            "",
+            "test_forks.py",
         ),
         Mutant(
             "read-only not noticed",
