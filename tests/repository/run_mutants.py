@@ -27,7 +27,7 @@ from mutants.mutate import Mutant, mutated
 
 TESTS = Path(__file__).resolve().parent.parent
 PACKAGE = TESTS.parent / "lmdb_object_store"
-FILE_SECONDS, SUITE_SECONDS = 150, 1800  # more than the tests need, for a mutant that hangs a process
+FILE_SECONDS, SUITE_SECONDS = 120, 1800  # more than the tests need, for a mutant that hangs a process
 
 # These look at the text of the package or of the documents.
 NO_KILLERS = ["repository", "test_mutants.py", "test_documents.py", "test_packaging.py", "test_site.py"]
