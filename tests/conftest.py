@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from support.stores import TINY, TOO_LARGE
 from support.threads import frequent_switches
 
@@ -23,6 +23,8 @@ settings.register_profile("ci", parent=_BASE, max_examples=300, stateful_step_co
 settings.register_profile(
     "nightly", parent=_BASE, max_examples=20_000, stateful_step_count=80, derandomize=False, print_blob=True
 )
+# With a mutant, any failure is enough, so no time is spent on a shorter example.
+settings.register_profile("mutants", parent=settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 _HAS_FORK = hasattr(os, "fork")

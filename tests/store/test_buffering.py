@@ -183,3 +183,17 @@ def test_exists_flush_argument_wins_over_the_option(pending: Store) -> None:
     assert b"pending" not in committed(pending)
     assert pending.exists("missing", flush=True) is False
     assert b"pending" in committed(pending)
+
+
+@pytest.mark.parametrize("autoflush", [True, False])
+@pytest.mark.parametrize(
+    "read",
+    [lambda store: store[b"stored"], lambda store: store.get(b"stored"), lambda store: store.get(b"missing")],
+)
+def test_reads_of_bytes_keys_flush(open_store: OpenStore, read: Callable[[Store], Any], autoflush: bool) -> None:
+    """The short way that keys of bytes take flushes first too, if `autoflush_on_read` is on."""
+    store = open_store(key_encoding=None, autoflush_on_read=autoflush)
+    store[b"stored"] = 1
+    store.flush()
+    store[b"pending"] = 2
+    assert flushes(store, read) is autoflush

@@ -148,7 +148,7 @@ def test_put_value_over_the_limit_is_refused(store: Store, monkeypatch: pytest.M
     """A value that LMDB cannot hold is a ValueError at the call, and changes nothing."""
     for module in (_bulk, _serializing, _buffer):
         monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)
-    for write in (store.put, store.__setitem__, store.setdefault):
+    for write in (store.put, store.__setitem__, store.setdefault, lambda key, value: store.update({key: value})):
         with pytest.raises(ValueError, match=r"'a'.*1000"):
             write("a", bytes(1000))
     with pytest.raises(ValueError, match="1000"):

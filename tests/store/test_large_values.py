@@ -337,3 +337,17 @@ with LmdbObjectStore(sys.argv[1]) as store:
     check(store, 2)
     check(store, 3)
     assert len(store) == 52
+
+
+def test_all_parts_of_a_value_come_from_one_transaction(open_store: OpenStore) -> None:
+    """A value that is replaced at each transaction is read as it was at one of them."""
+    store = open_store()
+    numbers = count(1)
+
+    def begin(**options: Any) -> Any:
+        number = next(numbers)
+        store.put_many({"k": [bytes([number]) * LARGE for _ in range(3)]})
+        return store._environment.begin(**options)
+
+    data, strings = _reads._parts(begin, b"k")
+    assert pickle.loads(data, buffers=strings) == [b"\1" * LARGE] * 3

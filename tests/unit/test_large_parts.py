@@ -7,7 +7,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmdb_object_store._values.large import LARGE, parts
@@ -32,6 +32,7 @@ def built(plan: Any) -> Any:
 
 @settings(max_examples=min(100, settings().max_examples))  # some take a tenth of a second
 @given(plan=plans, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL), twice=st.booleans())
+@example(plan="bytes", protocol=3, twice=False)  # its string stands at the begin, as in a newer pickle
 def test_parts_of_a_pickle_make_its_value_property(plan: Any, protocol: int, twice: bool) -> None:
     """The parts of any pickle make what the pickle makes, each object once; its large strings are by themselves."""
     value = built(plan)
@@ -47,6 +48,8 @@ def test_parts_of_a_pickle_make_its_value_property(plan: Any, protocol: int, twi
     if protocol >= 4 and len(data) > 4096:
         texts = [text for _, text, _ in pickletools.genops(data) if isinstance(text, (str, bytes, bytearray))]
         assert [len(string) for string in strings] == [len(text) for text in texts if len(text) >= LARGE]
+    elif protocol < 4:
+        assert strings == []
 
 
 @given(data=st.binary(max_size=20), kept=st.integers(0, 200_000))
@@ -68,3 +71,13 @@ def test_parts_of_bytes_that_are_no_pickle_act_as_pickle_does_property(data: byt
         return pickle.loads(rest, buffers=strings)
 
     assert outcome(in_parts) == outcome(lambda: pickle.loads(whole))
+
+
+def test_parts_of_a_pickle_without_frames_leave_small_strings_in_it() -> None:
+    """Other picklers write no frames; large strings are taken out all the same, and small ones are not."""
+    large, small = b"l" * LARGE, b"s" * (LARGE - 1)
+    strings = b"".join(b"B" + len(string).to_bytes(4, "little") + string for string in (large, small))
+    data = b"\x80\x04(" + strings + b"t."
+    rest, taken_out = parts(lambda make, start, stop, *arguments: make(data[start:stop], *arguments))
+    assert taken_out == [large]
+    assert pickle.loads(rest, buffers=taken_out) == (large, small)

@@ -234,6 +234,7 @@ def test_decode_damaged_key_is_noticed_property(data: st.DataObject, key: Any) -
         ("050500", "no end"),
         ("0300", "another code"),
         ("1500", "more bytes than needed"),
+        ("05150000", "more bytes than needed, in a tuple"),
         ("13ff", "more bytes than needed"),
         ("16", "too short"),
         ("1601", "too short"),
@@ -258,7 +259,7 @@ def test_decode_damaged_key_is_noticed_property(data: st.DataObject, key: Any) -
     ],
 )
 def test_decode_bytes_of_no_key_is_refused(data: str, why: str) -> None:
-    """Bytes of other programs, or damaged ones, are a ValueError and not another key."""
+    """What other programs may have written, and damage, is a ValueError and not another key."""
     with pytest.raises(ValueError, match=f"^0x{data} is the encoding of no key$"):
         ordered.decode(bytes.fromhex(data))
 

@@ -1,0 +1,585 @@
+"""Mutants of the changes that wait in memory, of their commit and of the growth of the map."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_buffer/attributes": [
+        Mutant("a limit is not checked", "Limit.__set__", "check_limit(self._name, value)", "", "test_attributes.py"),
+        Mutant(
+            "every limit may be None",
+            "Limit.__set__",
+            "if value is not None or not self._optional:",
+            "if value is not None:",
+            "test_attributes.py",
+        ),
+        Mutant(
+            "a fixed option is taken",
+            "FixedOption.__set__",
+            "if not _is_same(name, value, current):",
+            "if False:",
+            "test_attributes.py",
+        ),
+        Mutant(
+            "a fixed option may not be set to itself",
+            "FixedOption.__set__",
+            "if not _is_same(name, value, current):",
+            "if True:",
+            "test_attributes.py",
+        ),
+        Mutant("a relative path is another", "_is_same", "name == 'db_path'", "False", "test_attributes.py"),
+        Mutant(
+            "another base's attribute is refused",
+            "FixedOption.__set__",
+            "not has_other_base(type(store))",
+            "True",
+            "test_subclasses.py",
+        ),
+        Mutant(
+            "another base's earlier attribute is lost",
+            "OptionsMixin._fix",
+            "has_other_base(type(self))",
+            "False",
+            "test_subclasses.py",
+        ),
+        Mutant(
+            "an open store is opened again",
+            "OptionsMixin._check_unopened",
+            "if not getattr(self, '_is_closed', True):",
+            "if False:",
+            "test_attributes.py",
+        ),
+    ],
+    "_buffer/pickling": [
+        Mutant(
+            "an attribute that cannot be pickled is not named",
+            "check_attributes",
+            "_Probe().dump(value)",
+            "",
+            "test_subclasses.py",
+        ),
+        Mutant(
+            "an attribute that leads back is followed for ever",
+            "_Probe.persistent_id",
+            "(OptionsMixin, FunctionType, type)",
+            "(FunctionType, type)",
+            "test_subclasses.py",
+        ),
+        Mutant(
+            "functions are left to pickle",
+            "_Probe.persistent_id",
+            "(OptionsMixin, FunctionType, type)",
+            "(OptionsMixin, type)",
+            "test_subclasses.py",
+        ),
+    ],
+    "_buffer/scan": [
+        Mutant("page boundary off by one", "scan", "last + b'\\x00'", "last", "test_scan.py"),
+        Mutant(
+            "overlay order swapped",
+            "lay_over",
+            "{**rows, **changes}",
+            "{**changes, **rows}",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "deletions not laid over",
+            "lay_over",
+            "merged[key]",
+            "merged[key] or b''",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "overlay past the page",
+            "lay_over",
+            "low <= key and (high is None or key < high)",
+            "low <= key",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "overlay before the page",
+            "lay_over",
+            "low <= key and (high is None or key < high)",
+            "high is None or key < high",
+            "test_scan.py",
+        ),
+        Mutant(
+            "overlay unsorted",
+            "lay_over",
+            "sorted(merged, reverse=reverse)",
+            "merged",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "pending copied after the file is read",
+            "scan",
+            """
+            changes = pending()
+            rows, ended = read_page(low, high, limit)
+            """,
+            """
+            rows, ended = read_page(low, high, limit)
+            changes = pending()
+            """,
+            "test_scan.py",
+        ),
+        Mutant(
+            "pages shorter than what is pending", "scan", "max(LATER_PAGE, len(changes))", "LATER_PAGE", "test_scan.py"
+        ),
+        Mutant(
+            "first page alone",
+            "scan",
+            "limit = max(LATER_PAGE, len(changes))",
+            "ended = True\nlimit = max(LATER_PAGE, len(changes))",
+            "test_scan.py",
+        ),
+    ],
+    "_buffer/pending": [
+        Mutant("a handler's deletion undone", "BufferMixin._stage", "self._deleted.add(key)", "", "test_puts.py"),
+        Mutant(
+            "staged into what was looked up before",
+            "BufferMixin.put",
+            "data = pickled(obj, HIGHEST_PROTOCOL)",
+            """
+            accept = self._accept
+            data = pickled(obj, HIGHEST_PROTOCOL)
+            self._accept = accept
+            """,
+            "test_puts.py",
+        ),
+        Mutant(
+            "put replaces what it did not weigh",
+            "BufferMixin.put",
+            "if stored in buffer or not ONE_STEP:",
+            "if not ONE_STEP:",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "put does not flush",
+            "BufferMixin.put",
+            "self._pending_bytes >= self._batch_bytes",
+            "False",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant("put flushes at any count", "BufferMixin.put", "self._flush_if_full", "self._flush"),
+        Mutant(
+            "put tells of a close that its write survived",
+            "BufferMixin.put",
+            "except StoreClosedError:",
+            "except ArithmeticError:",
+            "test_puts.py",
+        ),
+        Mutant(
+            "update replaces what it did not weigh",
+            "BufferMixin._update",
+            "if stored in buffer or not ONE_STEP:",
+            "if not ONE_STEP:",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "update without the limit in bytes",
+            "BufferMixin._update",
+            """
+            if self._pending_bytes >= self._batch_bytes:
+                self._flush_if_full(sys.maxsize)
+            """,
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "update flushes at each batch",
+            "BufferMixin._update",
+            "self._stage(stored, data, sys.maxsize)",
+            "self._stage(stored, data)",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "replaced whatever is pending",
+            "BufferMixin._stage_if_unchanged",
+            "if key in buffer and buffer[key] is pending:",
+            "if True:",
+            "test_puts.py",
+        ),
+        Mutant(
+            "replaced whatever came first",
+            "BufferMixin._stage_if_unchanged",
+            "key not in buffer",
+            "True",
+            "test_puts.py",
+        ),
+        Mutant(
+            "replaced whatever was flushed",
+            "BufferMixin._stage_if_unchanged",
+            "self._commits == commits",
+            "True",
+            "test_puts.py",
+        ),
+        Mutant(
+            "overwritten bytes counted",
+            "BufferMixin._stage",
+            "weight(key, buffer[key]) if key in buffer else 0",
+            "0",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "staged in a closed store", "Shut.__setitem__", "self.refuse()", "", "test_buffer.py test_buffer_machine.py"
+        ),
+        Mutant(
+            "a new change does not reset the failure",
+            "BufferMixin.put",
+            "self._failure_told = None",
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "child flushes its parent's changes",
+            "BufferMixin._forget_pending",
+            "self.write_buffer.clear()",
+            "",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "what takes back a change flushes",
+            "BufferMixin._stage",
+            "if not takes_back:",
+            "if True:",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "values of any size put",
+            "BufferMixin.put",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "values of any size in an update",
+            "BufferMixin._update",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant("put with an old pickle protocol", "BufferMixin.put", "HIGHEST_PROTOCOL", "2", "test_serializers.py"),
+        Mutant(
+            "put pickles always",
+            "BufferMixin.put",
+            "if self._direct:",
+            "if True:",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "update pickles always",
+            "BufferMixin._update",
+            "if direct:",
+            "if True:",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant("put names no key", "BufferMixin.put", "note_key(error, key)", "", "test_messages.py"),
+        Mutant("update names no key", "BufferMixin._update", "note_key(error, key)", "", "test_messages.py"),
+    ],
+    "_buffer/flush": [
+        Mutant(
+            "buffer cleared before the commit",
+            "FlushMixin._commit_pending",
+            "self._commit(changes)",
+            "self.write_buffer.clear()\nself._commit(changes)",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "buffer not cleared", "FlushMixin._drop", "del buffer[key]", "", "test_buffer.py test_buffer_machine.py"
+        ),
+        Mutant(
+            "what came amid a commit dropped",
+            "FlushMixin._drop",
+            "if buffer[key] is data:",
+            "if True:",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "what came amid a commit compared by value",
+            "FlushMixin._drop",
+            "if buffer[key] is data:",
+            "if buffer[key] == data:",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "compared and dropped in two steps",
+            "FlushMixin._drop",
+            "buffer[key]",
+            "buffer.get(key)",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "flush inside a flush",
+            "FlushMixin._flush",
+            "if not self._environment.busy:",
+            "if True:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "explicit flush inside a flush",
+            "FlushMixin._refuse_in_commit",
+            "if environment.busy:",
+            "if False:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "threshold off by one",
+            "FlushMixin._flush_if_full",
+            "len(buffer) >= count",
+            "len(buffer) > count",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "threshold in bytes ignored",
+            "FlushMixin._flush_if_full",
+            "self._pending_bytes >= self._batch_bytes",
+            "False",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "read fails for a failed flush",
+            "FlushMixin._flush_before_read",
+            "(lmdb.Error, OSError)",
+            "ArithmeticError",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "reads flush again and again",
+            "FlushMixin._flush_before_read",
+            "self._failure_told is not None",
+            "False",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "autoflush although it is off",
+            "FlushMixin._flush_before_read",
+            "not self.autoflush_on_read",
+            "False",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "a failure told is forgotten",
+            "FlushMixin._commit_pending",
+            "self._failure_told = True",
+            "",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "a failure told of what came later",
+            "FlushMixin._commit_pending",
+            "if self.write_buffer == changes:",
+            "if True:",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "what an interrupted clear took comes back",
+            "FlushMixin._commit_emptied",
+            "if self._is_empty(interval):",
+            "if False:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "an interrupted clear drops what it left",
+            "FlushMixin._commit_emptied",
+            "if self._is_empty(interval):",
+            "if True:",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "child drops its own deletions",
+            "FlushMixin._commit_pending",
+            "if environment.busy:",
+            "if True:",
+            "test_puts.py",
+        ),
+        Mutant(
+            "child drops its own deletions after a clear",
+            "FlushMixin._commit_emptied",
+            "if environment.busy:",
+            "if True:",
+            "test_puts.py",
+        ),
+        Mutant(
+            "collected stores written after what came later",
+            "FlushMixin._flush",
+            "self._environment.close_orphans()",
+            "",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "busy is never set",
+            "FlushMixin._commit_pending",
+            "environment.busy = True",
+            "",
+            "test_buffer.py test_buffer_machine.py",
+        ),
+        Mutant(
+            "busy is never set by clear",
+            "FlushMixin._commit_emptied",
+            "environment.busy = True",
+            "",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "a child commits its parent's changes",
+            "FlushMixin._flush",
+            "self._environment.check_process()",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "clear of a part drops all that is pending",
+            "_inside",
+            "{key: data for key, data in changes.items() if interval.contains(key)}",
+            "{key: data for key, data in changes.items()}",
+            "test_key_encoding.py",
+        ),
+        Mutant(
+            "a flush does not end a block left elsewhere",
+            "FlushMixin._refuse_in_commit",
+            "environment.block.own()",
+            "",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+    ],
+    "_buffer/resize": [
+        Mutant("delete ignored", "_write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
+        Mutant(
+            "growth without the cap",
+            "next_map_size",
+            "if limit is not None and step >= limit:",
+            "if False:",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "cap rounded up", "next_map_size", "cap // page", "-(-cap // page)", "test_growth.py test_growth_steps.py"
+        ),
+        Mutant(
+            "no page kept to delete with",
+            "pages_kept",
+            "max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))",
+            "0",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "pages kept from deletions too",
+            "_write",
+            "if cap is not None and any(changes.values()):",
+            "if cap is not None:",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "pages kept below the cap",
+            "pages_kept",
+            "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
+            "min(max(pages // 8, 16), pages // 4, 2048)",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "deletions flushed by batch_size alone",
+            "ResizeMixin._deletions_at_once",
+            "max(1, kept // 6) if kept else None",
+            "None",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "clear destroys named databases",
+            "_write",
+            "check_named(handle, environment.path, environment.options)",
+            "",
+            "test_foreign_files.py",
+        ),
+        Mutant("growth by half", "next_map_size", "2 * size", "3 * size // 2", "test_growth.py test_growth_steps.py"),
+        Mutant(
+            "growth by one step at a time",
+            "next_map_size",
+            "while size == current or size < needed:",
+            "while size == current:",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "gate left open before an abort", "_write", "environment.shut()", "", "test_growth.py test_growth_steps.py"
+        ),
+        Mutant(
+            "write transaction not aborted",
+            "_write",
+            "txn.abort()\nraise",
+            "globals().setdefault('leaked', []).append(txn)\nraise",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "map of another process not adopted by a write",
+            "ResizeMixin._commit",
+            "environment.resize(0)",
+            "raise",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "dead readers not looked for",
+            "ResizeMixin._make_room",
+            "if environment.process_locks.check_readers(handle):",
+            "if False:",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant("clear does not empty the file", "_write", "if emptied is WHOLE:", "if False:", "test_foreign_files.py"),
+        Mutant(
+            "child goes on with its parent's commit",
+            "_write",
+            "if not environment.busy:",
+            "if False:",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "parent gives up the commit under which it forked",
+            "ResizeMixin._commit",
+            "if environment.sleeps == sleeps:",
+            "if True:",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "bulk loads not sorted", "_write", "sorted(changes)", "list(changes)", "test_growth.py test_growth_steps.py"
+        ),
+        Mutant(
+            "other processes kept from writing for good",
+            "ResizeMixin._commit",
+            "environment.process_locks.let_others_write()",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a panic of LMDB's is not answered by commits",
+            "ResizeMixin._commit",
+            "environment.reopen_after_panic(error)",
+            "raise",
+            "test_disk_errors.py",
+        ),
+        Mutant(
+            "clear of a part empties the file",
+            "_write",
+            "if emptied is WHOLE:",
+            "if emptied is not None:",
+            "test_forks.py",
+        ),
+        Mutant(
+            "clear of a part does not end",
+            "_empty",
+            "while found and (interval.stop is None or cursor.key() < interval.stop):",
+            "while found:",
+        ),
+        Mutant(
+            "clear of a part deletes the stand-in",
+            "_empty",
+            "if interval.contains(cursor.key()):",
+            "if True:",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+    ],
+}

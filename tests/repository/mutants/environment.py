@@ -1,0 +1,954 @@
+"""Mutants of the open file: options, paths, checks, locks, the registry, forks, reads, backups."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_environment/options": [
+        Mutant(
+            "options not compared",
+            "check_shared",
+            "if our != their:",
+            "if False:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "unknown options not named",
+            "check_options",
+            "sorted(options.keys() - _ALL)",
+            "()",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "sizes not checked",
+            "check_options",
+            "check_limit(name, options[name], _MOST[name])",
+            "",
+            "test_messages.py",
+        ),
+        Mutant(
+            "a path that means memory makes a folder",
+            "absolute_path",
+            "text == ':memory:'",
+            "False",
+            "test_messages.py",
+        ),
+        Mutant(
+            "another path that means memory makes a file",
+            "absolute_path",
+            "text.startswith('file::memory:')",
+            "False",
+            "test_messages.py",
+        ),
+        Mutant(
+            "a second copy of the package is not named",
+            "explain",
+            "if 'already open in this process' in str(error):",
+            "if False:",
+            "test_messages.py",
+        ),
+    ],
+    "_environment/paths": [
+        Mutant("links to a file not followed", "lmdb_path", "path = os.path.realpath(path)", "", "test_files.py"),
+        Mutant(
+            "pipes opened",
+            "check_place",
+            "if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):",
+            "if False:",
+            "test_files.py",
+        ),
+        Mutant(
+            "writable maps extend truncated files",
+            "check_place",
+            "if page_size := page_size_of(data):",
+            "if False:",
+            "test_files.py",
+        ),
+        Mutant(
+            "no look for room for the lock file",
+            "_check_room",
+            "if disk.f_bavail * disk.f_frsize < needed:",
+            "if False:",
+            "test_files.py",
+        ),
+        Mutant(
+            "empty file to read not told",
+            "check_begun",
+            "if options.get('readonly') and os.path.isfile(file) and not os.path.getsize(file):",
+            "if False and not os.path.getsize(file):",
+            "test_files.py",
+        ),
+        Mutant(
+            "links to data files not followed",
+            "place",
+            "if not is_folder or os.path.islink(real):",
+            "if not is_folder:",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "a single file taken for one of a directory",
+            "place",
+            "if os.path.exists(f'{real}-lock'):",
+            "if False:",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "a folder's file without its lock file taken for a single one",
+            "place",
+            "(folder, True) if name == 'data.mdb' else (path, False)",
+            "(folder, True) if False else (path, False)",
+            "test_foreign_files.py",
+        ),
+        Mutant("a file that was begun is not told", "check_begun", "if begun:", "if False:", "test_power_cut.py"),
+        Mutant("a file of zeros is none of LMDB's", "is_store", "is_begun(file)", "False", "test_power_cut.py"),
+        Mutant(
+            "a file in place of the folder not told",
+            "check_place",
+            "except NotADirectoryError:",
+            "except ZeroDivisionError:",
+            "test_files.py",
+        ),
+        Mutant("a new store is everybody's to read", "", "_PRIVATE = 384", "_PRIVATE = 420", "test_permissions.py"),
+        Mutant(
+            "a folder that its readers cannot enter", "creation_mode", "(mode & 292) >> 2", "64", "test_permissions.py"
+        ),
+        Mutant(
+            "a folder that its owner cannot enter",
+            "creation_mode",
+            "mode | (mode & 292) >> 2",
+            "mode",
+            "test_permissions.py",
+        ),
+        Mutant(
+            "a lost lock file is one user's",
+            "creation_mode",
+            "os.stat(data_file(path, options)).st_mode & 438 | _PRIVATE",
+            "_PRIVATE",
+            "test_permissions.py",
+        ),
+        Mutant(
+            "a lost lock file cannot be opened again",
+            "creation_mode",
+            "os.stat(data_file(path, options)).st_mode & 438 | _PRIVATE",
+            "os.stat(data_file(path, options)).st_mode & 438",
+            "test_permissions.py",
+        ),
+        Mutant("mode is not heeded", "creation_mode", "options.get('mode')", "None", "test_permissions.py"),
+        Mutant(
+            "a mode that locks its owner out",
+            "check_mode",
+            "if mode & ~127 != _PRIVATE:",
+            "if mode & ~511:",
+            "test_permissions.py",
+        ),
+        Mutant("a mode that is decimal", "check_mode", "mode & ~127", "mode & _PRIVATE", "test_permissions.py"),
+    ],
+    "_environment/pages": [
+        Mutant(
+            "free pages taken on trust",
+            "lacks_free_pages_alone",
+            "bool(free >= meta.last_page + 1 - present)",
+            "True",
+            "test_files.py",
+        ),
+        Mutant(
+            "free pages that are there counted",
+            "lacks_free_pages_alone",
+            "present <= page <= meta.last_page",
+            "page <= meta.last_page",
+            "test_files.py",
+        ),
+        Mutant("long lists of free pages not read", "_free_lists", "if flags & _BIG:", "if False:", "test_files.py"),
+        Mutant(
+            "values taken for databases",
+            "named_databases",
+            """
+            for at in [at for at in nodes if page[at + _AT_FLAGS] & _NAMED]:
+                *size, flags, key_size = struct.unpack_from('=HHHH', page, at)
+                if flags == _NAMED and sum(size) == _RECORD:
+                    names.append(page[at + 8:at + 8 + key_size].removesuffix(b'\\x00'))
+            """,
+            """
+            for at in nodes:
+                *size, flags, key_size = struct.unpack_from('=HHHH', page, at)
+                if sum(size) == _RECORD:
+                    names.append(page[at + 8:at + 8 + key_size].removesuffix(b'\\x00'))
+            """,
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "databases found on few pages alone",
+            "named_databases",
+            "not _has_other_pages(file, page_size, meta)",
+            "True",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "empty databases overlooked",
+            "named_databases",
+            "meta.tree_pages > _FEW_PAGES",
+            "True",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "all pages looked at",
+            "_has_other_pages",
+            "bool(known + free <= meta.last_page)",
+            "True",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "free pages taken for those of databases",
+            "_has_other_pages",
+            "sum(count for count, _ in _free_lists(file, page_size, meta))",
+            "0 * sum(count for count, _ in _free_lists(file, page_size, meta))",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "names of LMDB 1.0 with their end",
+            "named_databases",
+            "page[at + 8:at + 8 + key_size].removesuffix(b'\\x00')",
+            "page[at + 8:at + 8 + key_size]",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "a damaged file is said to hold nothing", "is_begun", "meta.transaction == 0", "True", "test_power_cut.py"
+        ),
+    ],
+    "_environment/lock_file": [
+        Mutant(
+            "no look for dead readers at open",
+            "ProcessLocks.take_over",
+            "handle.reader_check()",
+            "",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "a lock file that was replaced goes unnoticed",
+            "ProcessLocks.lock_file_is_deleted",
+            "self.held",
+            "False",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "byte 0 not taken over",
+            "ProcessLocks._take_over",
+            "fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, 0))",
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "byte of the process not taken over",
+            "ProcessLocks._take_over",
+            """
+            fcntl(file, F_SETLK, _byte(F_UNLCK, process))
+            fcntl(file, F_OFD_SETLK, _byte(F_RDLCK, process))
+            """,
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "locks stay with a child that starts a program",
+            "ProcessLocks.close_lock_file",
+            "if release:\n    fcntl(file, F_OFD_SETLK, _ALL)",
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant("reads not announced", "ProcessLocks.begin_read", "self._share_reading()", "", "test_lock_files.py"),
+    ],
+    "_environment/checks": [
+        Mutant(
+            "flags of the main database overlooked",
+            "_check_flags",
+            "if any(flags.values()):",
+            "if False:",
+            "test_foreign_files.py",
+        ),
+        Mutant("named databases overlooked", "check_named", "if names:", "if False:", "test_foreign_files.py"),
+        Mutant(
+            "a replaced file overlooked",
+            "check_opened",
+            "_check_replaced(handle, path, options, locks)",
+            "",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "a killed commit taken for a replaced file",
+            "_check_replaced",
+            "if stored == locked + 1:",
+            "if False:",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "a file one commit ahead taken for a commit",
+            "_check_replaced",
+            "if stored == locked:\n    return",
+            "return",
+        ),
+        Mutant(
+            "the map of another process not adopted as the file is opened",
+            "check_opened",
+            "handle.set_mapsize(0)",
+            "raise",
+            "test_foreign_files.py",
+        ),
+        Mutant("a new store is not on the disk", "make_durable", "handle.sync(True)", "", "test_power_cut.py"),
+        Mutant("a new store's name is not on the disk", "make_durable", "sync_folder(folder)", "", "test_power_cut.py"),
+        Mutant(
+            "a new store's folder is not on the disk",
+            "make_durable",
+            "sync_folder(os.path.dirname(folder))",
+            "",
+            "test_power_cut.py",
+        ),
+        Mutant(
+            "a new store waits for a disk that nobody waits for",
+            "make_durable",
+            "not options.get('sync', True)",
+            "False",
+            "test_power_cut.py",
+        ),
+        Mutant(
+            "a file system that cannot sync a folder",
+            "sync_folder",
+            "if error.errno not in _CANNOT_SYNC:\n    raise",
+            "raise",
+            "test_power_cut.py",
+        ),
+        Mutant(
+            "a disk that fails overlooked",
+            "sync_folder",
+            "if error.errno not in _CANNOT_SYNC:\n    raise",
+            "",
+            "test_power_cut.py",
+        ),
+        Mutant(
+            "a lock file that is behind is refused at opening",
+            "_check_replaced",
+            "locks.delete_lock_file()",
+            "",
+            "test_foreign_files.py",
+        ),
+    ],
+    "_environment/access": [
+        Mutant(
+            "a dead reader of this process's id keeps pages",
+            "open_lmdb",
+            "if not _has_reader_of(os.getpid(), handle):",
+            "if True:",
+            "test_containers.py",
+        ),
+        Mutant(
+            "a lock file that root makes is root's",
+            "create_lock_file",
+            "os.fchown(fd, uid, owner.st_gid)",
+            "",
+            "test_access.py",
+        ),
+        Mutant(
+            "a lock file that a member makes is the member's",
+            "create_lock_file",
+            "(owner.st_uid, -1)",
+            "(owner.st_uid,)",
+            "test_access.py",
+        ),
+        Mutant(
+            "opening without locks is not logged", "warn_without_locks", "path in _warned", "True", "test_containers.py"
+        ),
+        Mutant(
+            "opening without locks is logged each time",
+            "warn_without_locks",
+            "_warned.add(path)",
+            "",
+            "test_containers.py",
+        ),
+        Mutant(
+            "opening without a lock file is logged",
+            "warn_without_locks",
+            "not os.path.exists(lock_file(path, options))",
+            "False",
+            "test_containers.py",
+        ),
+    ],
+    "_environment/opening": [
+        Mutant(
+            "files told apart by their numbers alone",
+            "_opened",
+            "if info['last_txnid'] < least:",
+            "if False:",
+            "test_files.py",
+        ),
+        Mutant(
+            "a file begun by a killed process is not on the disk",
+            "_opened",
+            "if info['last_txnid'] == 0:",
+            "if create and not info['last_pgno']:",
+            "test_power_cut.py",
+        ),
+        Mutant(
+            "opening does not follow another process's growth",
+            "_open_lmdb",
+            "except lmdb.MapResizedError:",
+            "except ArithmeticError:",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+    ],
+    "_environment/locks": [
+        Mutant(
+            "locks stay taken after an interrupt",
+            "Lock._enter",
+            "give(iter(taken))",
+            "",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "deadlocks are not found",
+            "_refuse_to_wait",
+            "if holder.owner == me:",
+            "if False:",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+        Mutant(
+            "locks are not watched",
+            "hold",
+            "_make_all(WatchedLock)",
+            "",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+        Mutant(
+            "locks are watched for ever",
+            "let_go",
+            "_make_all(FileLock)",
+            "",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+        Mutant(
+            "an abandoned block is waited for",
+            "_refuse_to_wait",
+            "if holder.abandoned and late:",
+            "if False:",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+    ],
+    "_environment/stores": [
+        Mutant(
+            "collected stores closed in a commit",
+            "Tenants.close_orphans",
+            "self.busy",
+            "False",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "collected stores not closed", "Tenants.close_orphans", "self.orphans[0].close()", "", "test_endings.py"
+        ),
+        Mutant(
+            "a collected store is dropped before it is written",
+            "Tenants.close_orphans",
+            """
+            try:
+                self.orphans[0].close()
+            except (RecursionError, MemoryError):
+                return
+            self.orphans.popleft()
+            """,
+            "self.orphans.popleft().close()",
+            "test_endings.py",
+        ),
+        Mutant(
+            "a collected store without memory is dropped",
+            "Tenants.close_orphans",
+            "except (RecursionError, MemoryError):",
+            "except ZeroDivisionError:",
+            "test_endings.py",
+        ),
+        Mutant(
+            "a finaliser's lock stays taken after an interrupt",
+            "Tenants.close_orphans_unless_locked",
+            """
+            try:
+                try:
+                    taken.extend(filter(acquire_at_once, (self.lock,)))
+                    if taken:
+                        self.close_orphans()
+                finally:
+                    give(held)
+            finally:
+                give(held)
+            """,
+            """
+            try:
+                try:
+                    taken.extend(filter(acquire_at_once, (self.lock,)))
+                    if taken:
+                        self.close_orphans()
+                finally:
+                    give(held)
+            finally:
+                pass
+            """,
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "collected stores closed twice at once",
+            "Tenants.close_orphans",
+            "self._closing_orphans = True",
+            "",
+            "test_endings.py",
+        ),
+        Mutant(
+            "an empty store counts as collected",
+            "Tenants.living",
+            "(tenant := ref()) is not None",
+            "(tenant := ref())",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+    ],
+    "_environment/forks": [
+        Mutant(
+            "a fork by C code goes unnoticed",
+            "Process.check",
+            "if self.pid == getpid():\n    return",
+            "return",
+            "test_forks.py",
+        ),
+        Mutant(
+            "uWSGI's master reads past the gate",
+            "watch_uwsgi",
+            "bool(uwsgi.worker_id() == 0)",
+            "False",
+            "test_forks.py",
+        ),
+        Mutant(
+            "uWSGI's hook is not set", "watch_uwsgi", "uwsgi.post_fork_hook = _Hook(check, former)", "", "test_forks.py"
+        ),
+        Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", "", "test_forks.py"),
+    ],
+    "_environment/gate": [
+        Mutant("uWSGI's workers read through the gate", "Gate._checked_handle", "self.unshut()", "", "test_forks.py"),
+    ],
+    "_environment/environment": [
+        Mutant(
+            "tracebacks keep transactions",
+            "fresh",
+            "clear_frames(error.__traceback__)",
+            "",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "map of another process not adopted by a read",
+            "Environment.repeat",
+            "self.resize(0)",
+            "",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "full reader table is an error",
+            "Environment.repeat",
+            "lmdb.ReadersFullError",
+            "ArithmeticError",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant("dead map kept", "Environment.resize", "self.sleep()", "", "test_growth.py test_growth_steps.py"),
+        Mutant(
+            "other processes not kept from writing",
+            "Environment.begin_write",
+            "locks.keep_others_from_writing()",
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a lock file that was begun during a commit stays",
+            "Environment.begin_write",
+            "if not locks.held:\n    break",
+            "return handle.begin(write=True)",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a lock file that was moved aside is an error",
+            "Environment.begin_write",
+            "if not locks.lock_file_is_another():",
+            "if True:",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a lock file that is behind is taken for right",
+            "Environment.begin_write",
+            "if stored == locked:\n    return transaction",
+            "return transaction",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a data file that was deleted is written to",
+            "Environment.begin_write",
+            "if locks.data_file_is_deleted():",
+            "if False:",
+            "test_files.py",
+        ),
+        Mutant(
+            "new writers do not wait for reads",
+            "Environment._reopen",
+            "self.process_locks.wait_for_reads()",
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a larger map_size ignored",
+            "Environment.admit",
+            "self.resize(options['map_size'])",
+            "",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "gate left open while the map moves",
+            "Environment.resize",
+            "self.shut()",
+            "",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "a child closes what it inherited",
+            "Environment.leave_to_parent",
+            "leave_as_it_is(handle)",
+            "handle.close()",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a child may not open what it inherited",
+            "Environment.leave_to_parent",
+            "let_open_again()",
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a panic of LMDB's is not answered by reads",
+            "Environment.repeat",
+            "self.reopen_after_panic(error)",
+            "raise",
+            "test_disk_errors.py",
+        ),
+    ],
+    "_environment/registry": [
+        Mutant("one file by two ways", "_open", "check_way(path, options)", "", "test_foreign_files.py"),
+        Mutant(
+            "an environment for each store",
+            "acquire",
+            "file and e.identity == file and not e.closed",
+            "False and not e.closed",
+            "test_endings.py",
+        ),
+        Mutant("opening without the registry's lock", "acquire", "with _registry_lock:", "if True:", "test_puts.py"),
+        Mutant(
+            "the last store does not close the file",
+            "release",
+            "if not environment.tenants:",
+            "if False:",
+            "test_endings.py",
+        ),
+        Mutant(
+            "the first store to leave closes the file",
+            "release",
+            "if not environment.tenants:",
+            "if True:",
+            "test_endings.py",
+        ),
+        Mutant(
+            "stores that are being collected do not count",
+            "release",
+            "if not environment.tenants:",
+            "if not environment.living():",
+        ),
+        Mutant(
+            "open environment inherited by a fork",
+            "_before_fork",
+            "environment.sleep()",
+            "",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "an interrupt ends the preparation of a fork",
+            "_before_fork",
+            "interrupt = error",
+            "raise",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "what happens after a fork can be interrupted",
+            "",
+            "range(2)",
+            "range(1)",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant(
+            "threads that fork at once release each other's locks",
+            "_Fork",
+            "class _Fork(threading.local):",
+            "class _Fork:",
+        ),
+        Mutant(
+            "child keeps its parent's locks",
+            "_enter_child",
+            "environment.lock = new_lock(environment.path)",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "locks not released after a fork",
+            "_after_fork_in_parent",
+            "give(_fork.held)",
+            "",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant("child keeps what is pending", "_enter_child", "tenant._forget_pending()", "", "test_forks.py"),
+        Mutant(
+            "a child keeps its parent's locks after a fork by C code",
+            "_enter_child",
+            "if environment.lock not in kept:",
+            "if by_python:",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a child drops changes without a word",
+            "_enter_child",
+            "if dropped and not by_python:",
+            "if False:",
+            "test_forks.py",
+        ),
+        Mutant("the fork hook waits with locks held", "_before_fork", "acquire_at_once", "RLock.acquire"),
+    ],
+    "_environment/read": [
+        Mutant(
+            "a damaged text is told as it comes",
+            "_parts",
+            "except UnicodeDecodeError:",
+            "except ArithmeticError:",
+            "test_large_parts.py test_large_values.py",
+        ),
+        Mutant(
+            "reads not repeated",
+            "lookup",
+            "return environment.repeat(lambda begin: begin().get(key))",
+            "raise",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "scans not repeated",
+            "_read",
+            "return environment.repeat(read)",
+            "raise lmdb.Error",
+            "test_large_parts.py test_large_values.py",
+        ),
+        Mutant(
+            "len forgets what is pending",
+            "count.read",
+            "changes.items()",
+            "()",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant("pages not bounded in bytes", "_page_of_large", "if size >= PAGE_BYTES:", "if False:", "test_reads.py"),
+        Mutant(
+            "large values copied in two steps",
+            "_parts.cut",
+            "map(getitem, map(get, (key,), (b'',)), (slice(start, stop),))",
+            "iter([get(key, b'')[start:stop]])",
+            "test_large_parts.py test_large_values.py",
+        ),
+        Mutant(
+            "parts of several transactions",
+            "_parts.cut",
+            "map(get, (key,), (b'',))",
+            "map(begin(buffers=True).get, (key,), (b'',))",
+            "test_large_parts.py test_large_values.py",
+        ),
+        Mutant(
+            "a large value is expected for ever",
+            "is_large",
+            "_COPIES_AT_ONCE and size >= LARGE",
+            "_COPIES_AT_ONCE",
+            "test_large_parts.py test_large_values.py",
+        ),
+        Mutant(
+            "a page of keys does not end",
+            "_page",
+            "keys = takewhile(high.__gt__, keys)",
+            "",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "a page of items does not end",
+            "_page",
+            "pairs = takewhile((high,).__gt__, pairs)",
+            "",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "a reversed page of keys does not end",
+            "_page",
+            "keys = takewhile(low.__le__, keys)",
+            "",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "a reversed page of items does not end",
+            "_page",
+            "pairs = takewhile((low,).__le__, pairs)",
+            "",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "a reversed page begins with its bound",
+            "_seek_last",
+            "cursor.prev()",
+            "True",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+    ],
+    "_environment/backup": [
+        Mutant(
+            "a copy that others did not see counts",
+            "_copy",
+            "if not environment.process_locks.lock_file_is_deleted():",
+            "if True:",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a panic of LMDB's is not answered by backups",
+            "_copy",
+            "environment.reopen_after_panic(error)",
+            "raise",
+            "test_disk_errors.py",
+        ),
+        Mutant(
+            "a backup under its name at once",
+            "part_of",
+            "f'{target}.{os.urandom(4).hex()}.part'",
+            "target",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup replaces what is there",
+            "_refuse_existing",
+            "if os.path.lexists(target):",
+            "if False:",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup replaces a link to nothing",
+            "_refuse_existing",
+            "os.path.lexists",
+            "os.path.exists",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup replaces what comes meanwhile",
+            "_publish",
+            "os.link(part, target)",
+            "os.replace(part, target)",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup without links replaces what comes meanwhile",
+            "_publish",
+            "_refuse_existing(target)",
+            "",
+            "test_backup.py",
+        ),
+        Mutant("a failed backup is left", "backup", "discard(part)", "", "test_backup.py"),
+        Mutant("a backup that is not on the disk", "backup", "os.fsync(fd)", "", "test_power_cut.py"),
+        Mutant(
+            "a backup that all may read",
+            "backup",
+            "shutil.copymode(source, copy)",
+            "os.chmod(copy, 420)",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup's directory that all may enter",
+            "backup",
+            "shutil.copymode(environment.path, part)",
+            "os.chmod(part, 493)",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup that all may read while it is made",
+            "backup",
+            "os.mkdir(part, 448)",
+            "os.mkdir(part)",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup of a file that all may read while it is made",
+            "_create",
+            "os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 384)",
+            "os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 420)",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a whole copy without the lock",
+            "_copy",
+            "with nullcontext() if compact else environment.lock:",
+            "with nullcontext():",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a compact copy with the lock",
+            "_copy",
+            "with nullcontext() if compact else environment.lock:",
+            "with environment.lock:",
+            "test_backup.py",
+        ),
+        Mutant(
+            "free pages always left out",
+            "_copy",
+            "handle.copyfd(fd, compact)",
+            "handle.copyfd(fd, True)",
+            "test_backup.py",
+        ),
+        Mutant(
+            "a backup does not follow another process's growth",
+            "_copy",
+            "environment.resize(0)",
+            "raise",
+            "test_backup.py",
+        ),
+        Mutant("a fork ends a backup", "_copy", "if environment.handle() is handle:", "if True:", "test_backup.py"),
+        Mutant(
+            "a copy without locks is not looked at",
+            "_copy_at_rest",
+            "if handle.info()['last_txnid'] == before:",
+            "if True:",
+            "test_containers.py",
+        ),
+        Mutant(
+            "a copy without locks follows pointers",
+            "_copy",
+            "if not has_locks(handle):",
+            "if False:",
+            "test_containers.py",
+        ),
+        Mutant("a copy without locks appends to the last one", "_copy_at_rest", "_empty(fd)", "", "test_containers.py"),
+        Mutant(
+            "a copy without locks leaves one behind",
+            "_copy_without_locks",
+            "os.unlink(whole)",
+            "",
+            "test_containers.py",
+        ),
+    ],
+    "_environment/stats": [
+        Mutant(
+            "idle places in the table are readers",
+            "measured",
+            "line.rpartition(' ')[2]",
+            "line.strip()[:1]",
+            "test_backup.py",
+        ),
+        Mutant(
+            "used bytes without large values",
+            "measured",
+            "stat['branch_pages'] + stat['leaf_pages'] + stat['overflow_pages']",
+            "stat['branch_pages'] + stat['leaf_pages']",
+            "test_backup.py",
+        ),
+    ],
+}

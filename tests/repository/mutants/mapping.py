@@ -1,0 +1,375 @@
+"""Mutants of the mapping: one key, many keys, order, ranges, views."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "_mapping/keyed": [
+        Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", "", "test_puts.py"),
+        Mutant(
+            "a removal that fails not undone",
+            "KeyedMixin._swap",
+            "self._change(stored, None, old)",
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "pending not looked at",
+            "KeyedMixin._find",
+            "self._pending.get(stored, MISSING)",
+            "MISSING",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "default sentinel returned by pop",
+            "KeyedMixin.pop",
+            "if default is MISSING:\n    raise KeyNotFoundError(key)",
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant("pop, popitem and setdefault not atomic", "KeyedMixin._change", "found == old", "True", "test_puts.py"),
+        Mutant(
+            "del not atomic",
+            "KeyedMixin.__delitem__",
+            "with self._environment.lock:",
+            "if True:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "in flushes",
+            "KeyedMixin.__contains__",
+            "self._find",
+            "self._fetch",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "unpickling errors as they come",
+            "KeyedMixin._load",
+            "Exception",
+            "ArithmeticError",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "unpickling errors of [] as they come",
+            "KeyedMixin.__getitem__",
+            "Exception",
+            "ArithmeticError",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "unpickling errors of get as they come",
+            "KeyedMixin.get",
+            "Exception",
+            "ArithmeticError",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "unpickling errors of scans and get_many as they come",
+            "KeyedMixin._loaded",
+            "Exception",
+            "ArithmeticError",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "[] does not look at what is pending",
+            "KeyedMixin.__getitem__",
+            "self._pending and (self.autoflush_on_read or key in self._pending)",
+            "False",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "get does not look at what is pending",
+            "KeyedMixin.get",
+            "self._pending and (self.autoflush_on_read or key in self._pending)",
+            "False",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "[] does not flush",
+            "KeyedMixin.__getitem__",
+            "self.autoflush_on_read or key in self._pending",
+            "key in self._pending",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "get does not flush",
+            "KeyedMixin.get",
+            "self.autoflush_on_read or key in self._pending",
+            "key in self._pending",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "in does not look at what is pending",
+            "KeyedMixin.__contains__",
+            "key not in self._pending",
+            "True",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "large values do not look at what is pending",
+            "KeyedMixin._value",
+            "self._pending.get(stored, MISSING)",
+            "MISSING",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "a large value is never expected",
+            "KeyedMixin._expect",
+            "self._direct and read.is_large(size)",
+            "False",
+            "test_large_parts.py test_large_values.py",
+        ),
+        Mutant(
+            "another serializer's values read as pickles",
+            "KeyedMixin._expect",
+            "self._plain if self._direct and not self._large else 0",
+            "0 if self._large else self._plain",
+            "test_serializers.py",
+        ),
+        Mutant(
+            "another serializer's values read in parts",
+            "KeyedMixin._expect",
+            "self._direct and read.is_large(size)",
+            "read.is_large(size)",
+            "test_serializers.py",
+        ),
+        Mutant(
+            "what is buffered is called damaged",
+            "KeyedMixin._unreadable",
+            "if where == 'DB':",
+            "if True:",
+            "test_messages.py",
+        ),
+        Mutant(
+            "setdefault does not keep",
+            "KeyedMixin.setdefault",
+            "self._keep(stored, default, new)",
+            "",
+            "test_writeback.py test_writeback_among_threads.py test_writeback_machine.py test_writeback_refused.py test_writeback_transactions.py",
+        ),
+    ],
+    "_mapping/bulk": [
+        Mutant("put_many is no commit", "ManyMixin._commit_many", "self._commits += 1", "", "test_puts.py"),
+        Mutant(
+            "values of any size put at once",
+            "ManyMixin._changes_of",
+            """
+            if len(data) > MAX_VALUE_BYTES:
+                raise too_large(key, data)
+            """,
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "an old pickle protocol",
+            "ManyMixin._changes_of",
+            "pickled(value, HIGHEST_PROTOCOL)",
+            "pickled(value, 2)",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "put_many does not flush first",
+            "ManyMixin._commit_many",
+            "self._flush()",
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant(
+            "put_many only stages",
+            "ManyMixin._commit_many",
+            "self._commit",
+            "self.write_buffer.update",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+        ),
+        Mutant(
+            "len does not look at what is pending",
+            "ManyMixin.__len__",
+            "if not self._pending:",
+            "if True:",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "update leaves a full buffer",
+            "ManyMixin.update",
+            "self._flush_if_full()",
+            "",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant("put_many pickles always", "ManyMixin._changes_of", "self._direct", "True", "test_messages.py"),
+        Mutant("put_many names no key", "ManyMixin._changes_of", "note_key(error, key)", "", "test_messages.py"),
+        Mutant(
+            "iteration sees an emptied file",
+            "ManyMixin._hides_file",
+            "pending is not self._write_buffer and pending.own() and pending.emptied",
+            "pending is not self._write_buffer and False",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+        Mutant(
+            "an iterator ends as if that were all",
+            "ManyMixin._until_close",
+            """
+            yield (keys if loaded is None else zip(keys, loaded(page.items())))
+            if open_pages is not self._open_pages:
+                break
+            """,
+            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+            "test_iterators.py",
+        ),
+        Mutant(
+            "a page is read as another thread closes",
+            "ManyMixin._until_close",
+            """
+            if open_pages is not self._open_pages:
+                break
+            yield (keys if loaded is None else zip(keys, loaded(page.items())))
+            """,
+            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+            "test_iterators.py",
+        ),
+        Mutant(
+            "pages are kept for good", "ManyMixin._until_close", "open_pages.pop(pages, None)", "", "test_iterators.py"
+        ),
+    ],
+    "_mapping/ordered": [
+        Mutant(
+            "prefixes by bytes alone",
+            "OrderedMapping.prefix",
+            "Interval(*bounds) if bounds else Interval.of_prefix(codec.encode_bound(prefix))",
+            "Interval.of_prefix(codec.encode_bound(prefix))",
+            "test_key_encoding.py",
+        ),
+        Mutant(
+            "popitem takes the other end",
+            "OrderedMapping._end_row",
+            "store._pages(self._interval, reverse=last, values=False, first=1)",
+            "store._pages(self._interval, reverse=not last, values=False, first=1)",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "equal to any longer mapping",
+            "OrderedMapping.__eq__",
+            "if len(self) != len(other):\n    return False",
+            "",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "| in the wrong order",
+            "OrderedMapping.__or__",
+            "_merged(self, other)",
+            "_merged(other, self)",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "peekitem takes the other end",
+            "OrderedMapping.peekitem",
+            "self._end_row(last)",
+            "self._end_row(not last)",
+            "test_key_encoding.py",
+        ),
+        Mutant(
+            "views of a part look outside",
+            "OrderedMapping._rows_of",
+            "stored is not None and inside(stored)",
+            "stored is not None",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "any number of completions",
+            "OrderedMapping._ipython_key_completions_",
+            "len(keys) == _COMPLETIONS",
+            "False",
+            "test_completion.py",
+        ),
+        Mutant(
+            "any time for completions",
+            "OrderedMapping._ipython_key_completions_",
+            "monotonic() > deadline",
+            "False",
+            "test_completion.py",
+        ),
+    ],
+    "_mapping/range": [
+        Mutant(
+            "keys outside of a part are got",
+            "StoreRange.get",
+            "self._interval.contains(stored)",
+            "True",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "keys outside are in a part",
+            "StoreRange.__contains__",
+            "self._interval.contains(stored)",
+            "True",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "keys outside of a part are deleted",
+            "StoreRange.__delitem__",
+            "if not self._interval.contains(self._codec.encode(key)):",
+            "if False:",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "keys outside of a part are written",
+            "StoreRange._check_inside",
+            "if not self._interval.contains(self._codec.encode(key)):",
+            "if False:",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "keys outside of a part are popped",
+            "StoreRange.pop",
+            "self._store.pop(key, default) if inside else default",
+            "self._store.pop(key, default)",
+            "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "a part's bounds as they are stored",
+            "StoreRange._bound",
+            "bound[-1:] == b'\\x00'",
+            "False",
+            "test_messages.py",
+        ),
+    ],
+    "_mapping/views": [
+        Mutant(
+            "superset by length alone",
+            "_BatchedSet.__ge__",
+            "sum(1 for _ in self._shared_with(other)) == len(other)",
+            "True",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "items compared by key alone",
+            "StoreItems._among",
+            "self._mapping._load(self._mapping._norm_key(key), data) == pair[1]",
+            "True",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "views of one batch",
+            "_BatchedSet._shared_with",
+            "while (batch := list(islice(elements, _BATCH))):",
+            "if (batch := list(islice(elements, _BATCH))):",
+            "test_beyond_a_dict.py test_conformance.py test_views.py",
+        ),
+        Mutant(
+            "a view is a handle to its store",
+            "_View.__reduce_ex__",
+            "def __reduce_ex__(self, protocol: Any) -> Any:",
+            "def _reduce_ex(self, protocol: Any) -> Any:",
+            "test_messages.py",
+        ),
+    ],
+    "_mapping/maintenance": [
+        Mutant(
+            "a backup without what is pending",
+            "MaintenanceMixin.backup",
+            "if not self._readonly:\n    self.flush()",
+            "",
+            "test_backup.py",
+        ),
+    ],
+}

@@ -1,0 +1,265 @@
+"""Mutants of the store as a whole: errors, attributes, pickling, close, exit, child processes."""
+
+from __future__ import annotations
+
+from mutants.mutate import Mutant
+
+MUTANTS = {
+    "__init__": [
+        Mutant("a sub-interpreter is not named", "", "'subinterpreters'", "'other interpreters'", "test_messages.py"),
+    ],
+    "_errors": [
+        Mutant(
+            "a note without the key",
+            "note_key",
+            "f'The value for key {shown(key)} was not stored.'",
+            "f'The value was not stored.'",
+            "test_messages.py",
+        ),
+        Mutant(
+            "an option that LMDB refuses is not named",
+            "check_limit",
+            "if most is not None and limit > most:",
+            "if False:",
+            "test_messages.py",
+        ),
+        Mutant(
+            "no OSError",
+            "ReadonlyStoreError",
+            "class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):",
+            "class ReadonlyStoreError(lmdb.ReadonlyError):",
+            "test_shelve.py",
+        ),
+    ],
+    "_store": [
+        Mutant(
+            "a flush waits for a lock of the parent's",
+            "LmdbObjectStore.flush",
+            "self._environment.check_process()",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "read-only not noticed",
+            "LmdbObjectStore._check_writable",
+            "if self._readonly:",
+            "if False:",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "put into a read-only store",
+            "LmdbObjectStore._start_reading",
+            "self._accept = Shut(partial(_refuse_readonly, self.db_path))",
+            "",
+            "test_shelve.py",
+        ),
+        Mutant("pickled without a flush", "LmdbObjectStore.__getstate__", "self.flush()", "", "test_subclasses.py"),
+        Mutant(
+            "another serializer's values read as pickles from the start",
+            "LmdbObjectStore._attach",
+            "self._plain if self._direct else 0",
+            "self._plain",
+            "test_serializers.py",
+        ),
+        Mutant(
+            "a handle forgets its serializer",
+            "LmdbObjectStore.__setstate__",
+            "serializing.restored(state['serializer'])",
+            "pickle",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync does not wait for the disk",
+            "LmdbObjectStore.sync",
+            "self._environment.handle().sync(True)",
+            "",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync always waits once more",
+            "LmdbObjectStore.sync",
+            "if not waits_for_disk(self._lmdb_kwargs):",
+            "if True:",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync of a read-only store is an error",
+            "LmdbObjectStore.sync",
+            "if self._readonly or self._is_closed:",
+            "if self._is_closed:",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync of a closed store is an error",
+            "LmdbObjectStore.sync",
+            "if self._readonly or self._is_closed:",
+            "if self._readonly:",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "attributes of a subclass are lost",
+            "LmdbObjectStore.__getstate__",
+            "own_attributes(self, state)",
+            "{}",
+            "test_subclasses.py",
+        ),
+        Mutant(
+            "attributes of a subclass are not restored",
+            "LmdbObjectStore.__setstate__",
+            "setattr(self, name, value)",
+            "",
+            "test_subclasses.py",
+        ),
+    ],
+    "_lifecycle": [
+        Mutant(
+            "accepted while the last flush is under way", "_flush_twice", "store._accept = shut", "", "test_puts.py"
+        ),
+        Mutant(
+            "what came during the last flush is lost",
+            "_flush_twice",
+            """
+            try:
+                store._flush()
+            finally:
+                store._accept = shut
+            store._flush()
+            """,
+            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            "test_puts.py",
+        ),
+        Mutant(
+            "the last flush ended by a handler that writes",
+            "_flush_twice",
+            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            """
+            store._accept = shut
+            try:
+                store._flush()
+            finally:
+                store._accept = shut
+            """,
+            "test_puts.py",
+        ),
+        Mutant("an interrupted close accepts nothing more", "close", "store._accept = accept", "", "test_endings.py"),
+        Mutant(
+            "close without room drops what is pending",
+            "_flush_twice",
+            "except (RecursionError, MemoryError):",
+            "except ZeroDivisionError:",
+            "test_endings.py",
+        ),
+        Mutant(
+            "nobody hears of a flush that fails at the recursion limit",
+            "close",
+            "raise failed from failed.__cause__",
+            "raise",
+            "test_endings.py",
+        ),
+        Mutant("finaliser gone", "collect", "environment.orphans.append(store)", "", "test_endings.py"),
+        Mutant("exit hook gone", "", "atexit.register(close_all)", "", "test_endings.py"),
+        Mutant(
+            "nothing is flushed before a fork", "", "os.register_at_fork(before=flush_before_fork)", "", "test_forks.py"
+        ),
+        Mutant("a fork that cannot flush is silent", "_flush_or_log", "if told is None:", "if False:", "test_forks.py"),
+        Mutant(
+            "a fork that cannot flush is logged each time",
+            "_flush_or_log",
+            "if told is None:",
+            "if True:",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a failed flush before a fork counts as told",
+            "_flush_or_log",
+            "store._failure_told = told or False",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a fork leaves collected stores",
+            "flush_before_fork",
+            "environment.close_orphans_unless_locked()",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "a fork flushes within a transaction",
+            "flush_before_fork",
+            "if environment.busy and environment.lock._is_owned():",
+            "if False:",
+            "test_forks.py",
+        ),
+        Mutant(
+            "billiard's workers not closed",
+            "_close_all_as_a_worker_of_billiard_ends",
+            "worker.on_exit = partial(_then_close_all, worker.on_exit)",
+            "partial(_then_close_all, worker.on_exit)",
+            "test_forks.py",
+        ),
+        Mutant(
+            "billiard's workers do not call their own on_exit",
+            "_then_close_all",
+            "on_exit(*arguments)",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "forked workers not closed",
+            "watch_multiprocessing",
+            "util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)",
+            "",
+            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+        ),
+        Mutant("forkserver's workers not closed", "watch_multiprocessing", "if _is_child():", "if False:"),
+        Mutant(
+            "a with block ends quietly",
+            "leave",
+            "not failed and store._failure_told is not True",
+            "False",
+            "test_endings.py",
+        ),
+        Mutant("a with block hides its body's error", "leave", "not failed", "True", "test_endings.py"),
+        Mutant("an error is heard twice", "leave", "store._failure_told is not True", "True", "test_endings.py"),
+        Mutant(
+            "close without a flush",
+            "_flush_twice",
+            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            "try:\n    pass\nfinally:\n    store._accept = shut",
+            "test_puts.py",
+        ),
+        Mutant(
+            "close swallows an interrupt",
+            "_flush_twice",
+            "Exception",
+            "BaseException",
+            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+        ),
+        Mutant("close is never strict", "close", "if strict:", "if False:", "test_endings.py"),
+        Mutant(
+            "close in a commit",
+            "close",
+            "store._refuse_in_commit()",
+            "",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+        Mutant(
+            "an encoding that cannot be sent", "check_carried", "pickle.dumps(key_encoding)", "", "test_key_encoding.py"
+        ),
+        Mutant(
+            "a with block ends past the store's own close",
+            "leave",
+            "store.close(strict=not failed and store._failure_told is not True)",
+            "close(store, strict=not failed and store._failure_told is not True)",
+            "test_attributes.py",
+        ),
+        Mutant(
+            "a block is left open at exit",
+            "close_all",
+            "for block in holders_here():\n    block.end()",
+            "",
+            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+        ),
+        Mutant("an iterator ends after its page", "mark_closed", "page.clear()", "", "test_iterators.py"),
+    ],
+}
