@@ -157,8 +157,8 @@ def test_an_interrupt_of_a_finaliser_leaves_no_lock_taken(path: str, open_store:
             break
 
 
-def test_an_interrupt_at_any_place_in_clear_leaves_all_or_nothing(open_store: OpenStore) -> None:
-    """Wherever `clear` is interrupted, what was stored and what was pending are both there or both gone."""
+def test_clear_interrupted_at_any_place_tears_nothing(open_store: OpenStore) -> None:
+    """Wherever `clear` is interrupted, the rows are all there or all gone. A pending change may outlast its row."""
     store = open_store(autoflush_on_read=False)
     for number in count():
         store.put_many({"stored": 1})
@@ -167,7 +167,7 @@ def test_an_interrupt_at_any_place_in_clear_leaves_all_or_nothing(open_store: Op
             reached = at_checkpoint(number, interrupt, store.clear)
         except Interrupt:
             reached = True
-        assert set(store) in (set(), {"stored", "pending"}), f"checkpoint {number}"
+        assert set(store) in (set(), {"pending"}, {"stored", "pending"}), f"checkpoint {number}"
         if not reached:
             break
 

@@ -322,7 +322,7 @@ def test_a_signal_handler_at_any_point_of_setdefault(tmp_path: Path, what: str, 
     at_each_point(tmp_path, round_)
 
 
-@pytest.mark.parametrize("what", [*HANDLERS, "nothing"])
+@pytest.mark.parametrize("what", ["writes", "writes at once", "nothing"])
 @pytest.mark.parametrize("flushes", [True, False])
 def test_a_removal_that_a_handler_ends(tmp_path: Path, what: str, flushes: bool) -> None:
     """A `pop` that a handler's exception ends has taken nothing, nor undone what the handler did before."""

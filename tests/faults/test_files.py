@@ -370,7 +370,7 @@ def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool
     """Another file that took its place is not taken for it after a fork, and neither of them is written to."""
     make(path)
     other = make(str(tmp_path / "other"))
-    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+    with pytest.raises(FlushError), LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         os.replace(other, Path(path, "data.mdb"))
         if forks:
             Child(lambda: None).join()
@@ -384,7 +384,7 @@ def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool
 def test_a_file_replaced_after_a_fork(path: str) -> None:
     """Nor is one that has even its number: the file system may give that to the next file that is made."""
     make(path)
-    with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
+    with pytest.raises(FlushError), LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         environment = store._environment
         Child(lambda: None).join()
         shutil.rmtree(path)

@@ -157,14 +157,10 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """A clear that returns has left nothing; one that raises keeps what is pending, and the file if it can.
-
-        Where an interrupt, or a handler's error, comes after the file was emptied, nothing is kept.
-        """
+        """A clear that returns has left nothing. One that raises keeps the pending changes, and the file if it can."""
         pending, file = dict(self.buffer), self.host.file
         error = self.outcome(lambda: self.host._commit_emptied(WHOLE))
-        cleared = error is None or (not isinstance(error, lmdb.Error) and not self.host.file)
-        kept = {} if cleared else apply(file if self.host.file is file else {}, pending)
+        kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
         self.content = apply(kept, self.meanwhile)
 
     @rule()
