@@ -30,7 +30,7 @@ from ._keys.codec import KeyCodec
 class Handle(OpenStore, Protocol):
     """What these functions need of a store."""
 
-    _accept: dict[bytes, bytes | None] | RefusingBuffer | OpenTransaction
+    _sink: dict[bytes, bytes | None] | RefusingBuffer | OpenTransaction
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec
@@ -39,7 +39,7 @@ class Handle(OpenStore, Protocol):
 
     def close(self, strict: bool = False) -> None: ...
     def _flush(self) -> None: ...
-    def _refuse_in_commit(self) -> None: ...
+    def _check_no_commit(self) -> None: ...
 
 
 def close(store: Handle, strict: bool) -> None:
@@ -56,12 +56,12 @@ def close(store: Handle, strict: bool) -> None:
     with environment.lock:
         if store._environment is not environment:  # another thread was first
             return
-        store._refuse_in_commit()
-        accept, shut = store._accept, RefusingBuffer(ClosedEnvironment(store.db_path).attach)
+        store._check_no_commit()
+        accept, shut = store._sink, RefusingBuffer(ClosedEnvironment(store.db_path).attach)
         try:
             failed = _flush_twice(store, shut)
         except BaseException:  # the store stays open
-            store._accept = accept
+            store._sink = accept
             raise
         # In this order, an interrupt leaves what a second call can finish.
         release(environment, store)
@@ -92,7 +92,7 @@ def _flush_twice(store: Handle, shut: RefusingBuffer) -> FlushError | None:
         try:
             store._flush()
         finally:
-            store._accept = shut
+            store._sink = shut
         store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
     except (RecursionError, MemoryError):
         raise
@@ -108,7 +108,7 @@ def _flush_twice(store: Handle, shut: RefusingBuffer) -> FlushError | None:
 def mark_closed(store: Handle) -> None:
     """Make every further use of `store` a StoreClosedError."""
     stand_in: Any = ClosedEnvironment(store.db_path)
-    store._accept = RefusingBuffer(stand_in.attach)
+    store._sink = RefusingBuffer(stand_in.attach)
     store._pending = store.write_buffer
     store._codec = store._environment = stand_in
     store._forget_pending()

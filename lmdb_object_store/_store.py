@@ -118,7 +118,7 @@ class LmdbObjectStore(
         self._raw_key_limit = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
         if self._readonly:
-            self._accept = RefusingBuffer(partial(refuse_readonly, self.db_path))
+            self._sink = RefusingBuffer(partial(refuse_readonly, self.db_path))
         # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
         serializer = self._fixed["serializer"]
         self._is_pickled = serializer is pickle

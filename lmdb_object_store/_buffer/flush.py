@@ -21,7 +21,7 @@ class FlushMixin(ResizeMixin):
         self._check_writable()
         self._environment.check_process()  # before the lock, which in a child of C code a thread of the parent may have
         with self._environment.lock:
-            self._refuse_in_commit()
+            self._check_no_commit()
             self._flush()
 
     def sync(self) -> None:
@@ -74,7 +74,7 @@ class FlushMixin(ResizeMixin):
                 self._environment.close_collected()  # their changes were accepted before
                 if self.write_buffer:
                     self._commit_pending()
-            elif self._block() is not None:
+            elif self._own_transaction() is not None:
                 self._pending_bytes = 0  # the changes of a transaction are counted, but do not wait for a flush
 
     def _commit_pending(self) -> None:
@@ -119,14 +119,14 @@ class FlushMixin(ResizeMixin):
 
     # -- within a commit or a transaction
 
-    def _block(self) -> OpenTransaction | None:
+    def _own_transaction(self) -> OpenTransaction | None:
         """Return the transaction that this thread has open on this store, unless it is committing."""
         pending: Any = self._pending
         if pending is self._write_buffer:
             return None
         return pending if pending.own() and not pending.committing else None
 
-    def _refuse_in_commit(self) -> None:
+    def _check_no_commit(self) -> None:
         """Raise RuntimeError if this thread is within a transaction, or a signal handler within a commit."""
         environment = self._environment
         if environment.transaction is not None:

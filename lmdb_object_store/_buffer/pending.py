@@ -46,10 +46,10 @@ class BufferMixin(FlushMixin):
             raise too_large(key, data)
         buffer = self._write_buffer
         if stored in buffer or not ONE_STEP:
-            self._stage(stored, data)
+            self._add(stored, data)
             return
         more = len(stored) + len(data)
-        self._accept[stored] = data
+        self._sink[stored] = data
         self._pending_bytes += more
         self._flush_failed = False
         count = self._batch_size
@@ -76,16 +76,16 @@ class BufferMixin(FlushMixin):
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
             if stored in buffer or not ONE_STEP:
-                self._stage(stored, data, sys.maxsize)
+                self._add(stored, data, sys.maxsize)
                 continue
             more = len(stored) + len(data)
-            self._accept[stored] = data
+            self._sink[stored] = data
             self._pending_bytes += more
             self._flush_failed = False
             if self._pending_bytes >= self._batch_bytes:
                 self._flush_if_full(sys.maxsize)
 
-    def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
+    def _add(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
         """Add a change, and flush if the buffer has reached a threshold. Errors of the flush leave the change pending.
 
         `at_count` stands in for `batch_size`. A deletion of a pending key does not flush: it may undo a change that no
@@ -96,31 +96,31 @@ class BufferMixin(FlushMixin):
             buffer = self.write_buffer
             more = weight(key, data) - (weight(key, buffer[key]) if key in buffer else 0)
             undoes = data is None and buffer.get(key) is not None
-            self._accept[key] = data
+            self._sink[key] = data
             self._pending_bytes += more
             self._flush_failed = False
             if not undoes:
                 self._flush_if_full(at_count)
 
-    def _stage_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
+    def _add_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
         """Add a change, and flush nothing, unless the row of `key` has changed since the caller read it.
 
         `pending` is the change that was pending before (MISSING: none, and the file was read). `commits` is what
         `_commits` was before that. Return True if the change was added. Needs the lock, which a `put` does not take:
         so each comparison and its assignment are one step, see `ONE_STEP`.
         """
-        transaction = None if self._pending is self.write_buffer else self._block()
+        transaction = None if self._pending is self.write_buffer else self._own_transaction()
         if transaction is not None:
-            return transaction.stage_if_unchanged(key, pending, data)
+            return transaction.add_if_unchanged(key, pending, data)
         buffer = self.write_buffer
         more = weight(key, data) - (0 if pending is MISSING else weight(key, pending))
         if pending is MISSING:
             if key not in buffer and self._commits == commits:
-                self._accept[key] = data
+                self._sink[key] = data
             else:
                 return False
         elif key in buffer and buffer[key] is pending:
-            self._accept[key] = data
+            self._sink[key] = data
         else:
             return False
         self._pending_bytes += more
@@ -131,11 +131,11 @@ class BufferMixin(FlushMixin):
         """Commit `changes` at once, in a transaction of their own. Within a transaction they are a part of it."""
         environment = self._environment
         with environment.lock:
-            transaction = self._block()
+            transaction = self._own_transaction()
             if transaction is not None:
-                transaction.stage_many(changes)
+                transaction.add_many(changes)
                 return
-            self._refuse_in_commit()
+            self._check_no_commit()
             self._flush()
             environment.committing = True
             try:

@@ -52,7 +52,7 @@ class ReadingMixin(BufferMixin):
             raise closed(self.db_path)
 
         def read_page(low: bytes, high: bytes | None, limit: int) -> Page:
-            if self._hides_file():
+            if self._is_emptied():
                 return {} if values else [], True
             return read.page(self._environment, low, high, limit, reverse=reverse, values=values)
 
@@ -61,7 +61,7 @@ class ReadingMixin(BufferMixin):
     def _changes(self) -> Changes:
         return self._pending.copy()
 
-    def _hides_file(self) -> bool:
+    def _is_emptied(self) -> bool:
         """Return True if this thread's open transaction has emptied the store."""
         pending: Any = self._pending
         return pending is not self._write_buffer and pending.own() and pending.emptied
@@ -78,17 +78,17 @@ class ReadingMixin(BufferMixin):
             data = read.lookup(self._environment, stored)
         if data is None:
             return default
-        self._expect(len(data))
+        self._expect_size(len(data))
         return self._load(stored, data)
 
     def _large_value(self, stored: bytes, default: Any) -> Any:
         data, strings = read.lookup_large(self._environment, stored)
         if data is None:
             return default
-        self._expect(len(data) + sum(map(len, strings)))
+        self._expect_size(len(data) + sum(map(len, strings)))
         return self._load(stored, data, strings)
 
-    def _expect(self, size: int) -> None:
+    def _expect_size(self, size: int) -> None:
         """Expect the next value to be as large as this one, of `size` bytes."""
         self._expects_large = self._is_pickled and read.is_large(size)
         self._short_read_limit = self._raw_key_limit if self._is_pickled and not self._expects_large else 0
@@ -129,24 +129,24 @@ class ReadingMixin(BufferMixin):
 
     # -- changes that depend on a read: unpickled with nothing held, then compared under the lock
 
-    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+    def _replace_row(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
         """Add the change `new` if the row of `stored` still is `old` (None: absent). Needs the lock.
 
         Return True if the change was added. If this raises, for example because of the flush that it sets off, an `old`
         row still exists: a caller that takes a row has either the row or an error.
         """
         try:
-            if not self._change(stored, old, new):
+            if not self._compare_and_add(stored, old, new):
                 return False
             self._flush_if_full()
         except BaseException:
             if old is not None and not self._is_closed:
-                self._change(stored, None, old)
+                self._compare_and_add(stored, None, old)
             raise
         return True
 
-    def _change(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+    def _compare_and_add(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
         commits = self._commits
         pending = self._pending.get(stored, MISSING)
         found = read.lookup(self._environment, stored) if pending is MISSING else pending
-        return found == old and self._stage_if_unchanged(stored, pending, commits, new)
+        return found == old and self._add_if_unchanged(stored, pending, commits, new)

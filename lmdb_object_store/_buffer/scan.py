@@ -14,7 +14,7 @@ LATER_PAGE = 1024
 ReadPage = Callable[[bytes, bytes | None, int], Page]
 
 
-def lay_over(
+def with_changes(
     rows: dict[bytes, bytes], pending: Mapping[bytes, bytes | None], low: bytes, high: bytes | None, reverse: bool
 ) -> dict[bytes, bytes]:
     """`rows`, all that the file has from `low` (inclusive) to `high` (exclusive; None: the end), as they will be once
@@ -54,7 +54,9 @@ def scan(
             else:
                 end = low = last + b"\0"
         if changes:
-            rows = lay_over(dict.fromkeys(rows, b"") if isinstance(rows, list) else rows, changes, begin, end, reverse)
+            rows = with_changes(
+                dict.fromkeys(rows, b"") if isinstance(rows, list) else rows, changes, begin, end, reverse
+            )
         yield rows
         # Pages no shorter than what is pending keep the cost of all overlays linear.
         limit = max(LATER_PAGE, len(changes))

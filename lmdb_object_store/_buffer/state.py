@@ -34,8 +34,8 @@ class OpenTransaction(Pending, Protocol):
 
     def own(self) -> bool: ...
     def clear(self, interval: Interval) -> None: ...
-    def stage_many(self, changes: Changes) -> None: ...
-    def stage_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool: ...
+    def add_many(self, changes: Changes) -> None: ...
+    def add_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool: ...
     def __setitem__(self, key: bytes, data: bytes | None) -> None: ...
 
 
@@ -70,7 +70,7 @@ class StoreState(OptionsMixin):
     # Where a read looks before the file: the buffer, or the open transaction.
     _pending: Pending
     # Where a write puts its change: the buffer, the open transaction, or a `RefusingBuffer`.
-    _accept: Changes | OpenTransaction | RefusingBuffer
+    _sink: Changes | OpenTransaction | RefusingBuffer
     # Bytes of the pending keys and values, which `batch_bytes` bounds.
     _pending_bytes: int
     # Commits of this store so far. A read that compares it sees whether a flush came in between.
@@ -112,7 +112,7 @@ class StoreState(OptionsMixin):
         self._batch_size = batch_size
         self._batch_bytes = batch_bytes
         self._write_buffer = {}
-        self._accept = self._write_buffer
+        self._sink = self._write_buffer
         self._pending = self._write_buffer
         self._pending_bytes = 0
         self._commits = 0
@@ -133,13 +133,13 @@ class StoreState(OptionsMixin):
 
     # -- for a store that keeps values in memory and writes back what has changed in them; see _shelve/writeback.py
 
-    def _write_changed(self) -> None:
+    def _write_back_changes(self) -> None:
         """Add a change for each kept value that has changed. Called as a transaction begins and before it commits."""
 
-    def _undone(self) -> None:
+    def _drop_kept(self) -> None:
         """Drop all kept values: the transaction that may have changed them is rolled back."""
 
-    def _cleared(self, interval: Interval) -> None:
+    def _drop_kept_in(self, interval: Interval) -> None:
         """Drop the kept values of `interval`, whose rows a transaction has deleted."""
 
     def _keep(self, stored: bytes, value: Any, row: bytes) -> None:

@@ -241,7 +241,7 @@ def _put_stored(store: Store, key: Any, data: bytes) -> None:
     """Store bytes that are a pickle already."""
     if len(data) > MAX_VALUE_BYTES:
         raise too_large(key, data)
-    store._stage(store._codec.encode_to_store(key), data)
+    store._add(store._codec.encode_to_store(key), data)
 
 
 def _text(key: Any) -> Any:

@@ -124,7 +124,7 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
             except lmdb.Error:
                 pass
         self._flush_before_read()
-        if self._hides_file():
+        if self._is_emptied():
             return sum(data is not None for data in self._changes().values())
         return read.count(self._environment, self._pending.copy())
 

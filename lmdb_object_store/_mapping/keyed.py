@@ -40,7 +40,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
                 if data is None:
                     raise KeyNotFoundError(key)
                 if len(data) >= LARGE:
-                    self._expect(len(data))
+                    self._expect_size(len(data))
                 try:
                     return loads(data)  # type: ignore[no-any-return]  # it is a V
                 except Exception as error:
@@ -68,7 +68,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
         if data is None:
             return default
         if len(data) >= LARGE:
-            self._expect(len(data))
+            self._expect_size(len(data))
         try:
             return loads(data)
         except Exception as error:
@@ -95,13 +95,13 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
         with self._environment.lock:
             if self._find(stored) is None:
                 raise KeyNotFoundError(key)
-            self._stage(stored, None)
+            self._add(stored, None)
 
     def delete(self, key: K) -> None:
         """Delete `key`, in memory until the next flush, without a look whether it is there."""
         stored = self._codec.encode(key)
         self._check_writable()
-        self._stage(stored, None)
+        self._add(stored, None)
 
     # -- read and write as one step among threads: unpickled with nothing held, then compared under the lock
 
@@ -119,7 +119,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
         while (data := self._find(stored)) is not None:
             value = self._load(stored, data)
             with self._environment.lock:
-                if self._swap(stored, data, None):
+                if self._replace_row(stored, data, None):
                     return value
         if default is MISSING:
             raise KeyNotFoundError(key)
@@ -137,7 +137,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
         while (data := self._find(stored)) is None:
             new = new or self._dumps(key, default)
             with self._environment.lock:
-                if self._swap(stored, None, new):
+                if self._replace_row(stored, None, new):
                     self._keep(stored, default, new)
                     return default
         return self._load(stored, data)

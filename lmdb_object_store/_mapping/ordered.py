@@ -178,7 +178,7 @@ class OrderedMapping(MutableMapping[K, V]):
             stored, data = row
             item = store._codec.decode(stored), store._load(stored, data)
             with store._environment.lock:
-                if store._swap(stored, data, None):
+                if store._replace_row(stored, data, None):
                     return item
         raise KeyError("popitem(): there is no item")
 
@@ -206,11 +206,11 @@ class OrderedMapping(MutableMapping[K, V]):
         store = self._source()
         store._check_writable()
         with store._environment.lock:
-            block = store._block()
+            block = store._own_transaction()
             if block is not None:
                 block.clear(self._interval)
                 return
-            store._refuse_in_commit()
+            store._check_no_commit()
             store._environment.close_collected()
             store._commit_emptied(self._interval)
 

@@ -142,7 +142,7 @@ class CachingStore(LmdbObjectStore[K, V]):
                 try:
                     write(stored, kept)
                 except Exception as error:
-                    if isinstance(self._accept, RefusingBuffer):  # closed and written back by another thread
+                    if isinstance(self._sink, RefusingBuffer):  # closed and written back by another thread
                         break
                     failure = failure or self._unwritable(stored, error)
         finally:
@@ -159,7 +159,7 @@ class CachingStore(LmdbObjectStore[K, V]):
             # Stop if the value was replaced, deleted or written by another thread. A `put` of a signal handler, which
             # the lock does not keep out, may come first: then look again.
             while self._cache.get(stored) is kept and kept.row is row:
-                if self._stage_if_unchanged(stored, self._pending.get(stored, MISSING), self._commits, data):
+                if self._add_if_unchanged(stored, self._pending.get(stored, MISSING), self._commits, data):
                     kept.row = data
 
     def _write_unlocked(self, stored: bytes, kept: Kept) -> None:

@@ -88,7 +88,7 @@ class WritebackStore(CachingStore[K, V]):
         with self._environment.lock:
             self._check_writable()
             self._keep(stored, value, data)
-            self._stage(stored, data, at_count)
+            self._add(stored, data, at_count)
         self._evict()
 
     def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
@@ -115,14 +115,14 @@ class WritebackStore(CachingStore[K, V]):
         self._evict()
         return value
 
-    def _stage(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
+    def _add(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
         with self._environment.lock:
             if data is None:
                 self._cache.pop(key, None)
-            super()._stage(key, data, at_count)
+            super()._add(key, data, at_count)
 
-    def _swap(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
-        done = super()._swap(stored, old, new)
+    def _replace_row(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
+        done = super()._replace_row(stored, old, new)
         if done and new is None:
             self._cache.pop(stored, None)
         return done
@@ -133,15 +133,15 @@ class WritebackStore(CachingStore[K, V]):
 
     # -- transactions
 
-    def _write_changed(self) -> None:
+    def _write_back_changes(self) -> None:
         failure = self._write_back(self._write)
         if failure is not None:
             raise failure
 
-    def _undone(self) -> None:
+    def _drop_kept(self) -> None:
         self._cache.clear()  # without the lock, which is released just then: this must not fail
 
-    def _cleared(self, interval: Interval) -> None:
+    def _drop_kept_in(self, interval: Interval) -> None:
         self._cache.drop(interval)
 
     # -- flush and the end

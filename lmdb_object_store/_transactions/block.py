@@ -42,12 +42,12 @@ class Block(Isolated):
 
     def _pass_on(self, key: bytes, data: bytes | None) -> None:
         store, buffer = self._host(), self._buffer
-        accept = buffer if store._accept is self else store._accept  # itself while it begins, and in a fork
+        accept = buffer if store._sink is self else store._sink  # itself while it begins, and in a fork
         if key in buffer:
             store._pending_bytes -= len(key) + len(buffer[key] or b"")
         accept[key] = data
 
-    def stage_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool:
+    def add_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool:
         """Change `key`, unless a signal handler has done so since the caller found `pending` here; whether it did."""
         self._remember((key,))
         if key in self.changes:
@@ -65,8 +65,8 @@ class Block(Isolated):
             self.empty()
         else:
             pages = self._host()._pages(interval, reverse=False, values=False)
-            self.stage_many({key: None for page in pages for key in page})
-        self._host()._cleared(interval)
+            self.add_many({key: None for page in pages for key in page})
+        self._host()._drop_kept_in(interval)
 
     def get(self, key: bytes, default: Any = None) -> Any:
         """The change of `key`; None, a deletion, if the file is emptied; else `default`."""

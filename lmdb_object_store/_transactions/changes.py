@@ -34,7 +34,7 @@ class Overlay:
         self.emptied = False
         self.levels: list[Level] = []
 
-    def stage_many(self, changes: Changes) -> None:
+    def add_many(self, changes: Changes) -> None:
         """All of `changes`."""
         self._remember(changes)
         self.changes.update(changes)

@@ -69,8 +69,8 @@ class Statement:
         """Begin a transaction on `store`, or a savepoint in the one that is open."""
         store._check_writable()
         store._environment.check_process()
-        store._write_changed()
-        block: Any = store._block()
+        store._write_back_changes()
+        block: Any = store._own_transaction()
         nested = block is not None
         if block is None:
             environment = store._environment
@@ -166,7 +166,7 @@ class Edit(Transaction[V]):
                 return
             changed = store._dumps(key, value)
             if changed != data:
-                store._stage(stored, changed)
+                store._add(stored, changed)
 
         self._statement.finish = finish
         return value

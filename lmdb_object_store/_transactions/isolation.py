@@ -27,7 +27,7 @@ class Host(Protocol):
     """What a block needs of its store."""
 
     db_path: str
-    _accept: Any
+    _sink: Any
     _pending: Any
     _pending_bytes: int
     _commits: int
@@ -36,10 +36,10 @@ class Host(Protocol):
     @property
     def write_buffer(self) -> Changes: ...
     def _flush(self) -> None: ...
-    def _refuse_in_commit(self) -> None: ...
-    def _write_changed(self) -> None: ...
-    def _undone(self) -> None: ...
-    def _cleared(self, interval: Interval) -> None: ...
+    def _check_no_commit(self) -> None: ...
+    def _write_back_changes(self) -> None: ...
+    def _drop_kept(self) -> None: ...
+    def _drop_kept_in(self, interval: Interval) -> None: ...
     def _pages(self, interval: Interval, *, reverse: bool, values: bool) -> Iterator[Iterable[bytes]]: ...
     def _commit(
         self, changes: Mapping[bytes, bytes | None], *, emptied: Interval | None, begin: BeginToWrite
@@ -80,8 +80,8 @@ class Isolated(Overlay):
         self._take(environment.lock)
         if store._environment is not environment:  # by another thread, just before
             raise closed(store.db_path)
-        store._refuse_in_commit()
-        store._pending = store._accept = self
+        store._check_no_commit()
+        store._pending = store._sink = self
         while True:
             if self._buffer or environment.collected:
                 store._flush()
@@ -135,7 +135,7 @@ class Isolated(Overlay):
     def write_changed(self, level: Level) -> None:
         """What a store that keeps values finds changed in them becomes part of `level`, which is to succeed."""
         if level in self.levels:
-            self._host()._write_changed()
+            self._host()._write_back_changes()
 
     def _commit(self) -> None:
         if not self.own():
@@ -153,14 +153,14 @@ class Isolated(Overlay):
         """Drop what is not committed, and let the others write. A second call finishes what interrupted the first."""
         store = self._store()
         if store is not None and self.levels and not self._committed:  # None: it is being collected
-            store._undone()
+            store._drop_kept()
         self.levels = []
         self._writer.unlock()
         if store is not None and store._pending is self:
             # Whoever puts something here counts it as if it were in the buffer. Before others put something there.
             store._pending_bytes = sum(weight(key, data) for key, data in self._buffer.copy().items())
-            if store._accept is self:
-                store._accept = self._buffer
+            if store._sink is self:
+                store._sink = self._buffer
             store._pending = self._buffer
         self._let_others_in()
         lock = self._lock
@@ -175,7 +175,7 @@ class Isolated(Overlay):
         super().roll_back(level)
         store = self._store()
         if store is not None:
-            store._undone()
+            store._drop_kept()
 
     def own(self) -> bool:
         """Whether this is its thread, and it is open. RuntimeError or ConflictError where it cannot go on."""

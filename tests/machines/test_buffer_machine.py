@@ -63,7 +63,7 @@ class BufferMachine(RuleBasedStateMachine):
         def handle() -> None:
             for key, data in changes:
                 new = fresh(data)
-                self.host._stage(key, new)
+                self.host._add(key, new)
                 self.meanwhile[key] = new
             if error is not None:
                 raise error
@@ -105,12 +105,12 @@ class BufferMachine(RuleBasedStateMachine):
     @rule(key=keys, data=values)
     def stage(self, key: bytes, data: bytes | None) -> None:
         """A change is accepted."""
-        self.staged(lambda: self.host._stage(key, fresh(data)), {key: data}, lambda p: self.many(p) or self.heavy(p))
+        self.staged(lambda: self.host._add(key, fresh(data)), {key: data}, lambda p: self.many(p) or self.heavy(p))
 
     @rule(key=keys, data=values)
     def stage_at_any_count(self, key: bytes, data: bytes | None) -> None:
         """A change is accepted, and the number of keys does not count."""
-        self.staged(lambda: self.host._stage(key, data, 1 << 60), {key: data}, self.heavy)
+        self.staged(lambda: self.host._add(key, data, 1 << 60), {key: data}, self.heavy)
 
     @rule(key=keys, value=st.integers(0, 300), text=st.booleans())
     def put(self, key: bytes, value: int, text: bool) -> None:
@@ -127,10 +127,10 @@ class BufferMachine(RuleBasedStateMachine):
         self.staged(lambda: self.host._update([(given, value)]), changes, self.heavy)
 
     @rule(key=keys, data=values)
-    def stage_if_unchanged(self, key: bytes, data: bytes | None) -> None:
+    def add_if_unchanged(self, key: bytes, data: bytes | None) -> None:
         """A change is accepted, without a flush, where the row is as it was."""
         data, pending, commits = fresh(data), self.buffer.get(key, MISSING), self.host._commits
-        assert self.host._stage_if_unchanged(key, pending, commits, data)
+        assert self.host._add_if_unchanged(key, pending, commits, data)
         self.content = apply(self.content, {key: data})
 
     @rule(key=keys, pending=values, data=values)
@@ -142,7 +142,7 @@ class BufferMachine(RuleBasedStateMachine):
         elif pending is None and self.buffer[key] is None:
             pending = MISSING
         before = dict(self.buffer)
-        assert not self.host._stage_if_unchanged(key, pending, commits, data)
+        assert not self.host._add_if_unchanged(key, pending, commits, data)
         assert self.buffer == before
 
     @rule()

@@ -30,7 +30,7 @@ def in_file(store: Store) -> dict[str, Any]:
 
 def usable(store: Store) -> None:
     """The store reads and writes in this thread and in others, and nothing is left of any transaction."""
-    assert store._accept is store._pending is store.write_buffer
+    assert store._sink is store._pending is store.write_buffer
     assert not store._environment.committing
     assert store._environment.transaction is None
     store["usable"] = 1

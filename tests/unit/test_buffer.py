@@ -22,7 +22,7 @@ def host() -> Host:
 
 def test_flush_change_is_in_the_buffer_until_its_commit_is_done(host: Host) -> None:
     """All through a commit its changes are found in the buffer."""
-    host._stage(b"a", b"1")
+    host._add(b"a", b"1")
     seen: list[dict[bytes, bytes | None]] = []
     host.before = host.after = lambda: seen.append(dict(host.write_buffer))
     host._flush()
@@ -41,8 +41,8 @@ def test_flush_of_nothing_commits_nothing(host: Host) -> None:
 @pytest.mark.parametrize("data", [b"new", None])
 def test_stage_key_during_its_own_commit_stays_pending(host: Host, data: bytes | None) -> None:
     """A handler that writes the very key that is being committed wins, and is committed next."""
-    host._stage(b"a", b"old")
-    host.before = lambda: host._stage(b"a", data)
+    host._add(b"a", b"old")
+    host.before = lambda: host._add(b"a", data)
     host._flush()
     assert host.file == {b"a": b"old"}
     assert host.write_buffer == {b"a": data}
@@ -54,20 +54,20 @@ def test_stage_key_during_its_own_commit_stays_pending(host: Host, data: bytes |
 def test_stage_same_value_during_its_own_commit_stays_pending(host: Host) -> None:
     """Even a change equal to the one being committed is a new one: another process may have written in between."""
     first, second = pickle.dumps("same"), pickle.dumps("same")
-    host._stage(b"a", first)
-    host.after = lambda: host._stage(b"a", second)
+    host._add(b"a", first)
+    host.after = lambda: host._add(b"a", second)
     host._flush()
     assert host.write_buffer == {b"a": second}
 
 
 def test_flush_that_fails_is_noted_until_the_next_change(host: Host) -> None:
     """Reads do not try the same flush again. They try once more when there is something new to write."""
-    host._stage(b"a", b"1")
+    host._add(b"a", b"1")
     host.before = raising(lmdb.DiskError("full"))
     with pytest.raises(lmdb.DiskError):
         host._flush()
     assert host._flush_failed is True
-    host._stage(b"b", b"2")
+    host._add(b"b", b"2")
     assert host._flush_failed is False
 
 
@@ -75,9 +75,9 @@ def test_stage_at_the_threshold_of_entries_flushes() -> None:
     """The buffer is flushed as it reaches `batch_size` keys; the same key twice is one."""
     host = Host(batch_size=3)
     for key in (b"a", b"b", b"b", b"a"):
-        host._stage(key, b"1")
+        host._add(key, b"1")
     assert host.commits == 0
-    host._stage(b"c", None)
+    host._add(b"c", None)
     assert host.commits == 1
     assert host.write_buffer == {}
 
@@ -86,16 +86,16 @@ def test_stage_at_the_threshold_of_bytes_flushes() -> None:
     """The buffer is flushed as its keys and values reach `batch_bytes`; what was replaced does not count."""
     host = Host(batch_bytes=20)
     for size in (18, 1, 18):
-        host._stage(b"a", b"x" * size)
+        host._add(b"a", b"x" * size)
     assert host.commits == 0
-    host._stage(b"b", None)
+    host._add(b"b", None)
     assert host.commits == 1
 
 
 def test_flush_before_read_that_fails_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged as a warning, and tried again only once there is something new to write."""
     host.before = raising(lmdb.DiskError("full"))
-    host._stage(b"a", b"1")
+    host._add(b"a", b"1")
     for _ in range(3):
         host._flush_before_read()
     assert [(record.name, record.levelno) for record in caplog.records] == [("lmdb_object_store", logging.WARNING)]
@@ -103,7 +103,7 @@ def test_flush_before_read_that_fails_is_logged_once(host: Host, caplog: pytest.
     host.before = nothing
     host._flush_before_read()
     assert host.write_buffer == {b"a": b"1"}
-    host._stage(b"b", b"2")
+    host._add(b"b", b"2")
     host._flush_before_read()
     assert host.file == {b"a": b"1", b"b": b"2"}
 
@@ -111,7 +111,7 @@ def test_flush_before_read_that_fails_is_logged_once(host: Host, caplog: pytest.
 def test_flush_before_read_without_autoflush_does_nothing() -> None:
     """`autoflush_on_read=False` leaves reads without a flush."""
     host = Host(autoflush=False)
-    host._stage(b"a", b"1")
+    host._add(b"a", b"1")
     host._flush_before_read()
     assert host.commits == 0
 
@@ -122,12 +122,12 @@ def test_stage_in_a_closed_host_is_refused(host: Host) -> None:
     def refuse() -> None:
         raise closed("nowhere")
 
-    host._accept = RefusingBuffer(refuse)
+    host._sink = RefusingBuffer(refuse)
     for call in (
-        lambda: host._stage(b"a", b"1"),
+        lambda: host._add(b"a", b"1"),
         lambda: host._update([(b"a", 1)]),
         lambda: host.put(b"a", 1),
-        lambda: host._stage_if_unchanged(b"a", MISSING, 0, b"1"),
+        lambda: host._add_if_unchanged(b"a", MISSING, 0, b"1"),
     ):
         with pytest.raises(StoreClosedError, match="nowhere is closed"):
             call()
@@ -137,7 +137,7 @@ def test_stage_in_a_closed_host_is_refused(host: Host) -> None:
 def test_forget_pending_then_flush_writes_nothing(host: Host) -> None:
     """A fork's copy of the buffer is dropped, in the same dict."""
     buffer = host.write_buffer
-    host._stage(b"a", b"1")
+    host._add(b"a", b"1")
     host._forget_pending()
     host._flush()
     assert host.write_buffer is buffer

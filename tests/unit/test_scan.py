@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmdb_object_store._buffer import scan as _scan
-from lmdb_object_store._buffer.scan import FIRST_PAGE, LATER_PAGE, lay_over, scan
+from lmdb_object_store._buffer.scan import FIRST_PAGE, LATER_PAGE, scan, with_changes
 from lmdb_object_store._environment.read import Page
 
 # Few and short, so that rows and changes often meet; some are each other's prefixes and next neighbours.
@@ -84,7 +84,7 @@ def test_lay_over_gives_rows_and_changes_in_order_property(
     """A page laid over is the model's part from its lower bound, inclusive, to its upper one, exclusive."""
     page = {key: data for key, data in ordered(rows, reverse) if within(key, *bounds)}
     expected = [(key, data) for key, data in ordered(flushed(rows, changes), reverse) if within(key, *bounds)]
-    assert list(lay_over(page, changes, *bounds, reverse).items()) == expected
+    assert list(with_changes(page, changes, *bounds, reverse).items()) == expected
 
 
 @directions
@@ -92,20 +92,20 @@ def test_lay_over_bounds(reverse: bool) -> None:
     """The lower bound of a page is in it, the upper one is not, whatever its direction."""
     changes: Changes = {b"a": b"new", b"b": b"new", b"c": b"new"}
     inside = [b"b", b"a"] if reverse else [b"a", b"b"]
-    assert list(lay_over({}, changes, b"a", b"c", reverse)) == inside
+    assert list(with_changes({}, changes, b"a", b"c", reverse)) == inside
 
 
 def test_lay_over_of_nothing_pending() -> None:
     """A page that no change falls into is given back as it is, not copied."""
     rows = {b"b": b"1"}
-    assert lay_over(rows, {}, b"", None, False) is rows
-    assert lay_over(rows, {b"a": None, b"d": b"2"}, b"b", b"d", False) is rows
+    assert with_changes(rows, {}, b"", None, False) is rows
+    assert with_changes(rows, {b"a": None, b"d": b"2"}, b"b", b"d", False) is rows
 
 
 def test_lay_over_changes_neither_argument() -> None:
     """Rows and changes are left as they are."""
     rows, changes = {b"a": b"1"}, {b"a": None, b"b": b"2"}
-    assert lay_over(rows, changes, b"", None, False) == {b"b": b"2"}
+    assert with_changes(rows, changes, b"", None, False) == {b"b": b"2"}
     assert rows == {b"a": b"1"}
     assert changes == {b"a": None, b"b": b"2"}
 

@@ -78,35 +78,35 @@ MUTANTS = {
         Mutant("page boundary off by one", "scan", "last + b'\\x00'", "last", "test_scan.py"),
         Mutant(
             "overlay order swapped",
-            "lay_over",
+            "with_changes",
             "{**rows, **changes}",
             "{**changes, **rows}",
             "test_interval.py test_ordered.py test_ordered_machine.py",
         ),
         Mutant(
             "deletions not laid over",
-            "lay_over",
+            "with_changes",
             "merged[key]",
             "merged[key] or b''",
             "test_interval.py test_ordered.py test_ordered_machine.py",
         ),
         Mutant(
             "overlay past the page",
-            "lay_over",
+            "with_changes",
             "low <= key and (high is None or key < high)",
             "low <= key",
             "test_interval.py test_ordered.py test_ordered_machine.py",
         ),
         Mutant(
             "overlay before the page",
-            "lay_over",
+            "with_changes",
             "low <= key and (high is None or key < high)",
             "high is None or key < high",
             "test_scan.py",
         ),
         Mutant(
             "overlay unsorted",
-            "lay_over",
+            "with_changes",
             "sorted(merged, reverse=reverse)",
             "merged",
             "test_interval.py test_ordered.py test_ordered_machine.py",
@@ -136,15 +136,15 @@ MUTANTS = {
         ),
     ],
     "_buffer/pending": [
-        Mutant("a handler's deletion undone", "BufferMixin._stage", "self._deleted.add(key)", "", "test_puts.py"),
+        Mutant("a handler's deletion undone", "BufferMixin._add", "self._deleted.add(key)", "", "test_puts.py"),
         Mutant(
             "staged into what was looked up before",
             "BufferMixin.put",
             "data = pickled(obj, HIGHEST_PROTOCOL)",
             """
-            accept = self._accept
+            accept = self._sink
             data = pickled(obj, HIGHEST_PROTOCOL)
-            self._accept = accept
+            self._sink = accept
             """,
             "test_puts.py",
         ),
@@ -190,34 +190,34 @@ MUTANTS = {
         Mutant(
             "update flushes at each batch",
             "BufferMixin._update",
-            "self._stage(stored, data, sys.maxsize)",
-            "self._stage(stored, data)",
+            "self._add(stored, data, sys.maxsize)",
+            "self._add(stored, data)",
             "test_buffer.py test_buffer_machine.py",
         ),
         Mutant(
             "replaced whatever is pending",
-            "BufferMixin._stage_if_unchanged",
+            "BufferMixin._add_if_unchanged",
             "if key in buffer and buffer[key] is pending:",
             "if True:",
             "test_puts.py",
         ),
         Mutant(
             "replaced whatever came first",
-            "BufferMixin._stage_if_unchanged",
+            "BufferMixin._add_if_unchanged",
             "key not in buffer",
             "True",
             "test_puts.py",
         ),
         Mutant(
             "replaced whatever was flushed",
-            "BufferMixin._stage_if_unchanged",
+            "BufferMixin._add_if_unchanged",
             "self._commits == commits",
             "True",
             "test_puts.py",
         ),
         Mutant(
             "overwritten bytes counted",
-            "BufferMixin._stage",
+            "BufferMixin._add",
             "weight(key, buffer[key]) if key in buffer else 0",
             "0",
             "test_buffer.py test_buffer_machine.py",
@@ -241,7 +241,7 @@ MUTANTS = {
         ),
         Mutant(
             "what takes back a change flushes",
-            "BufferMixin._stage",
+            "BufferMixin._add",
             "if not takes_back:",
             "if True:",
             "test_growth.py test_growth_steps.py",
@@ -325,7 +325,7 @@ MUTANTS = {
         ),
         Mutant(
             "explicit flush inside a flush",
-            "FlushMixin._refuse_in_commit",
+            "FlushMixin._check_no_commit",
             "if environment.busy:",
             "if False:",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
@@ -444,7 +444,7 @@ MUTANTS = {
         ),
         Mutant(
             "a flush does not end a block left elsewhere",
-            "FlushMixin._refuse_in_commit",
+            "FlushMixin._check_no_commit",
             "environment.block.own()",
             "",
             "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",

@@ -6,11 +6,13 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "_mapping/keyed": [
-        Mutant("a handler's removal undone", "KeyedMixin._swap", "self._deleted.add(stored)", "", "test_puts.py"),
+        Mutant(
+            "a handler's removal undone", "KeyedMixin._replace_row", "self._deleted.add(stored)", "", "test_puts.py"
+        ),
         Mutant(
             "a removal that fails not undone",
-            "KeyedMixin._swap",
-            "self._change(stored, None, old)",
+            "KeyedMixin._replace_row",
+            "self._compare_and_add(stored, None, old)",
             "",
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
         ),
@@ -115,21 +117,21 @@ MUTANTS = {
         ),
         Mutant(
             "a large value is never expected",
-            "KeyedMixin._expect",
+            "KeyedMixin._expect_size",
             "self._direct and read.is_large(size)",
             "False",
             "test_large_parts.py test_large_values.py",
         ),
         Mutant(
             "another serializer's values read as pickles",
-            "KeyedMixin._expect",
+            "KeyedMixin._expect_size",
             "self._plain if self._direct and not self._large else 0",
             "0 if self._large else self._plain",
             "test_serializers.py",
         ),
         Mutant(
             "another serializer's values read in parts",
-            "KeyedMixin._expect",
+            "KeyedMixin._expect_size",
             "self._direct and read.is_large(size)",
             "read.is_large(size)",
             "test_serializers.py",
@@ -200,7 +202,7 @@ MUTANTS = {
         Mutant("put_many names no key", "ManyMixin._changes_of", "note_key(error, key)", "", "test_messages.py"),
         Mutant(
             "iteration sees an emptied file",
-            "ManyMixin._hides_file",
+            "ManyMixin._is_emptied",
             "pending is not self._write_buffer and pending.own() and pending.emptied",
             "pending is not self._write_buffer and False",
             "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",

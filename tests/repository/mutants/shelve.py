@@ -160,8 +160,8 @@ MUTANTS = {
         Mutant(
             "writing back to a store that is closed meanwhile is an error",
             "CacheMixin._write_back",
-            "if isinstance(self._accept, Shut):\n    break",
-            "if isinstance(self._accept, Shut):\n    pass",
+            "if isinstance(self._sink, Shut):\n    break",
+            "if isinstance(self._sink, Shut):\n    pass",
             "test_writeback.py test_writeback_among_threads.py test_writeback_machine.py test_writeback_refused.py test_writeback_transactions.py",
         ),
         Mutant(
@@ -241,14 +241,14 @@ MUTANTS = {
         ),
         Mutant(
             "deleted values are kept",
-            "WritebackStore._stage",
+            "WritebackStore._add",
             "if data is None:\n    self._cache.pop(key, None)",
             "",
             "test_writeback.py test_writeback_among_threads.py test_writeback_machine.py test_writeback_refused.py test_writeback_transactions.py",
         ),
         Mutant(
             "popped values are kept",
-            "WritebackStore._swap",
+            "WritebackStore._replace_row",
             "if done and new is None:\n    self._cache.pop(stored, None)",
             "",
             "test_writeback.py test_writeback_among_threads.py test_writeback_machine.py test_writeback_refused.py test_writeback_transactions.py",
@@ -305,7 +305,7 @@ MUTANTS = {
         ),
         Mutant(
             "a transaction takes what cannot be written",
-            "WritebackStore._write_changed",
+            "WritebackStore._write_back_changes",
             """
             failure = self._write_back(self._write)
             if failure is not None:
@@ -316,7 +316,7 @@ MUTANTS = {
         ),
         Mutant(
             "an undone transaction keeps values",
-            "WritebackStore._undone",
+            "WritebackStore._drop_kept",
             "self._cache.clear()",
             "",
             "test_writeback.py test_writeback_among_threads.py test_writeback_machine.py test_writeback_refused.py test_writeback_transactions.py",

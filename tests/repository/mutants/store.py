@@ -49,7 +49,7 @@ MUTANTS = {
         Mutant(
             "put into a read-only store",
             "LmdbObjectStore._start_reading",
-            "self._accept = Shut(partial(_refuse_readonly, self.db_path))",
+            "self._sink = Shut(partial(_refuse_readonly, self.db_path))",
             "",
             "test_shelve.py",
         ),
@@ -112,9 +112,7 @@ MUTANTS = {
         ),
     ],
     "_lifecycle": [
-        Mutant(
-            "accepted while the last flush is under way", "_flush_twice", "store._accept = shut", "", "test_puts.py"
-        ),
+        Mutant("accepted while the last flush is under way", "_flush_twice", "store._sink = shut", "", "test_puts.py"),
         Mutant(
             "what came during the last flush is lost",
             "_flush_twice",
@@ -122,26 +120,26 @@ MUTANTS = {
             try:
                 store._flush()
             finally:
-                store._accept = shut
+                store._sink = shut
             store._flush()
             """,
-            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            "try:\n    store._flush()\nfinally:\n    store._sink = shut",
             "test_puts.py",
         ),
         Mutant(
             "the last flush ended by a handler that writes",
             "_flush_twice",
-            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
+            "try:\n    store._flush()\nfinally:\n    store._sink = shut",
             """
-            store._accept = shut
+            store._sink = shut
             try:
                 store._flush()
             finally:
-                store._accept = shut
+                store._sink = shut
             """,
             "test_puts.py",
         ),
-        Mutant("an interrupted close accepts nothing more", "close", "store._accept = accept", "", "test_endings.py"),
+        Mutant("an interrupted close accepts nothing more", "close", "store._sink = accept", "", "test_endings.py"),
         Mutant(
             "close without room drops what is pending",
             "_flush_twice",
@@ -224,8 +222,8 @@ MUTANTS = {
         Mutant(
             "close without a flush",
             "_flush_twice",
-            "try:\n    store._flush()\nfinally:\n    store._accept = shut",
-            "try:\n    pass\nfinally:\n    store._accept = shut",
+            "try:\n    store._flush()\nfinally:\n    store._sink = shut",
+            "try:\n    pass\nfinally:\n    store._sink = shut",
             "test_puts.py",
         ),
         Mutant(
@@ -239,7 +237,7 @@ MUTANTS = {
         Mutant(
             "close in a commit",
             "close",
-            "store._refuse_in_commit()",
+            "store._check_no_commit()",
             "",
             "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
         ),

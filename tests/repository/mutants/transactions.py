@@ -195,7 +195,7 @@ MUTANTS = {
         Mutant(
             "a transaction begins without what has changed",
             "Statement.enter",
-            "store._write_changed()",
+            "store._write_back_changes()",
             "",
             "test_writeback.py test_writeback_among_threads.py test_writeback_machine.py test_writeback_refused.py test_writeback_transactions.py",
         ),
