@@ -1,4 +1,4 @@
-"""The few errors that a caller would catch apart, and how a key is shown in a message."""
+"""Errors that a caller may catch apart, and how messages show a key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 48  # characters of a key that a message quotes
 
 
 def shown(key: object) -> str:
-    """`key` as a message quotes it: text in quotes, other bytes as ``0x…``, cut to a readable length."""
+    """Return `key` as a message shows it: text in quotes, other bytes as ``0x…``, cut to a readable length."""
     if isinstance(key, (bytes, bytearray, memoryview)):
         data = bytes(key)
         try:
@@ -38,9 +38,9 @@ def shown(key: object) -> str:
 
 
 def note_key(error: Exception, key: object) -> None:
-    """Note on `error`, which the serializer raised for the value of `key`, which key that is.
+    """Add a note that names `key` to `error`, which the serializer raised for its value.
 
-    Python shows notes from 3.11 on. In 3.10 the note is in the same place, for pytest and others that look there.
+    Python shows notes from 3.11 on. In 3.10 pytest and others find the note in the same place.
     """
     note = f"The value for key {shown(key)} was not stored."
     if sys.version_info >= (3, 11):
@@ -50,7 +50,7 @@ def note_key(error: Exception, key: object) -> None:
 
 
 def check_limit(name: str, limit: object, most: int | None = None) -> None:
-    """Raise unless `limit`, the option `name`, is an int of at least 1, and at `most` that."""
+    """Raise unless `limit`, the option `name`, is an int from 1 to `most`. None: any size."""
     if not isinstance(limit, int):
         raise TypeError(f"{name} must be an int, not {limit!r}")
     if limit < 1:
@@ -60,14 +60,14 @@ def check_limit(name: str, limit: object, most: int | None = None) -> None:
 
 
 def logger() -> Logger:
-    """The package's logger; `logging` is imported when there is something to log."""
+    """Return the logger of the package. `logging` is imported when there is something to log."""
     import logging
 
     return logging.getLogger(__package__)
 
 
 def log_in_thread(message: str, *arguments: object) -> None:
-    """Log a warning where a lock is held: a handler of the program's may wait for that lock in another thread."""
+    """Log a warning while a lock is held: another thread could log too, and wait for that lock in a handler."""
     from threading import Thread
 
     def log() -> None:
@@ -75,14 +75,14 @@ def log_in_thread(message: str, *arguments: object) -> None:
 
     try:
         Thread(target=log, name="lmdb_object_store log", daemon=True).start()
-    except RuntimeError:  # the interpreter is ending, and starts no thread any more
+    except RuntimeError:  # the interpreter ends, and starts no more threads
         log()
 
 
 class StoreClosedError(lmdb.Error, ValueError):
     """The store was used after `close()`.
 
-    An `lmdb.Error` as every failure of the database is, and a `ValueError` as a closed `shelve` raises.
+    An `lmdb.Error`, as every failure of the database, and a `ValueError`, as a closed `shelve` raises.
     """
 
     __module__ = __package__
@@ -96,36 +96,35 @@ class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
 
     __module__ = __package__
 
-    if TYPE_CHECKING:  # that of OSError, which comes second
+    if TYPE_CHECKING:  # OSError, the second base, has this one
 
         def __init__(self, *arguments: object) -> None: ...
 
 
 class ConflictError(lmdb.Error):
-    """Another process may have written between what a transaction read and what it would write: run it again.
+    """Another process may have written between the reads and the commit of a transaction. Run the transaction again.
 
-    It can come only where the map had to grow, this process forked, or the lock file was replaced within the
-    transaction. Nothing of it is there.
+    Possible only if the map had to grow, this process forked, or the lock file was replaced within the transaction.
+    Nothing of the transaction is in the file.
     """
 
     __module__ = __package__
 
 
 def gone(path: str) -> lmdb.Error:
-    """The error for a file that is not the one that was opened."""
+    """Return the error for a file that is not the one that was opened."""
     return lmdb.Error(f"{path} was deleted or replaced while it was open: close this store and open another")
 
 
 def closed(path: str) -> StoreClosedError:
-    """The error of a use of the store at `path` after its close."""
+    """Return the error for a use of the store at `path` after its close."""
     return StoreClosedError(f"the store at {path} is closed")
 
 
 class FlushError(RuntimeError):
-    """The last flush of a store failed as it closed; `pending` holds what is not in the file.
+    """The last flush of a store failed at its close. `pending` holds the changes that are not in the file.
 
-    `pending` maps stored keys to pickled values, or to None for a deletion.
-    The cause is chained (``__cause__``).
+    `pending` maps stored keys to pickled values, or to None for a deletion. The cause is chained (``__cause__``).
     """
 
     __module__ = __package__
@@ -136,7 +135,7 @@ class FlushError(RuntimeError):
 
 
 class KeyNotFoundError(KeyError):
-    """A missing key: `args` holds the caller's key alone, as a dict's `KeyError` does."""
+    """A missing key. `args` holds only the caller's key, as the `KeyError` of a dict does."""
 
     __module__ = __package__
 

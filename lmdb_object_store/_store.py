@@ -1,4 +1,4 @@
-"""LmdbObjectStore: opening, the whole and the end. What it does with keys is in the classes it is made of."""
+"""LmdbObjectStore: construction, pickling and close. Reads and writes are in the classes that it combines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import lmdb
 
 from . import _lifecycle
+from ._buffer.attributes import check_attributes, own_attributes
 from ._buffer.pending import BufferMixin
 from ._buffer.state import RefusingBuffer, refuse_readonly
 from ._environment import access, read
@@ -56,23 +57,25 @@ class LmdbObjectStore(
 ):
     """A dict of pickled objects in the LMDB file at `db_path`, safe in threads, after forks, beside other processes.
 
-    Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes, or until
-    `flush`, `close`, the end of the `with` block, the collection of the store or the exit of the interpreter commits
-    them, all in one transaction. With `autoflush_on_read` a read that must look into the file flushes first; every
-    read sees what is pending in any case. Keys are bytes-like, and str where `key_encoding` names an encoding (then
-    `key_errors` and `str_normalize` apply as to `str.encode` and `unicodedata.normalize`); or whatever `key_encoding`
-    takes, where it is a `KeyEncoding` such as `OrderedKeys()`. Order is that of the stored keys' bytes.
+    Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes. These commit
+    them too, all in one transaction: `flush`, `close`, the end of the `with` block, the collection of the store, the
+    exit of the interpreter. With `autoflush_on_read` a read that must look into the file flushes first. Every read sees
+    the pending writes in any case.
 
-    `serializer` makes the bytes of a value and the value of bytes: `pickle` with its highest protocol, or anything
-    with `dumps(obj)`, which gives bytes or str, and `loads(data)`, which gets bytes: the module `json`, an object of
-    yours. Nothing in the file tells which one wrote it. A value that `loads` refuses is a RuntimeError.
+    Keys are bytes-like. They are str too if `key_encoding` names an encoding; `key_errors` and `str_normalize` apply as
+    to `str.encode` and `unicodedata.normalize`. A `KeyEncoding` such as `OrderedKeys()` takes keys of other types. Keys
+    are in the order of their stored bytes.
 
-    `max_map_size` (bytes) bounds the growth of the map, which is by max(2x, +64 MiB) whenever a write does not
-    fit. All else goes to `lmdb.open`; `max_readers` is 1024 unless given, and `mode`, the permissions of new files,
-    0o600 (a new folder lets in whoever may read them). Stores of one process on one file share one LMDB environment:
-    ValueError where their options contradict each other.
+    `serializer` turns values into bytes and back: `pickle` with its highest protocol, the module `json`, or any object
+    with `dumps(obj)`, which returns bytes or str, and `loads(data)`, which gets bytes. The file does not say which one
+    wrote it. RuntimeError for a value that `loads` refuses.
 
-    Values are unpickled, unless by another serializer: never open a file from a source that you do not trust.
+    `max_map_size` (bytes) bounds the growth of the map, by max(2x, +64 MiB) whenever a write does not fit. All other
+    options go to `lmdb.open`; `max_readers` is 1024 unless given, and `mode`, the permissions of new files, is 0o600.
+    A new folder can be entered by those who may read the files. Stores of one process on one file share one LMDB
+    environment: ValueError if their options contradict each other.
+
+    Values are unpickled unless another serializer is given: never open a file from a source that you do not trust.
     """
 
     __module__ = "lmdb_object_store"
@@ -97,7 +100,7 @@ class LmdbObjectStore(
             check_limit("max_map_size", max_map_size)
         serializing.check(serializer)
         path = absolute_path(db_path, "db_path")
-        # From here on nothing is refused but by LMDB: a closed store that is opened again stays closed then.
+        # From here on only LMDB can refuse. A closed store whose __init__ is called again stays closed until then.
         self._start_buffer(batch_size, batch_bytes)
         self.autoflush_on_read = autoflush_on_read
         self._max_map_size = max_map_size
@@ -114,19 +117,15 @@ class LmdbObjectStore(
 
     def _start_reading(self) -> None:
         self._open_pages: dict[object, list[Any]] = {}
-        # Keys of 1 to this many bytes are stored as they are: they need no codec. None does until there is a file.
         self._raw_key_limit = 0
         self._readonly = bool(self._lmdb_kwargs.get("readonly"))
         if self._readonly:
             self._sink = RefusingBuffer(partial(refuse_readonly, self.db_path))
-        # Whether pickle makes all of a value's bytes and all of a value: then it is called by itself.
         serializer = self._fixed["serializer"]
         self._is_pickled = serializer is pickle
         self._dumps = serializing.dumps_of(serializer)
         self._loads = serializer.loads
-        # Whether the value that was read last was large, as the next is then expected to be.
         self._expects_large = False
-        # Keys of up to this many bytes are read the short way: none where a large value is expected.
         self._short_read_limit = 0
 
     def _attach(self) -> Environment:
@@ -158,8 +157,6 @@ class LmdbObjectStore(
         reduced = super().__reduce_ex__(protocol)
         state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
         if isinstance(state, dict) and state.get("attributes"):
-            from ._buffer.attributes import check_attributes  # not before it is needed: few subclasses have attributes
-
             check_attributes(type(self), state["attributes"])
         return reduced
 
@@ -170,8 +167,6 @@ class LmdbObjectStore(
         _lifecycle.check_carried(self._fixed["key_encoding"])
         if not self._readonly and not isinstance(self._environment, UnopenedEnvironment):
             self.flush()
-        from ._buffer.attributes import own_attributes  # as above
-
         state = self._options()
         return {**state, "attributes": own_attributes(self, state)}
 
@@ -181,7 +176,7 @@ class LmdbObjectStore(
         return {**options, "serializer": serializing.carried(self._fixed["serializer"])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a store that opens its file when it is first used: in a worker process that it was sent to."""
+        """Become a store that opens its file at the first use, for example in a worker process."""
         self._check_unopened()
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in ("autoflush_on_read", "max_map_size", "_lmdb_kwargs"):
@@ -189,26 +184,24 @@ class LmdbObjectStore(
         serializer = serializing.restored(state["serializer"])
         self._fix(**{name: state[name] for name in _FIXED}, serializer=serializer)
         self._start_reading()
-        self._environment = UnopenedEnvironment(self._attach)  # type: ignore[assignment]  # stands in for it
-        self._codec = UnopenedEnvironment(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # likewise
+        self._environment = UnopenedEnvironment(self._attach)  # type: ignore[assignment]  # a stand-in
+        self._codec = UnopenedEnvironment(lambda: self._attach() and self._codec)  # type: ignore[assignment]  # a stand-in
         self._is_closed = False
-        for name, value in state.get("attributes", {}).items():  # a handle in a queue may be of version 1.0
+        for name, value in state.get("attributes", {}).items():  # version 1.0 pickled none
             setattr(self, name, value)
 
-    # -- names kept from the first implementation of this interface
+    # -- names kept from version 0.1.0
 
     _DELETION_SENTINEL = None
 
     @property
     def env(self) -> lmdb.Environment:
-        """The LMDB environment. Another one after a fork; leave no transaction of your own open on it."""
+        """The LMDB environment: another object after a fork. Leave no transaction of your own open on it."""
         with self._environment.lock:
             return self._environment.handle()
 
     def _norm_key(self, key: Any) -> bytes:
         return self._codec.encode(key)
-
-    # -- the whole
 
     if TYPE_CHECKING:
 
@@ -238,9 +231,12 @@ class LmdbObjectStore(
     # -- the end
 
     def close(self, strict: bool = False) -> None:
-        """Flush and close; a second call does nothing. With `strict` a failed flush is raised as FlushError after
-        the close, else it is logged. RecursionError and MemoryError leave the store open: call it again with more room.
-        The file closes with the last store of this process that has it open."""
+        """Flush and close. A second call does nothing.
+
+        With `strict` a failed flush is raised as FlushError after the close, else it is logged. RecursionError and
+        MemoryError leave the store open: call `close` again with more room. The file closes with the last store of this
+        process that has it open.
+        """
         _lifecycle.close(self, strict)
 
     def __enter__(self: S) -> S:
@@ -257,9 +253,9 @@ class LmdbObjectStore(
             collect(self)
 
 
-def _codec_class(key_encoding: object) -> Any:  # type[KeyCodec], for what it is to be made of
+def _codec_class(key_encoding: object) -> Any:  # the class of a KeyCodec
     if key_encoding is None or isinstance(key_encoding, str):
         return KeyCodec
-    from ._keys.custom import EncodedKeys  # not before it is needed: most stores have no use for it
+    from ._keys.custom import EncodedKeys  # not before it is needed
 
     return EncodedKeys

@@ -1,4 +1,4 @@
-"""The options that a store shows as attributes: limits can be set while it is open, all others cannot."""
+"""The options of a store as attributes: limits can be set while it is open, all others cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Where the bases of a store are from. A class from elsewhere may have attributes of the same names.
+# The libraries of a store's own bases. A class of another library may have attributes of the same names.
 _NO_LIBRARIES = {"abc", "builtins", "collections", "typing", "lmdb_object_store"}
 
 _WAYS = {
@@ -25,9 +25,9 @@ _WAYS = {
 
 
 class Limit(Generic[T]):
-    """A limit that takes effect when it is set. It is checked then, as by the constructor.
+    """A limit that is checked, and takes effect, when it is set.
 
-    The store itself reads `_` and the name: a call of `__get__` would cost `put` a tenth of its time.
+    The store itself reads the attribute `_name`: a call of `__get__` would cost `put` a tenth of its time.
     """
 
     def __init__(self, *, optional: bool) -> None:
@@ -50,11 +50,11 @@ class Limit(Generic[T]):
 
 
 class FixedOption(Generic[T]):
-    """An option that a store has for good. AttributeError where a store is given another value: it would be ignored.
+    """An option that is fixed when a store is opened. AttributeError if another value is set, which has no effect.
 
-    The options are in `_fixed` of the store, and what its attributes give is in `_shown`. These differ only in a class
-    with a base of another library that has an attribute of the same name: `BaseStorage` of requests-cache sets
-    `serializer`. That base gets back what it has set.
+    `_fixed` of the store holds the options, `_shown` the values of its attributes. These differ only in a class with a
+    base of another library that sets an attribute of the same name, as `BaseStorage` of requests-cache sets
+    `serializer`. That base gets back its own value.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -74,7 +74,7 @@ class FixedOption(Generic[T]):
 
     def __set__(self, store: Any, value: T) -> None:
         name = self._name
-        if not hasattr(store, "_shown"):  # a subclass that sets it before it calls the store's `__init__`
+        if not hasattr(store, "_shown"):  # set by a subclass before it calls the store's `__init__`
             store._shown = {}
         elif hasattr(store, "_fixed") and (name == "writeback" or not has_other_base(type(store))):
             current = store._fixed[name]
@@ -85,9 +85,9 @@ class FixedOption(Generic[T]):
 
 
 def _is_same(name: str, value: object, current: object) -> bool:
-    """Return True if `value` for the option `name` would change nothing.
+    """Return True if `value` for the option `name` changes nothing.
 
-    A subclass may keep the arguments of its constructor under their names, and so a path that is relative.
+    A subclass may keep the arguments of its constructor under their names, a relative path for example.
     """
     if name == "db_path" and isinstance(value, (str, bytes, os.PathLike)):
         value = os.path.abspath(os.fsdecode(value))
@@ -103,7 +103,7 @@ def has_other_base(kind: type) -> bool:
 
 
 class OptionsMixin:
-    """Provides the options of a store as attributes. Any other name is free for users and subclasses to set."""
+    """Provides the options of a store as attributes. Users and subclasses may set any other name."""
 
     batch_size: Limit[int | None] = Limit(optional=True)
     batch_bytes: Limit[int] = Limit(optional=False)
@@ -120,14 +120,14 @@ class OptionsMixin:
     _shown: dict[str, Any]
 
     def _fix(self, **options: Any) -> None:
-        """Set the options that a store has for good, as it is opened."""
+        """Set the fixed options of a store that is opened."""
         options["writeback"] = self._writeback
         earlier = getattr(self, "_shown", {}) if has_other_base(type(self)) else {}
         self._fixed = options
         self._shown = {**options, **earlier}
 
     def _check_unopened(self) -> None:
-        """Raise RuntimeError if this store is open: to begin again would drop what is pending."""
+        """Raise RuntimeError if this store is open: a second start would drop the pending changes."""
         if not getattr(self, "_is_closed", True):
             path = self._fixed["db_path"]
             raise RuntimeError(
@@ -136,20 +136,20 @@ class OptionsMixin:
             )
 
 
-# -- the attributes of a subclass, which go with its store when that is copied or pickled
+# -- the attributes of a subclass, which are copied and pickled with the store
 
 
 def own_attributes(store: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that `store` has of its class alone, which is no class of this package.
+    """Return the attributes of `store` that its own class has set, and not a class of this package.
 
-    `state` is the rest of what a pickled store carries. A bare store made of it shows which names are the store's.
+    `state` is the rest of a pickled store's state. A bare store made of it shows which names are the store's own.
     """
     kind: Any = next(base for base in type(store).__mro__ if base.__module__.partition(".")[0] == "lmdb_object_store")
-    if kind is type(store):  # to look at `__dict__` would make `put` slower from then on, in Python 3.11
+    if kind is type(store):  # in Python 3.11 a look at `__dict__` makes `put` slower from then on
         return {}
     bare = kind.__new__(kind)
     bare.__setstate__({**state, "attributes": {}})
-    names = {*vars(bare), "__orig_class__"}  # the last is set by a call of `Kind[str, int](...)`
+    names = {*vars(bare), "__orig_class__"}  # which `Kind[str, int](...)` sets
     own = {name: value for name, value in vars(store).items() if name not in names}
     if has_other_base(type(store)):
         own.update((name, value) for name, value in store._shown.items() if value is not store._fixed[name])
@@ -157,7 +157,7 @@ def own_attributes(store: Any, state: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Probe(pickle.Pickler):
-    """A pickler that writes nothing, to see what can be pickled."""
+    """A pickler that writes nothing. It shows if an object can be pickled."""
 
     def __init__(self) -> None:
         super().__init__(self, pickle.HIGHEST_PROTOCOL)
@@ -165,13 +165,13 @@ class _Probe(pickle.Pickler):
     def write(self, data: object) -> None: ...
 
     def persistent_id(self, value: object) -> int | None:
-        # A store, perhaps this very one, is looked at when it is pickled itself. Other picklers take functions and
-        # classes that `pickle` does not: cloudpickle, by which Dask sends its tasks.
+        # A store is checked when it is pickled itself. Functions and classes are left to the real pickler, because
+        # cloudpickle, which Dask uses, takes more of them than `pickle` does.
         return 0 if isinstance(value, (OptionsMixin, FunctionType, type)) else None
 
 
 def check_attributes(kind: type, attributes: dict[str, Any]) -> None:
-    """Raise TypeError that says what to override if one of `attributes` cannot be pickled: a lock, an open file."""
+    """Raise TypeError, which says how to go on, if one of `attributes` cannot be pickled, such as a lock."""
     for name, value in attributes.items():
         try:
             _Probe().dump(value)

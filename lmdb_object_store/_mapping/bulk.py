@@ -41,16 +41,16 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
     def get_many(
         self, keys: Iterable[Any], *, decode_keys: bool = False, decode_not_found: bool | None = None
     ) -> tuple[dict[Any, V], list[Any]]:
-        """The items of `keys` that are there, by key in bytes, and those of `keys` that are not, as given.
+        """Return the items of `keys` that exist, by key in bytes, and the list of the other keys, as given.
 
-        One read transaction for all. With `decode_keys` the found keys are as iteration gives them (str, or bytes
-        where a key is no text; or what the `KeyEncoding` decodes), with `decode_not_found` (None: as `decode_keys`)
-        those not found too. ValueError without `key_encoding`.
+        One read transaction for all. With `decode_keys` the found keys are as iteration gives them: str, bytes if a key
+        is no text, or an object that the `KeyEncoding` decodes. `decode_not_found` (None: as `decode_keys`) does the
+        same for the missing keys. ValueError for both without `key_encoding`.
         """
         decode_missing = decode_keys if decode_not_found is None else decode_not_found
         if (decode_keys or decode_missing) and self._fixed["key_encoding"] is None:
             raise ValueError(
-                "keys can be decoded only where key_encoding is set: open the store with key_encoding='utf-8', say"
+                "keys can be decoded only if key_encoding is set: open the store with key_encoding='utf-8', for example"
             )
         keys = list(keys)
         encode, plain = self._codec.encode, self._raw_key_limit
@@ -74,22 +74,27 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
         return found, missing
 
     def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
-        """Store all of `items` in one transaction, at once: all, or none where this raises.
+        """Store all of `items` in one transaction, at once: all, or none if this raises.
 
-        Pending changes are flushed before, in a transaction of their own. All items are held pickled
-        in memory meanwhile. The last of several values for one key counts. Within a transaction they are part of it.
+        Pending changes are flushed first, in a transaction of their own. All items are held pickled in memory. The last
+        of several values for one key counts. Within a transaction the items are a part of it.
         """
         self._check_writable()
         pairs = items.items() if isinstance(items, Mapping) else items
         self._commit_many(self._changes_of(pairs))
 
     def _changes_of(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
-        """The changes that store `pairs`, their values as bytes. Raises what `put` does."""
-        encode, plain, direct, dumps = self._codec.encode_to_store, self._raw_key_limit, self._is_pickled, self._dumps
+        """Return the changes that store `pairs`. Raises what `put` does."""
+        encode, plain, is_pickled, dumps = (
+            self._codec.encode_to_store,
+            self._raw_key_limit,
+            self._is_pickled,
+            self._dumps,
+        )
         changes: dict[bytes, bytes | None] = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
-            if direct:
+            if is_pickled:
                 try:
                     data = pickled(value, HIGHEST_PROTOCOL)
                 except Exception as error:
@@ -105,18 +110,18 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
     if not TYPE_CHECKING:  # its many signatures are inherited
 
         def update(self, /, *others, **more):
-            """Store what `dict.update` would, as so many single writes: what comes before an error is kept.
+            """Store what `dict.update` would, by single writes: the items before an error are kept.
 
-            They are committed together, as far as `batch_bytes` allows: `batch_size` counts at the end alone.
+            The items are committed together, as far as `batch_bytes` allows. `batch_size` counts only at the end.
             """
-            self._check_writable()  # where there is nothing to store, too
+            self._check_writable()  # also if there is nothing to store
             if len(others) > 1:
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
             self._update(chain(*map(_pairs, others), more.items()))
             self._flush_if_full()
 
     def __len__(self) -> int:
-        # Inherited, it would count row by row.
+        # LMDB knows the number of its rows. The inherited method would count them one by one.
         if not self._pending:
             try:
                 entries: int = self._environment.stat()["entries"]
@@ -130,7 +135,7 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
 
 
 def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:
-    # What `dict.update` takes.
+    """Return the pairs of `other`, in any form that `dict.update` takes."""
     if isinstance(other, Mapping):
         return other.items()
-    return ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other  # noqa: SIM118  # no mapping
+    return ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other  # noqa: SIM118  # not a mapping

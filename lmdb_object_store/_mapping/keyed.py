@@ -21,19 +21,19 @@ D = TypeVar("D")
 class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
     """Provides `[]`, `get`, `in`, `del`, `pop`, `setdefault` and the like."""
 
-    # `[]`, `get` and `in` each have the common case written out, a short key of bytes that is not pending: a call
-    # would cost as much as LMDB's look-up does. Whatever LMDB refuses there, an empty key too, goes the long way.
+    # `[]`, `get` and `in` each repeat the code for the common case, a short key of bytes that is not pending: a call
+    # would cost as much as LMDB's look-up. A key that LMDB refuses there, such as the empty one, takes the long path.
 
     def __getitem__(self, key: K) -> V:
         if (
             type(key) is not bytes
-            or len(key) > self._short_read_limit  # type: ignore[arg-type]  # bytes, which K need not be
+            or len(key) > self._short_read_limit  # type: ignore[arg-type]  # K need not be bytes
             or (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
             value = self._value(self._codec.encode(key), MISSING)
         else:
             try:
-                data = self._environment.begin().get(key)  # type: ignore[call-overload]  # likewise
+                data = self._environment.begin().get(key)  # type: ignore[call-overload]  # K need not be bytes
             except lmdb.Error:
                 value = self._value(self._codec.encode(key), MISSING)
             else:
@@ -54,7 +54,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
     @overload
     def get(self, key: K, default: V | D) -> V | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of `key`, or `default`. RuntimeError, its cause chained, if the value cannot be unpickled."""
+        """Return the value of `key`, or `default`. RuntimeError, its cause chained, if it cannot be unpickled."""
         if (
             type(key) is not bytes
             or len(key) > self._short_read_limit
@@ -83,7 +83,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
         return self._find(self._codec.encode(key)) is not None
 
     def exists(self, key: K, *, flush: bool | None = None) -> bool:
-        """Whether `key` is there. `flush` True flushes first, False never does, None as `autoflush_on_read` says."""
+        """Return True if `key` exists. `flush` True flushes first, False never, None as `autoflush_on_read` says."""
         stored = self._codec.encode(key)
         if flush and self.write_buffer:
             self.flush()
@@ -98,21 +98,21 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
             self._add(stored, None)
 
     def delete(self, key: K) -> None:
-        """Delete `key`, in memory until the next flush, without a look whether it is there."""
+        """Delete `key`, in memory until the next flush. No error if it does not exist, which is not looked up."""
         stored = self._codec.encode(key)
         self._check_writable()
         self._add(stored, None)
 
-    # -- read and write as one step among threads: unpickled with nothing held, then compared under the lock
+    # -- a read and a write as one step among threads: unpickled with nothing held, then compared under the lock
 
     @overload
     def pop(self, key: K) -> V: ...
     @overload
     def pop(self, key: K, default: V | D) -> V | D: ...
     def pop(self, key: K, default: Any = MISSING) -> Any:
-        """Remove `key` and return its value; `default`, or KeyError, if it is not there. Never flushes first.
+        """Remove `key` and return its value; `default`, or KeyError, if it is missing. Never flushes first.
 
-        If it raises, the item is still there: so too when its value cannot be unpickled (RuntimeError).
+        If this raises, the item still exists, also if its value cannot be unpickled (RuntimeError).
         """
         stored = self._codec.encode(key)
         self._check_writable()
@@ -130,7 +130,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
     @overload
     def setdefault(self, key: K, default: V) -> V: ...
     def setdefault(self, key: K, default: Any = None) -> Any:
-        """The value of `key`; `default` is stored first if there is none. Never flushes first."""
+        """Return the value of `key`, after storing `default` if it is missing. Never flushes first."""
         stored = self._codec.encode_to_store(key)
         self._check_writable()
         new: bytes | None = None

@@ -1,4 +1,4 @@
-"""MaintenanceMixin: a copy of the file, and figures of it. Both are imported when they are asked for."""
+"""MaintenanceMixin: a copy of the file, and its figures. Their code is imported at the first use."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ class MaintenanceMixin(FlushMixin):
     """Provides `backup` and `stats`."""
 
     def backup(self, path: str | os.PathLike[str] | bytes, compact: bool = True) -> None:
-        """Copy the file to `path`, where nothing may be yet: all that is committed as the copy begins, and no more.
+        """Copy the file as it is at the begin of the copy to `path`, where nothing may exist yet.
 
-        Flushes first, for this store alone. The copy is of the same layout (`subdir`) and permissions. It has its
-        name only once it is complete and on the disk; until then it is `path.XXXXXXXX.part` beside it, which a killed
-        process leaves behind. With `compact` free pages are left out. Without, nothing of this process can commit
-        meanwhile, and the file is copied page by page, as is needed only where LMDB cannot compact a damaged one.
+        Flushes first, this store alone. The copy has the same layout (`subdir`) and permissions. It gets its name once
+        it is complete and on the disk. Until then it is `path.XXXXXXXX.part`, which a killed process leaves behind.
+        With `compact` free pages are left out. Without it no store of this process can commit during the copy; this is
+        needed only for a damaged file, which LMDB cannot compact.
 
-        Reads and commits go on, but a map that has to grow, a failed write and a fork wait for the copy, and reads
-        with them; an interrupt takes effect at its end. Pages that others free meanwhile are used again only later.
-        Where LMDB has no locks, on a read-only mount or with lock=False, it is copied again if another program commits
-        meanwhile; lmdb.Error after five attempts.
+        Reads and commits go on during the copy. A map that has to grow, a failed write and a fork wait for its end, and
+        reads with them. An interrupt takes effect at its end. Without LMDB's locks (a read-only mount, lock=False) the
+        file is copied again if another program commits during the copy; lmdb.Error after five attempts.
         FileExistsError if there is something at `path`, OSError or lmdb.Error if it cannot be written.
         """
         from .._environment.backup import backup, part_of
 
         if not self._readonly:
             self.flush()
-        with self._environment.lock:  # which opens it, where this handle has been unpickled
+        with self._environment.lock:  # which opens the file of an unpickled handle
             environment = self._environment
         target = os.path.abspath(os.fsdecode(path))
         backup(environment, target, part_of(target), compact)
 
     def stats(self) -> StoreStats:
-        """Figures of the file and of this store. Neither flushes nor unpickles anything.
+        """Return figures of the file and of this store. Flushes and unpickles nothing.
 
-        Takes some 0.05 ms for a file of any size, and waits for a commit or a transaction of another thread.
+        Takes some 0.05 ms for a file of any size. Waits for a commit or a transaction of another thread.
         """
         from .._environment.stats import measured
 

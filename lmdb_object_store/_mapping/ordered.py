@@ -1,4 +1,4 @@
-"""OrderedMapping: all that follows from a scan of the rows of an interval in order. The whole store is one as well."""
+"""OrderedMapping: iteration, views, ranges and both ends of an interval of keys, which may be the whole store."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="OrderedMapping[Any, Any]")
 
-# How many keys IPython is given at most to complete one, and how long they may take.
+# The most keys that IPython gets to complete one, and the seconds that they may take.
 _COMPLETIONS = 1000
 _COMPLETION_SECONDS = 0.1
 
 
 class OrderedMapping(MutableMapping[K, V]):
-    """The rows of `_interval` of the store `_source()`. Needs both."""
+    """A mapping of the rows of the store `_source()` whose keys are in `_interval`."""
 
     _interval: Interval
 
     @abstractmethod
     def _source(self) -> ReadingMixin:
-        """The store. A call, since a store that held itself in an attribute would not be collected at once."""
+        """Return the store. A method, because a store that refers to itself is not collected at once."""
 
     @abstractmethod
     def _within(self, interval: Interval) -> StoreRange[K, V]:
-        """The mapping of the rows of `interval`, which is part of this one's."""
+        """Return the mapping of the rows of `interval`, which is a part of this one."""
 
     # -- iteration and views
 
@@ -61,23 +61,23 @@ class OrderedMapping(MutableMapping[K, V]):
         return self._scan_keys(reverse=True)
 
     def __bool__(self) -> bool:
-        # By `len`, it would count.
+        # One row is enough. The inherited test would count all.
         return any(self._source()._pages(self._interval, reverse=False, values=False, first=1))
 
     def keys(self) -> StoreKeys[K]:
-        """A live view of the keys, in order."""
+        """Return a live view of the keys, in order."""
         return StoreKeys(self)
 
     def values(self) -> StoreValues[V]:
-        """A live view of the values, in order of their keys."""
+        """Return a live view of the values, in order of their keys."""
         return StoreValues(self)
 
     def items(self) -> StoreItems[K, V]:
-        """A live view of the items, in order of their keys."""
+        """Return a live view of the items, in order of their keys."""
         return StoreItems(self)
 
     def __eq__(self, other: object) -> bool:
-        # Inherited, it would hold both mappings in memory, and before it knew that their lengths differ.
+        # Lengths first, then item by item. The inherited method would hold both mappings in memory.
         if not isinstance(other, Mapping):
             return NotImplemented
         if len(self) != len(other):
@@ -85,10 +85,10 @@ class OrderedMapping(MutableMapping[K, V]):
         theirs = other if isinstance(other, dict) else dict(other.items())
         return all(key in theirs and theirs[key] == value for key, value in self.items())
 
-    __hash__ = None  # type: ignore[assignment]  # as a dict
+    __hash__ = None  # type: ignore[assignment]  # as for a dict
 
     def copy(self) -> dict[K, V]:
-        """All items in a dict. (`copy.copy` gives a second handle to the same file.)"""
+        """Return all items in a dict. (`copy.copy` gives a second handle to the same file.)"""
         return dict(self.items())
 
     def __or__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
@@ -97,12 +97,12 @@ class OrderedMapping(MutableMapping[K, V]):
     def __ror__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
         return _merged(other, self) if isinstance(other, Mapping) else NotImplemented
 
-    def __ior__(self: S, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> S:  # type: ignore[misc]  # wider than `|`, as dict's
+    def __ior__(self: S, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> S:  # type: ignore[misc]  # wider than `|`, as for a dict
         self.update(other)
         return self
 
     def _ipython_key_completions_(self) -> list[Any]:
-        """Return the first keys, which IPython offers after `store["` and a tab. Flush nothing."""
+        """Return the first keys, which IPython offers after `store["` and a tab. Flushes nothing."""
         store, keys = self._source(), list[Any]()
         deadline = monotonic() + _COMPLETION_SECONDS
         try:
@@ -123,26 +123,26 @@ class OrderedMapping(MutableMapping[K, V]):
         inclusive: tuple[bool, bool] = (True, True),
         reverse: bool = False,
     ) -> Iterator[K]:
-        """The keys from `minimum` to `maximum` in order, or in the opposite order; None leaves that end open.
+        """Iterate over the keys from `minimum` to `maximum` in order, or with `reverse` in the opposite order.
 
-        `inclusive` says of each bound whether it is inside itself; `reverse` does not swap them. Bounds need not be
-        keys that are there; TypeError for what can be no key. Read in pages, the first after one descent; flushes
-        first as iteration does.
+        None leaves an end open. `inclusive` says of each bound if the bound itself is inside; `reverse` does not swap
+        them. Bounds need not exist as keys. TypeError for an object that cannot be a key. Flushes first, as iteration
+        does. Keys are read in pages, the first after one descent of the tree.
         """
         return self._within(self._between(minimum, maximum, inclusive))._scan_keys(reverse=reverse)
 
     def range(
         self, minimum: Any = None, maximum: Any = None, inclusive: tuple[bool, bool] = (True, True)
     ) -> StoreRange[K, V]:
-        """A live mapping of the items from `minimum` to `maximum`, which are as in `irange`. Reads nothing itself."""
+        """Return a live mapping of the items from `minimum` to `maximum`, as in `irange`. Reads nothing itself."""
         return self._within(self._between(minimum, maximum, inclusive))
 
     def prefix(self, prefix: Any) -> StoreRange[K, V]:
-        """A live mapping of the items whose keys, once encoded, begin with `prefix`, encoded as a key is.
+        """Return a live mapping of the items whose encoded keys begin with `prefix`, encoded as a key is.
 
-        Under a `KeyEncoding` with a `prefix_range` that says which keys begin so: with OrderedKeys, all tuples that
-        begin with the elements of a tuple, and all text that begins with a text. TypeError for what can be no key.
-        Reads nothing itself.
+        A `KeyEncoding` with a `prefix_range` decides itself: with OrderedKeys, a tuple is a prefix of the tuples that
+        begin with its elements, and a text of the texts that begin with it. TypeError for an object that cannot be a
+        key. Reads nothing itself.
         """
         codec = self._source()._codec
         bounds = codec.prefix_bounds(prefix)
@@ -158,10 +158,10 @@ class OrderedMapping(MutableMapping[K, V]):
     def _part(self, interval: Interval) -> Interval:
         return self._interval & interval.cut(self._source()._codec.max_size + 1)
 
-    # -- the ends, and all of it
+    # -- the first and the last item, and all items
 
     def peekitem(self, *, last: bool = True) -> tuple[K, V]:
-        """The last item in key order, or the first. KeyError if there is none. Flushes first as iteration does."""
+        """Return the last item in key order, or the first. KeyError if there is none. Flushes as iteration does."""
         store = self._source()
         store._flush_before_read()
         row = self._end_row(last)
@@ -187,28 +187,28 @@ class OrderedMapping(MutableMapping[K, V]):
         pages = store._pages(self._interval, reverse=last, values=False, first=1)
         for stored in chain.from_iterable(pages):
             data = store._find(stored)
-            if data is not None:  # else another thread has deleted it just now
+            if data is not None:  # else another thread has just deleted it
                 return stored, data
         return None
 
     def _rows_of(self, keys: list[Any]) -> list[tuple[Any, bytes | None]]:
-        # What iteration never gives is in no view, as it is in no set of its elements: a text key as bytes, a number.
+        # A view contains only keys in the form in which iteration gives them: no text key as bytes, no number.
         store, inside = self._source(), self._interval.contains
         encoded = [(key, store._codec.encode_own(key)) for key in keys]
         rows = store._find_many(stored for _, stored in encoded if stored is not None and inside(stored))
         return [(key, None if stored is None else rows.get(stored)) for key, stored in encoded]
 
     def clear(self) -> None:
-        """Delete everything, pending changes included, in one transaction. What is pending outside stays so.
+        """Delete all items, pending ones included, in one transaction. Pending changes of other keys stay pending.
 
-        Within a transaction it is part of that, and holds the keys of a part of the store in memory.
+        Within a transaction the deletion is a part of it. The keys of a range are held in memory then.
         """
         store = self._source()
         store._check_writable()
         with store._environment.lock:
-            block = store._own_transaction()
-            if block is not None:
-                block.clear(self._interval)
+            transaction = store._own_transaction()
+            if transaction is not None:
+                transaction.clear(self._interval)
                 return
             store._check_no_commit()
             store._environment.close_collected()
@@ -216,7 +216,7 @@ class OrderedMapping(MutableMapping[K, V]):
 
 
 def _merged(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:
-    # By items: `dict(store)` would read key by key.
+    # `dict(store)` would read key by key.
     return dict(chain(first.items(), second.items()))
 
 
@@ -226,10 +226,10 @@ def _until_close(
     decode_page: Callable[[list[bytes]], Iterable[Any]],
     loaded: Callable[[Iterable[tuple[bytes, bytes]]], Iterator[Any]] | None = None,
 ) -> Iterator[Iterable[Any]]:
-    """The keys of each of `pages`, with their values where there is `loaded`, for an iterator to go through.
+    """Yield the keys of each of `pages`, with their values if there is `loaded`.
 
-    StoreClosedError once the store is closed: at the next row, because `close` empties the keys of the page that
-    an iterator is in. To ask at each row would cost a loop over keys a third of its time.
+    StoreClosedError at the next row once the store is closed: `close` empties the page that an iterator is in. A check
+    at each row would cost a loop over keys a third of its time.
     """
     open_pages = store._open_pages
     try:
@@ -237,7 +237,7 @@ def _until_close(
             stored = page if type(page) is list else list(page)
             keys = decode_page(stored)
             open_pages[pages] = keys if type(keys) is list else stored
-            if open_pages is not store._open_pages:  # another thread has closed the store just now
+            if open_pages is not store._open_pages:  # another thread has just closed the store
                 break
             yield keys if loaded is None else zip(keys, loaded(page.items()))
             if open_pages is not store._open_pages:

@@ -1,4 +1,4 @@
-"""StoreRange: the part of a store between two bounds, as a mapping of its own."""
+"""StoreRange: the part of a store between two bounds, as a mapping."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ D = TypeVar("D")
 
 
 class StoreRange(OrderedMapping[K, V]):
-    """A live mapping of the items of a store whose keys are in an interval. It holds nothing but the store.
+    """A live mapping of the items of a store whose keys are in an interval. It holds only a reference to the store.
 
-    Keys outside are not there to be read, and a ValueError to be written.
+    A key outside is missing to a read, and a ValueError to a write.
     """
 
     __module__ = "lmdb_object_store"
@@ -38,19 +38,10 @@ class StoreRange(OrderedMapping[K, V]):
     def _codec(self) -> KeyCodec:
         return self._store._codec
 
-    def _norm_key(self, key: Any) -> bytes:
-        return self._codec.encode(key)
-
-    def _load(self, stored: bytes, data: bytes) -> Any:
-        return self._store._load(stored, data)
-
     def __len__(self) -> int:
-        # Counts the keys of the range, page by page.
-        store = self._source()
-        store._flush_before_read()
-        return sum(map(len, store._pages(self._interval, reverse=False, values=False)))
-
-    # -- one key
+        # LMDB does not count the rows of an interval, so that they are read, page by page.
+        self._store._flush_before_read()
+        return sum(map(len, self._store._pages(self._interval, reverse=False, values=False)))
 
     def __getitem__(self, key: K) -> V:
         value = self.get(key, MISSING)
@@ -63,7 +54,7 @@ class StoreRange(OrderedMapping[K, V]):
     @overload
     def get(self, key: K, default: V | D) -> V | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of `key`, or `default`, also for a key outside. Flushes and fails as the store's `get` does."""
+        """Return the value of `key`, or `default`, also for a key outside. Flushes and fails as the store's `get`."""
         stored = self._codec.encode(key)
         return self._store._value(stored, default) if self._interval.contains(stored) else default
 
@@ -85,7 +76,7 @@ class StoreRange(OrderedMapping[K, V]):
     @overload
     def pop(self, key: K, default: V | D) -> V | D: ...
     def pop(self, key: K, default: Any = MISSING) -> Any:
-        """Remove `key` and return its value; `default`, or KeyError, if it is not there, or outside. Atomic."""
+        """Remove `key` and return its value; `default`, or KeyError, if it is missing or outside. Atomic."""
         inside = self._interval.contains(self._codec.encode(key))
         value = self._store.pop(key, default) if inside else default
         if value is MISSING:
@@ -97,7 +88,7 @@ class StoreRange(OrderedMapping[K, V]):
     @overload
     def setdefault(self, key: K, default: V) -> V: ...
     def setdefault(self, key: K, default: Any = None) -> Any:
-        """The value of `key`; `default` is stored first if there is none. ValueError for a key outside. Atomic."""
+        """Return the value of `key`, after storing `default` if it is missing. ValueError for a key outside. Atomic."""
         self._check_inside(key)
         return self._store.setdefault(key, default)
 
@@ -114,7 +105,7 @@ class StoreRange(OrderedMapping[K, V]):
         return lowest if high is None else f"{lowest} {self._bound(high, at='to below', beyond='to')}"
 
     def _bound(self, bound: bytes, *, at: str, beyond: str) -> str:
-        # Of a bound that `Interval.between` has put just beyond a key, that key is shown.
+        # `Interval.between` may have put the bound just beyond a key: then that key is shown.
         codec, key = self._codec, bound[:-1]
         if key and bound[-1:] == b"\0" and codec.is_key(key):
             return f"{beyond} {codec.shown(key)}"

@@ -1,4 +1,4 @@
-"""keys(), values() and items(): live, ordered views that read by pages, and test many elements in one read."""
+"""Live, ordered views of keys, values and items. They read in pages, and look up many elements in one read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _View:
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # Else `store["k"] = other.keys()` would store a handle to all of `other`. A dict's views refuse it as well.
+        # `store["k"] = other.keys()` would store a handle to all of `other`. The views of a dict refuse it too.
         raise TypeError(
             f"cannot pickle {type(self).__name__!r} object: it is a view of a store. Give list(view), or dict(view) "
             "for items()."
@@ -32,11 +32,11 @@ class _View:
 
 
 class _BatchedSet(_View, Set[T]):
-    """The operations for which `collections.abc.Set` would look up each element of the other set by itself."""
+    """A set whose operations look up the elements of the other set in batches, and not one by one as inherited."""
 
     @abstractmethod
     def _among(self, elements: list[Any]) -> Iterator[Any]:
-        """Those of `elements` that are in this set, with one read."""
+        """Yield the `elements` that are in this set, with one read."""
 
     @classmethod
     def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:
@@ -106,7 +106,7 @@ class StoreItems(_BatchedSet[tuple[K, V]], ItemsView[K, V]):
         return self._mapping._scan_items(reverse=True)
 
     def __contains__(self, item: object) -> bool:
-        # Inherited, it would take any two elements for a pair, and fail on what cannot be taken apart.
+        # The inherited method fails for an object that is no pair.
         return isinstance(item, tuple) and len(item) == 2 and super().__contains__(item)
 
     def _among(self, elements: list[Any]) -> Iterator[Any]:
@@ -129,5 +129,5 @@ class StoreValues(_View, ValuesView[V]):
         return (value for _, value in self._mapping._scan_items(reverse=True))
 
     def __contains__(self, value: object) -> bool:
-        # Inherited, it would read key by key.
+        # The inherited method would read key by key.
         return any(found is value or found == value for found in self)
