@@ -136,7 +136,7 @@ class LmdbObjectStore(
             rules = encoding, fixed["key_errors"], fixed["str_normalize"], environment.max_key_size
             self._codec = _codec_class(encoding)(*rules)
             self._environment = environment
-            self._raw_key_limit = self._codec.plain
+            self._raw_key_limit = self._codec.raw_key_limit
             self._short_read_limit = self._raw_key_limit if self._is_pickled else 0
             self._is_closed = False
         except BaseException:
@@ -173,7 +173,7 @@ class LmdbObjectStore(
     def _options(self) -> dict[str, Any]:
         options = {name: self._fixed[name] for name in _FIXED}
         options.update((name, getattr(self, name)) for name in (*_SETTABLE, "_lmdb_kwargs"))
-        return {**options, "serializer": serializing.carried(self._fixed["serializer"])}
+        return {**options, "serializer": serializing.pickled_form(self._fixed["serializer"])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a store that opens its file at the first use, for example in a worker process."""
@@ -181,7 +181,7 @@ class LmdbObjectStore(
         self._start_buffer(state["batch_size"], state["batch_bytes"])
         for name in ("autoflush_on_read", "max_map_size", "_lmdb_kwargs"):
             setattr(self, name, state[name])
-        serializer = serializing.restored(state["serializer"])
+        serializer = serializing.from_pickled_form(state["serializer"])
         self._fix(**{name: state[name] for name in _FIXED}, serializer=serializer)
         self._start_reading()
         self._environment = UnopenedEnvironment(self._attach)  # type: ignore[assignment]  # a stand-in

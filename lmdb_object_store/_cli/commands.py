@@ -1,4 +1,4 @@
-"""What the commands of the command line do. Each takes parsed arguments and returns an exit status (None: 0)."""
+"""The commands of the command line. Each takes parsed arguments and returns an exit status; None is 0."""
 
 from __future__ import annotations
 
@@ -27,14 +27,12 @@ from .progress import progress
 
 Store = LmdbObjectStore[Any, Any]
 
-# Rows that `load` and `import-shelve` commit at a time.
-_BATCH = 10_000
-# Seconds from one look at the progress of a copy to the next.
-_LOOK = 0.1
+_BATCH_ROWS = 10_000  # `load` and `import-shelve` commit this many rows at a time
+_POLL_SECONDS = 0.1  # between two updates of the progress of a copy
 
 
 class Arguments(Protocol):
-    """The arguments of all commands; each has its own."""
+    """The arguments of all commands. Each command uses some of them."""
 
     path: str
     key_encoding: Any
@@ -56,14 +54,14 @@ def info(arguments: Arguments) -> None:
     """Print `stats()`."""
     from dataclasses import asdict
 
-    with _looked_at(arguments.path) as store:
+    with _open_to_read(arguments.path) as store:
         for name, value in {"path": store.db_path, **asdict(store.stats())}.items():
             print(f"{name:15} {value}")
 
 
 def keys(arguments: Arguments) -> None:
     """Print keys in order."""
-    with _looked_at(arguments.path, arguments.key_encoding) as store:
+    with _open_to_read(arguments.path, arguments.key_encoding) as store:
         part = store if arguments.prefix is None else store.prefix(keytext.parse(arguments.prefix, store.key_encoding))
         pages = store._pages(part._interval, reverse=False, values=False)
         for stored in islice(chain.from_iterable(pages), arguments.limit):
@@ -74,28 +72,28 @@ def get(arguments: Arguments) -> None:
     """Print a value."""
     import json
 
-    with _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store:
+    with _open_to_read(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         value = store[keytext.parse(arguments.key, store.key_encoding)]
         print(json.dumps(value, ensure_ascii=False) if jsonlines.is_json(value) else repr(value))
 
 
 def set_(arguments: Arguments) -> None:
     """Store a value."""
-    with _written_to(arguments.path, arguments.key_encoding, arguments.serializer) as store:
+    with _open_to_write(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         store[keytext.parse(arguments.key, store.key_encoding)] = arguments.json
 
 
 def delete(arguments: Arguments) -> None:
     """Delete a key."""
     _data_file(arguments.path)
-    with _written_to(arguments.path, arguments.key_encoding) as store:
+    with _open_to_write(arguments.path, arguments.key_encoding) as store:
         del store[keytext.parse(arguments.key, store.key_encoding)]
 
 
 def dump(arguments: Arguments) -> None:
     """Print all rows as lines of JSON."""
     with (
-        _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store,
+        _open_to_read(arguments.path, arguments.key_encoding, arguments.serializer) as store,
         progress(len(store), beside_output=False) as bar,
     ):
         for stored, data in _rows(store):
@@ -105,20 +103,23 @@ def dump(arguments: Arguments) -> None:
 
 def load(arguments: Arguments) -> None:
     """Store the rows of a dump."""
-    with _written_to(arguments.path, arguments.key_encoding, arguments.serializer) as store, progress(None) as bar:
+    with _open_to_write(arguments.path, arguments.key_encoding, arguments.serializer) as store, progress(None) as bar:
         for number, line in enumerate(sys.stdin.buffer, 1):
             if not line.strip():
                 continue
             try:
                 key, data, value = jsonlines.from_line(line)
                 store.put(key, value) if data is None else _put_stored(store, key, data)
-            except (ValueError, RecursionError) as error:  # the latter: too deeply nested to be pickled
+            except (ValueError, RecursionError) as error:  # RecursionError: too deeply nested to be pickled
                 raise ValueError(f"line {number}: {error}; the lines before it are stored") from error
             bar.update(1)
 
 
 def backup(arguments: Arguments) -> None:
-    """Copy the store. In a thread, as LMDB hears of no interrupt and tells of no progress."""
+    """Copy the store.
+
+    LMDB copies in a thread of its own, because during a copy it notices no interrupt and reports no progress.
+    """
     target = os.path.abspath(arguments.target)
     part = part_of(target)
     errors: list[Exception] = []
@@ -129,7 +130,7 @@ def backup(arguments: Arguments) -> None:
         except Exception as error:
             errors.append(error)
 
-    with _looked_at(arguments.path) as store:
+    with _open_to_read(arguments.path) as store:
         total = store.stats().used_bytes
         worker = threading.Thread(target=copy, daemon=True)
         try:
@@ -137,27 +138,27 @@ def backup(arguments: Arguments) -> None:
             with progress(total, unit="B") as bar:
                 copied = 0
                 while worker.is_alive():
-                    worker.join(_LOOK)
+                    worker.join(_POLL_SECONDS)
                     before, copied = copied, _size(part)
                     bar.update(max(0, copied - before))
         except KeyboardInterrupt:
             discard(part)
-            os._exit(130)  # the store could be closed only once LMDB is done
+            os._exit(130)  # the store cannot be closed before LMDB has finished
     for error in errors:
         raise error
 
 
 def verify(arguments: Arguments) -> int:
-    """Check the file's structure, then unpickle every value. 1 if anything fails, which is printed."""
+    """Check the file's structure, then unpickle every value. Print what fails; the exit status is 1 then."""
     from lmdb import verify
 
-    with _looked_at(arguments.path, arguments.key_encoding, arguments.serializer) as store:
+    with _open_to_read(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         before = store.env.info()["last_txnid"]
-        snapshot = store.env.begin()  # while it is open, no writer uses a page again that the check comes to
+        snapshot = store.env.begin()  # while it is open, no writer reuses a page that the check reads
         problems = verify.verify(_data_file(arguments.path), subdir=False)  # type: ignore[no-untyped-call]  # lmdb.verify has no types
         snapshot.abort()
         if problems and not has_locks(store.env) and store.env.info()["last_txnid"] != before:
-            # On a read-only mount writers do not see the snapshot.
+            # Without locks, as on a read-only mount, writers do not see the snapshot.
             raise lmdb.Error(
                 f"{arguments.path} cannot be checked here: it is open without locks, and another program wrote to it "
                 "meanwhile. Check it where its lock file can be written to, or while nothing writes to it."
@@ -183,12 +184,12 @@ def verify(arguments: Arguments) -> int:
 
 
 def import_shelve(arguments: Arguments) -> None:
-    """Store the items of a shelf: its pickles as they are."""
+    """Store the items of a shelf. The pickles are copied as they are."""
     import dbm
 
     with dbm.open(arguments.old, "r") as shelf:
         found = shelf.keys()
-        with _written_to(arguments.new, arguments.key_encoding) as store, progress(len(found)) as bar:
+        with _open_to_write(arguments.new, arguments.key_encoding) as store, progress(len(found)) as bar:
             for key in found:
                 data = shelf[key]
                 if not data.endswith(b"."):
@@ -201,19 +202,20 @@ def import_shelve(arguments: Arguments) -> None:
 
 
 def _data_file(path: str) -> str:
-    """The data file of the store at `path`. FileNotFoundError if there is none, which LMDB would then make."""
+    """Return the data file of the store at `path`. FileNotFoundError if there is none: LMDB would make one."""
     file = os.path.join(path, "data.mdb") if os.path.isdir(path) else path
     if not os.path.isfile(file) or not os.path.getsize(file):
         raise FileNotFoundError(f"there is no store at {path}")
     return file
 
 
-def _looked_at(path: str, key_encoding: Any = None, serializer: Any = pickle) -> Store:
-    """The store at `path`, to be read alone. FileNotFoundError if there is none: it is not made."""
+def _open_to_read(path: str, key_encoding: Any = None, serializer: Any = pickle) -> Store:
+    """Open the store at `path` read-only. FileNotFoundError if there is none."""
     _data_file(path)
     where, subdir = place(path)
     lock_file = os.path.join(where, "lock.mdb") if subdir else f"{where}-lock"
-    # Where there is none, nobody has the file open; where none can be made, nobody like us will.
+    # Go without locks only if there is no lock file and this user cannot make one. Without a lock file no other program
+    # has the store open.
     lock = os.path.exists(lock_file) or os.access(os.path.dirname(os.path.abspath(lock_file)), os.W_OK)
     return LmdbObjectStore(
         where, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir, lock=lock
@@ -221,10 +223,10 @@ def _looked_at(path: str, key_encoding: Any = None, serializer: Any = pickle) ->
 
 
 @contextmanager
-def _written_to(path: str, key_encoding: Any, serializer: Any = pickle) -> Iterator[Store]:
-    """The store at `path`, made if there is none. A failure of its last flush is raised, also after another error."""
+def _open_to_write(path: str, key_encoding: Any, serializer: Any = pickle) -> Iterator[Store]:
+    """Open the store at `path`, or make it. Raise the error of its last flush, even after another error."""
     where, subdir = place(path)
-    store: Store = LmdbObjectStore(where, _BATCH, key_encoding=key_encoding, serializer=serializer, subdir=subdir)
+    store: Store = LmdbObjectStore(where, _BATCH_ROWS, key_encoding=key_encoding, serializer=serializer, subdir=subdir)
     try:
         yield store
     finally:
@@ -232,20 +234,20 @@ def _written_to(path: str, key_encoding: Any, serializer: Any = pickle) -> Itera
 
 
 def _rows(store: Store) -> Iterator[tuple[bytes, bytes]]:
-    """The rows of the file in order, as they are stored."""
+    """Return an iterator over the rows of the file, in order, as they are stored."""
     pages: Iterator[Any] = store._pages(WHOLE, reverse=False, values=True)
     return chain.from_iterable(page.items() for page in pages)
 
 
 def _put_stored(store: Store, key: Any, data: bytes) -> None:
-    """Store bytes that are a pickle already."""
+    """Store a value that is serialized already."""
     if len(data) > MAX_VALUE_BYTES:
         raise too_large(key, data)
     store._add(store._codec.encode_to_store(key), data)
 
 
 def _text(key: Any) -> Any:
-    # As `shelve` decodes its keys by default.
+    # A shelf's keys are UTF-8 by default.
     try:
         return key.decode()
     except UnicodeDecodeError:
@@ -253,7 +255,7 @@ def _text(key: Any) -> Any:
 
 
 def _size(part: str) -> int:
-    """The bytes of a copy so far."""
+    """Return the number of bytes of an unfinished copy."""
     try:
         return os.path.getsize(os.path.join(part, "data.mdb") if os.path.isdir(part) else part)
     except OSError:

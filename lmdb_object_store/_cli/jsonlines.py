@@ -1,4 +1,4 @@
-"""Stored rows as lines of JSON, and back. Nothing here runs code that a stored value names."""
+"""Stored rows as lines of JSON, and back. Nothing here runs code that a stored value names. Pure."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from .._errors import shown
 from .._keys.codec import KeyCodec
 from .._keys.custom import StoredKey
 
-# All that JSON needs of a pickle: none of these codes calls, imports or names anything.
-_PLAIN = {
+# The codes of pickles whose values are JSON. None of them calls, imports or names anything.
+_SAFE_CODES = {
     "PROTO", "FRAME", "MARK", "STOP", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "NONE", "NEWTRUE",
     "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE",
     "BINUNICODE8", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS",
 }  # fmt: skip
-# What any reader of JSON takes, the `json` of a Python with low limits too.
-_DEEPEST = 100
-_INT_BITS = 2048
+# Limits that every reader of JSON accepts, also the `json` of a Python with low limits.
+_MAX_DEPTH = 100
+_MAX_INT_BITS = 2048
 
+# A row has one name of each pair.
 _ROW = ({"key", "key_base64"}, {"value", "value_base64"})
 
 
 def is_json(value: Any) -> bool:
-    """Whether `value` comes back from JSON as it is: its types, and no list or dict that is in it twice."""
+    """Return True if `value` comes back from JSON with the same types, and no list or dict is in it twice."""
     ahead, seen = [(value, 0)], set[int]()
     while ahead:
         item, depth = ahead.pop()
         kind = type(item)
         if kind is dict or kind is list:
-            if id(item) in seen or depth == _DEEPEST or (kind is dict and not all(type(key) is str for key in item)):
+            if id(item) in seen or depth == _MAX_DEPTH or (kind is dict and not all(type(key) is str for key in item)):
                 return False
             seen.add(id(item))
             ahead += [(inner, depth + 1) for inner in item]
@@ -45,7 +46,7 @@ def is_json(value: Any) -> bool:
             if item - item != 0:  # infinite, or not a number
                 return False
         elif kind is int:
-            if item.bit_length() > _INT_BITS:
+            if item.bit_length() > _MAX_INT_BITS:
                 return False
         elif item is not None and kind is not bool:
             return False
@@ -53,9 +54,12 @@ def is_json(value: Any) -> bool:
 
 
 def json_of(data: bytes) -> tuple[Any] | None:
-    """The value whose pickle is `data`, in a tuple, if `is_json`; None for all else, which is not unpickled."""
+    """Return the value whose pickle is `data`, in a tuple, if it is JSON; else None.
+
+    Only a pickle of safe codes is unpickled.
+    """
     try:
-        if not _is_plain(data):
+        if not _is_safe(data):
             return None
         value = pickle.loads(data)
     except Exception:  # not a pickle
@@ -63,20 +67,23 @@ def json_of(data: bytes) -> tuple[Any] | None:
     return (value,) if is_json(value) else None
 
 
-def _is_plain(data: bytes) -> bool:
-    """Whether `data` is a pickle, to its end, of the codes above alone."""
+def _is_safe(data: bytes) -> bool:
+    """Return True if all of `data` is one pickle, of the codes above alone."""
     end = None
     for code, argument, at in pickletools.genops(data):
-        if code.name not in _PLAIN:
+        if code.name not in _SAFE_CODES:
             return False
         if code.name == "LONG_BINPUT" and (argument or 0) > len(data):
-            return False  # the unpickler makes a place in memory for each number up to this one
+            return False  # the unpickler allocates memory for each number up to this one
         end = at
     return end == len(data) - 1
 
 
 def to_line(codec: KeyCodec, stored: bytes, data: bytes, pickled: bool = True) -> str:
-    """A row of the file as one line of JSON, in ASCII: the value as JSON if it is `pickled` and is, else in base64."""
+    """Return a row of the file as one line of JSON, in ASCII.
+
+    The value is in base64 unless it is a pickle of JSON. With `pickled` False it is always in base64.
+    """
     key, value = codec.decode(stored), json_of(data) if pickled else None
     in_text = isinstance(key, str) and is_json(key)
     row = {"key": key} if in_text else {"key_base64": base64.b64encode(codec.to_bytes(stored)).decode()}
@@ -85,7 +92,10 @@ def to_line(codec: KeyCodec, stored: bytes, data: bytes, pickled: bool = True) -
 
 
 def from_line(line: str | bytes) -> tuple[Any, bytes | None, Any]:
-    """The key of a line of `to_line`, its stored bytes if it has them, and else its value. ValueError for others."""
+    """Return the key of a line of `to_line`, the value's stored bytes or None, and the value or None.
+
+    ValueError for any other line.
+    """
     row = loads(line)
     names = set(row) if isinstance(row, dict) else set[str]()
     if len(names) != 2 or any(len(names & either) != 1 for either in _ROW):
@@ -103,7 +113,7 @@ def _bytes(text: Any) -> bytes:
 
 
 def loads(text: str | bytes) -> Any:
-    """`json.loads`, but ValueError for what JSON has not, NaN and the like."""
+    """Return the value of `text`, as `json.loads` does. ValueError for NaN and the like, which are not JSON."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Keys in text, as the command line takes and shows them: the only place that knows how. Pure functions."""
+"""Keys as the command line takes and shows them. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .._keys.codec import KeyCodec
 from .._keys.custom import StoredKey
 from .._keys.ordered import OrderedKeys
 
-_HEX = "0x"  # what has no other text, and text that begins so, is shown as the key's bytes in hexadecimal
+_HEX = "0x"  # begins a key's bytes in hexadecimal: a key without printable text, or whose text begins with "0x"
 _ORDERED = "ordered"
 
 
 def encoding(name: str) -> Any:
-    """The `key_encoding` of that name: `ordered` is `OrderedKeys()`, all else names a text encoding."""
+    """Return the `key_encoding` of that name: `OrderedKeys()` for "ordered", else the name of a text encoding."""
     return OrderedKeys() if name == _ORDERED else name
 
 
 def parse(text: str, key_encoding: Any) -> Any:
-    """The key that `text` means: `0x` and pairs of hexadecimal digits are stored bytes, all else is text.
+    """Return the key that `text` means: `0x` and pairs of hexadecimal digits are stored bytes, all else is text.
 
-    With `OrderedKeys` what is a literal of Python's is what that says: a number, a tuple, None, quoted text.
+    With `OrderedKeys` a literal of Python is its value: a number, a tuple, None, quoted text.
     """
     if text.startswith(_HEX):
         try:
@@ -32,7 +32,7 @@ def parse(text: str, key_encoding: Any) -> Any:
     if isinstance(key_encoding, OrderedKeys):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the compiler's, of text that is no literal
+                warnings.simplefilter("ignore")  # the compiler warns of text that is no literal
                 return literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             pass
@@ -40,7 +40,7 @@ def parse(text: str, key_encoding: Any) -> Any:
 
 
 def show(codec: KeyCodec, stored: bytes, key_encoding: Any) -> str:
-    """The key of the row `stored`, on one line; `parse` leads back to it."""
+    """Return the text of the key whose stored key is `stored`, on one line. `parse` gives the same key."""
     key = codec.decode(stored)
     for text in (key if isinstance(key, str) else repr(key), repr(key)):
         if text and text.isprintable() and _stored(codec, parse(text, key_encoding)) == stored:

@@ -1,4 +1,4 @@
-"""The command line: its arguments, and what becomes of errors. What the commands do is in `commands`."""
+"""The command line: its arguments, its errors and its exit status. `commands` has the commands themselves."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 _NAME = "lmdb-object-store"
 
-# What a shell reports of a program that an interrupt, or a closed pipe, has ended.
+# The exit status that a shell reports of a program that was ended by an interrupt, or by a closed pipe.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command (by default that of the process's own arguments), and return its exit status.
+    """Run one command and return its exit status. By default the arguments are those of the process.
 
-    0, or 1 if it failed, with one line on standard error, or 2 for wrong arguments.
+    The status is 0, or 2 for wrong arguments. It is 1 if the command failed, with one line on standard error.
     """
     try:
         return _flushed(arguments)
@@ -40,17 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(end="", flush=True)
         except (OSError, ValueError):
             _drop_output()
-        if sys.stderr is not None:  # it was closed
+        if sys.stderr is not None:  # None: the process was started without it
             print(f"{_NAME}: {_message(error)}", file=sys.stderr)
         return 1
 
 
 def _flushed(arguments: Sequence[str] | None) -> int:
-    if hasattr(sys.stdout, "reconfigure"):  # a value's repr may have what the terminal has not
+    if hasattr(sys.stdout, "reconfigure"):  # the terminal may lack a character of a value's repr
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
-    except SystemExit as end:  # after its message, or the help
+    except SystemExit as end:  # argparse has printed a message, or the help
         status = end.code
     else:
         status = options.run(options)
@@ -59,7 +59,7 @@ def _flushed(arguments: Sequence[str] | None) -> int:
 
 
 def _drop_output() -> None:
-    """Let what is still buffered for standard output go nowhere, or the interpreter would complain at its exit."""
+    """Discard the output that is still buffered. At its exit the interpreter would fail to write it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -72,7 +72,7 @@ def _message(error: BaseException) -> str:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # Inherited, it would print the usage as well.
+        # The inherited method would print the usage as well.
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
@@ -126,7 +126,7 @@ def _parser() -> _Parser:
     command(commands.info, "info PATH", "figures of the store; unpickles nothing")
     keys = command(commands.keys, "keys PATH", "list the keys in order; unpickles nothing")
     keys.add_argument("--prefix", metavar="P", help="only keys that begin with this, which is given as KEY is")
-    keys.add_argument("--limit", metavar="N", type=_count, help="at most so many")
+    keys.add_argument("--limit", metavar="N", type=_count, help="at most N keys")
 
     def with_serializer(run: Callable[[Any], int | None], usage: str, text: str) -> None:
         text_of_option = "the module that the store was opened with as `serializer` (default: pickle)"

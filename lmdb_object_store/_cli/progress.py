@@ -1,4 +1,4 @@
-"""How far a long command of the command line is."""
+"""A progress bar for the long commands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Bar(Protocol):
-    """What shows progress: a `tqdm`, or nothing."""
+    """A progress bar: one of `tqdm`, or none."""
 
     def update(self, n: int) -> Any:
-        """So many more are done."""
+        """Advance the bar by `n`."""
 
     def write(self, line: str) -> None:
-        """Print `line` above."""
+        """Print `line` above the bar."""
 
 
 class _NoBar:
@@ -31,8 +31,10 @@ class _NoBar:
 
 @contextmanager
 def progress(total: int | None, unit: str = " rows", *, beside_output: bool = True) -> Iterator[Bar]:
-    """A bar on standard error, if that is a terminal and tqdm is installed. `beside_output` False: not where standard
-    output, which rows are printed to, is a terminal too."""
+    """Give a bar on standard error, if standard error is a terminal and tqdm is installed.
+
+    With `beside_output` False give none if standard output is a terminal too: the printed rows would break the bar.
+    """
     make: Any = None
     if _is_terminal(sys.stderr) and (beside_output or not _is_terminal(sys.stdout)):
         with suppress(ImportError):

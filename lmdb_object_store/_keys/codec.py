@@ -1,4 +1,4 @@
-"""Keys to bytes and back. Knows nothing of LMDB or threads."""
+"""KeyCodec: keys as stored keys, and stored keys as keys. Pure: knows neither LMDB nor threads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from .._errors import shown
 
-# LMDB has no empty key: this one stands for it in the file. All NULs, so that
-# it sorts where the empty key would among all keys that are not NULs alone.
+# The stored key of the empty key, which LMDB cannot store. It consists of NULs, so that it sorts before every key that
+# has another byte, as the empty key does.
 EMPTY = b"\0" * 511
 
-_LOSSLESS = frozenset({"utf-8", "ascii"})  # strict decoding that encodes back to the same bytes, always
+_LOSSLESS = frozenset({"utf-8", "ascii"})  # text that was decoded strictly always encodes back to the same bytes
 
 
 def _normalizer(form: Any) -> Callable[[str], str]:
-    from unicodedata import normalize  # not before it is needed: most stores have no use for it
+    from unicodedata import normalize  # imported late, because most stores do not need it
 
     if form not in ("NFC", "NFD", "NFKC", "NFKD"):
         wrong = ValueError if isinstance(form, str) else TypeError
@@ -26,18 +26,18 @@ def _normalizer(form: Any) -> Callable[[str], str]:
 
 
 class KeyCodec:
-    """The rules by which the keys of one store become the keys of its file, and back."""
+    """Encode the keys of one store, and decode its stored keys."""
 
-    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalized", "plain", "unstorable")
+    __slots__ = ("encoding", "errors", "lossless", "max_size", "normalize", "raw_key_limit", "unstorable")
 
     def __init__(self, encoding: str | None, errors: str, normalize: Any, max_size: int) -> None:
         self.encoding = encoding
         self.errors = errors
-        self.normalized = _normalizer(normalize) if normalize else None
+        self.normalize = _normalizer(normalize) if normalize else None
         self.max_size = max_size
         # Keys of 1 to this many bytes are stored as they are.
-        self.plain = min(max_size, len(EMPTY) - 1)
-        # What the stand-in itself is looked up as: a key that no file can hold.
+        self.raw_key_limit = min(max_size, len(EMPTY) - 1)
+        # The reserved key EMPTY is looked up as this key, which is too long for any file.
         self.unstorable = b"\0" * (max_size + 1)
         self.lossless = (
             encoding is not None and errors == "strict" and not normalize and codecs.lookup(encoding).name in _LOSSLESS
@@ -45,7 +45,7 @@ class KeyCodec:
 
     @staticmethod
     def check(encoding: str | None, errors: str, normalize: Any) -> None:
-        """Raise for an unknown encoding (LookupError), error handler (LookupError) or normal form (ValueError)."""
+        """Raise LookupError for an unknown encoding or error handler, ValueError for an unknown normal form."""
         if encoding is not None:
             "".encode(encoding)
         if not isinstance(errors, str):
@@ -55,7 +55,10 @@ class KeyCodec:
             _normalizer(normalize)
 
     def encode(self, key: Any) -> bytes:
-        """The stored key for `key`. TypeError for what is no key here; a key too long to store is returned as it is."""
+        """Return the stored key of `key`. TypeError for an object that cannot be a key of this store.
+
+        A key too long to store is returned as it is, so that a look-up does not find it.
+        """
         if type(key) is bytes:
             data = key
         elif isinstance(key, str):
@@ -81,7 +84,7 @@ class KeyCodec:
         )
 
     def replaced(self, data: bytes) -> bytes:
-        """The stored key for a key of the bytes `data`: the stand-in for the empty one, or what stands for that."""
+        """Return the stored key for a key of the bytes `data`, if these are no key that is stored as it is."""
         if not data:
             return EMPTY
         return self.unstorable if data == EMPTY else data
@@ -89,8 +92,8 @@ class KeyCodec:
     def _encode_text(self, key: str) -> bytes:
         if self.encoding is None:
             raise TypeError("str keys are not allowed (set key_encoding='utf-8' etc. to enable).")
-        if self.normalized:
-            key = self.normalized(key)
+        if self.normalize:
+            key = self.normalize(key)
         try:
             return str.encode(key, self.encoding, self.errors)
         except UnicodeEncodeError as error:
@@ -98,16 +101,16 @@ class KeyCodec:
             raise
 
     def encode_bound(self, bound: Any) -> bytes:
-        """The bytes of `bound`, a key, where keys are compared: `b""` for the empty one. TypeError as for a key."""
+        """Return the bytes of a key that is a bound or a prefix: `b""` for the empty key. TypeError as for a key."""
         data = self.encode(bound)
         return b"" if data is EMPTY else EMPTY if data is self.unstorable else data
 
     def prefix_bounds(self, prefix: Any) -> tuple[bytes, bytes | None] | None:
-        """Between which bytes the keys are that begin with `prefix`; None: those that begin with its bytes."""
+        """Return the bounds of the stored keys that begin with `prefix`; None if a prefix of the bytes is meant."""
         return None
 
     def encode_to_store(self, key: Any) -> bytes:
-        """As `encode`, for a write: ValueError for a key that LMDB cannot hold."""
+        """Return the stored key of `key`, for a write. ValueError for a key that LMDB cannot store."""
         data = self.encode(key)
         if len(data) <= self.max_size:
             return data
@@ -122,7 +125,7 @@ class KeyCodec:
         )
 
     def encode_own(self, key: Any) -> bytes | None:
-        """As `encode`, for a key in the form in which `decode` gives it; None for any other object."""
+        """Return the stored key of an object that `decode` would give; None for any other object."""
         try:
             stored = self.encode(key)
         except (TypeError, ValueError):
@@ -131,19 +134,19 @@ class KeyCodec:
         return stored if type(own) is type(key) and own == key else None
 
     def is_key(self, stored: bytes) -> bool:
-        """Return True if `stored` may be what this codec makes of a key."""
+        """Return True if `stored` may be the stored key of a key."""
         return True
 
     def to_bytes(self, stored: bytes) -> bytes:
-        """The key as bytes that `stored` stands for."""
+        """Return the bytes of the key whose stored key is `stored`."""
         return b"" if stored == EMPTY else stored
 
     def shown(self, stored: bytes) -> str:
-        """The key that `stored` stands for, as a message quotes it."""
+        """Return the key whose stored key is `stored`, as a message quotes it."""
         return shown(self.to_bytes(stored))
 
     def decode(self, stored: bytes) -> Any:
-        """The key to give back for `stored`: str where `encoding` is set and the text leads back here, else bytes."""
+        """Return the key whose stored key is `stored`: text if that encodes back to `stored`, else bytes."""
         data = b"" if stored == EMPTY else stored
         if self.encoding is None:
             return data
@@ -151,14 +154,14 @@ class KeyCodec:
             text = data.decode(self.encoding, self.errors)
             if self.lossless or self.encode(text) == stored:
                 return text
-        except (UnicodeError, TypeError):  # TypeError: an error handler that knows only how to encode
+        except (UnicodeError, TypeError):  # TypeError: from an error handler that can only encode
             pass
         return data
 
     def decode_page(self, stored_keys: Collection[bytes]) -> Iterable[Any]:
-        """`decode` of each of `stored_keys`, which are in order, either way."""
-        # The stand-in sorts with the keys that begin with NUL: at an end of the page, or it is not there.
-        first_and_last: Any = stored_keys  # a dict or a list, which can be reversed, as not each Collection can
+        """Return the keys of a page of stored keys, which are in ascending or descending order."""
+        # EMPTY sorts with the keys that begin with NUL. If it is in the page, such a key is at one end.
+        first_and_last: Any = stored_keys  # a dict or a list: both can be reversed, unlike other collections
         if stored_keys and next(iter(stored_keys))[0] and next(reversed(first_and_last))[0]:
             if self.encoding is None:
                 return stored_keys

@@ -1,4 +1,4 @@
-"""Keys under an object that encodes and decodes them, in place of the name of a text encoding."""
+"""KeyEncoding, an object that encodes and decodes keys, and the codec of a store that has one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from .ordered import OrderedKeys
 
 
 class KeyEncoding(Protocol):
-    """What `key_encoding` takes beside the name of a text encoding. It may be called in several threads at once.
+    """An object for the option `key_encoding`. Several threads may call it at once.
 
-    It may have a third method, `prefix_range(prefix) -> (low, high)`: from which bytes, inclusive, to which, exclusive
-    (None: the end), keys that begin with `prefix` are encoded. Without it, a prefix is the keys whose bytes begin with
-    those of the prefix.
+    It may have a third method, `prefix_range(prefix) -> (low, high)`: the bounds of the bytes of all keys that begin
+    with `prefix`. `low` is inclusive, `high` is exclusive, and None as `high` is the end. Without this method, a prefix
+    finds the keys whose bytes begin with the bytes of the prefix.
     """
 
     def encode(self, key: Any, /) -> bytes:
-        """The bytes of `key`, other than those of any other key. TypeError or ValueError for what is no key."""
+        """Return the bytes of `key`, which no other key has. TypeError or ValueError if `key` is no key."""
 
     def decode(self, data: bytes, /) -> Any:
-        """The key whose bytes `data` is. ValueError for what is no key's bytes, and was written by something else."""
+        """Return the key whose bytes are `data`. ValueError if another program wrote them, and they are no key's."""
 
 
 KeyEncoding.__module__ = "lmdb_object_store"  # in the class, a type checker would take it for a part of the protocol
 
 
 class StoredKey(bytes):
-    """A key of the file that `key_encoding` has not written: its bytes.
+    """The bytes of a key in the file that `key_encoding` did not write.
 
-    Iteration gives it, so that no item is hidden, and each method takes it, so that the item can be read and deleted.
-    It equals no key but another `StoredKey`.
+    Iteration gives such keys, so that no item is hidden. Each method takes one, so that the item can be read and
+    deleted. A `StoredKey` equals only another `StoredKey`.
     """
 
     __module__ = "lmdb_object_store"
@@ -51,7 +51,7 @@ class StoredKey(bytes):
 
 
 class EncodedKeys(KeyCodec):
-    """The rules by which a `KeyEncoding`'s keys become the keys of a file, and back. All keys go through it."""
+    """Encode the keys of a store by its `KeyEncoding`, and decode its stored keys."""
 
     __slots__ = ("_decode", "_encode", "_exact", "_prefix_range", "key_encoding")
 
@@ -61,13 +61,13 @@ class EncodedKeys(KeyCodec):
         self._encode = encoding.encode
         self._decode = encoding.decode
         self._prefix_range = getattr(encoding, "prefix_range", None)
-        # Whether `decode` gives no key but one that leads back, and need not be held against it.
+        # True if each decoded key encodes back to the same bytes, so that this need not be checked.
         self._exact = type(encoding) is OrderedKeys
-        self.plain = 0
+        self.raw_key_limit = 0  # no key is stored as it is
 
     @staticmethod
     def check(encoding: Any, errors: str, normalize: Any) -> None:
-        """Raise TypeError for what is no `KeyEncoding`, ValueError for options that are for text alone."""
+        """Raise TypeError if `encoding` is no `KeyEncoding`, ValueError for options that are for text only."""
         methods = [getattr(encoding, name, None) for name in ("encode", "decode")]
         if isinstance(encoding, type) or not all(map(callable, methods)):
             raise TypeError(
@@ -78,7 +78,7 @@ class EncodedKeys(KeyCodec):
             raise ValueError("key_errors and str_normalize are for text encodings; key_encoding is an object here")
 
     def encode(self, key: Any) -> bytes:
-        """As the inherited one. TypeError or ValueError, by the same name, for what `key_encoding` refuses."""
+        """Return the stored key of `key`. TypeError or ValueError if `key_encoding` raises one for it."""
         if type(key) is StoredKey:
             data = bytes(key)
         else:
@@ -92,25 +92,25 @@ class EncodedKeys(KeyCodec):
                 )
         return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
 
-    def _refusal(self, what: str, key: Any, error: Exception) -> Exception:
+    def _refusal(self, noun: str, key: Any, error: Exception) -> Exception:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        return kind(f"{what} {shown(key)} cannot be encoded by {shown(self.key_encoding)}: {error}")
+        return kind(f"{noun} {shown(key)} cannot be encoded by {shown(self.key_encoding)}: {error}")
 
     def decode(self, stored: bytes) -> Any:
-        """The key to give back for `stored`: one that leads back to it, else a `StoredKey`."""
+        """Return the key whose stored key is `stored`: a key that encodes back to `stored`, else a `StoredKey`."""
         data = self.to_bytes(stored)
         try:
             key = self._decode(data)
             if self._exact or self.encode(key) == stored:
                 return key
-        except (MemoryError, RuntimeError):  # no matter of the key: RecursionError is one
+        except (MemoryError, RuntimeError):  # no fault of the key. RecursionError is a RuntimeError.
             raise
         except Exception:
             pass
         return StoredKey(data)
 
     def decode_page(self, stored_keys: Collection[bytes]) -> Iterable[Any]:
-        """`decode` of each of `stored_keys`."""
+        """Return the keys of a page of stored keys."""
         if self._exact:
             try:
                 return list(map(self._decode, stored_keys))
@@ -119,7 +119,7 @@ class EncodedKeys(KeyCodec):
         return map(self.decode, stored_keys)
 
     def prefix_bounds(self, prefix: Any) -> tuple[bytes, bytes | None] | None:
-        """As the inherited one."""
+        """Return the bounds that the encoding's `prefix_range` gives; None if it has no such method."""
         if self._prefix_range is None or type(prefix) is StoredKey:
             return None
         try:
@@ -132,9 +132,9 @@ class EncodedKeys(KeyCodec):
         return low, high
 
     def is_key(self, stored: bytes) -> bool:
-        """As the inherited one."""
+        """Return True if `stored` is the stored key of a key."""
         return type(self.decode(stored)) is not StoredKey
 
     def shown(self, stored: bytes) -> str:
-        """As the inherited one."""
+        """Return the key whose stored key is `stored`, as a message quotes it."""
         return shown(self.decode(stored))

@@ -1,7 +1,7 @@
 """OrderedKeys: simple Python objects as keys, in their natural order. Pure: knows neither LMDB nor threads.
 
-The encoding is a file format, written down in docs/keys.md: it never changes. It is that of FoundationDB's tuple
-layer (design/tuple.md in its repository), with user type codes for what is in `_ordered_times`.
+The encoding is a file format, which docs/keys.md describes, and never changes. It is the format of FoundationDB's tuple
+layer (design/tuple.md in its repository), with user type codes for the types in `ordered_times`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 from .interval import Interval
 
-Encoder = Callable[[Any], bytes]  # the bytes of a value as an element of a tuple
-Decoder = Callable[[bytes, int], tuple[Any, int]]  # the value whose code lies before that place, and where it ends
+Encoder = Callable[[Any], bytes]  # gives the bytes of a value as an element of a tuple
+Decoder = Callable[[bytes, int], tuple[Any, int]]  # takes the place after a type code; gives the value and its end
 
 _BYTES, _STR, _TUPLE, _ZERO, _FLOAT, _FALSE, _TRUE = 0x01, 0x02, 0x05, 0x14, 0x21, 0x26, 0x27
-_MOST = 255  # bytes of an int, whose number is one byte
-_INLINE = 8  # bytes of an int whose number is in its type code
+_MAX_INT_BYTES = 255  # the number of bytes is one byte
+_INLINE = 8  # an int of at most this many bytes has their number in its type code
 _HEADS = [bytes([_ZERO + size]) for size in range(-_INLINE, _INLINE + 1)]
 _NEGATIVE, _POSITIVE = _ZERO - _INLINE - 1, _ZERO + _INLINE + 1
 
@@ -35,22 +35,24 @@ _NO_KEY = (ValueError, KeyError, IndexError, OverflowError, StructError)
 class OrderedKeys:
     """Keys of None, bool, int, float, str, bytes, datetime, date, UUID and tuples of these, in their natural order.
 
-    For `LmdbObjectStore(path, key_encoding=OrderedKeys())`. Keys of one type are in Python's own order, and what is
-    equal is one key. The type is part of the key: `1`, `1.0` and `True` are three. Types come in the order None,
+    Use it as `LmdbObjectStore(path, key_encoding=OrderedKeys())`. Keys of one type are in Python's own order, and equal
+    keys are one key. The type is part of the key: `1`, `1.0` and `True` are three keys. The order of types is None,
     bytes, str, tuple, int, float, bool, UUID, date, datetime, datetime with a time zone. A key comes back equal and
-    of the same type; a datetime with a time zone comes back in UTC.
+    of the same type. A datetime with a time zone comes back in UTC.
     """
 
     __module__ = "lmdb_object_store"
 
     def encode(self, key: Any) -> bytes:
-        """The bytes of `key`, those that FoundationDB's tuple layer gives for `(key,)`. TypeError for other types,
-        subclasses too. ValueError for NaN, a lone surrogate, an int of more than 255 bytes, a datetime that is not
-        equal to itself in UTC."""
+        """Return the bytes of `key`, which FoundationDB's tuple layer gives for `(key,)`.
+
+        TypeError for other types, subclasses included. ValueError for NaN, a lone surrogate, an int of more than 255
+        bytes, and a datetime that is not equal to itself in UTC.
+        """
         return b"\0" if key is None else _ENCODERS[type(key)](key)
 
     def decode(self, data: bytes) -> Any:
-        """The key whose encoding is `data`; ValueError where it is that of none."""
+        """Return the key whose encoding is `data`. ValueError if there is no such key."""
         if data == b"\0":
             return None
         try:
@@ -62,18 +64,20 @@ class OrderedKeys:
         raise ValueError(f"0x{data.hex()} is the encoding of no key")
 
     def prefix_range(self, prefix: Any) -> tuple[bytes, bytes | None]:
-        """From which bytes, inclusive, to which, exclusive, keys that begin with `prefix` are encoded: with a str,
-        bytes or a tuple. TypeError for what begins no other key."""
+        """Return the bounds of the encodings of all keys that begin with `prefix`: a str, bytes or a tuple.
+
+        The lower bound is inclusive, the upper one exclusive; None is the end. TypeError for other types.
+        """
         kind = type(prefix)
         if kind not in (str, bytes, tuple):
             raise TypeError(f"keys begin with str, bytes or a tuple, not with {kind.__name__}: ask for a range")
         head = self.encode(prefix)[:-1]
         if kind is tuple:
-            # No element begins with 0xff. After the NUL that ends a text or a tuple, it tells that this goes on: such
-            # a key only looks as if it began with `prefix`.
+            # No element begins with 0xff. After a NUL, 0xff means that a text or a tuple goes on, which the NUL would
+            # end otherwise: such a key does not begin with `prefix`.
             return head, head + b"\xff"
-        begun = Interval.of_prefix(head)
-        return begun.low, begun.high
+        interval = Interval.of_prefix(head)
+        return interval.low, interval.high
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -83,25 +87,28 @@ class OrderedKeys:
 
 
 class _Known(dict[Any, Any]):
-    """By type or by code. What is missing may be in `_ordered_times`, which takes longer to import than all of this."""
+    """Encoders by type, or decoders by type code. Import `ordered_times` when one is missing.
 
-    def __missing__(self, sought: Any) -> Any:
+    Its modules take longer to import than all of this one.
+    """
+
+    def __missing__(self, missing: Any) -> Any:
         from .ordered_times import DECODERS, ENCODERS
 
         _ENCODERS.update(ENCODERS)
         _DECODERS.update(DECODERS)
-        if sought in self:
-            return self[sought]
+        if missing in self:
+            return self[missing]
         if self is _DECODERS:
-            raise KeyError(sought)
+            raise KeyError(missing)
         raise TypeError(
             "a key is None, a bool, int, float, str, bytes, datetime, date or UUID, or a tuple of these, not "
-            f"{sought.__name__}: convert it. A subclass of one of these, such as a named tuple, must be converted too."
+            f"{missing.__name__}: convert it. A subclass of one of these, such as a named tuple, must be converted too."
         )
 
 
 def _none(_: None) -> bytes:
-    return b"\0\xff"  # in a tuple; a NUL alone is its end
+    return b"\0\xff"  # in a tuple, where a NUL alone is the end
 
 
 def _bytes(value: bytes) -> bytes:
@@ -131,8 +138,8 @@ def _int(value: int) -> bytes:
 
 
 def _long(value: int, size: int) -> bytes:
-    if size > _MOST:
-        raise ValueError(f"an int of {size} bytes; at most {_MOST} can be encoded")
+    if size > _MAX_INT_BYTES:
+        raise ValueError(f"an int of {size} bytes; at most {_MAX_INT_BYTES} can be encoded")
     if value < 0:
         return bytes((_NEGATIVE, size ^ 0xFF)) + (value + (1 << 8 * size) - 1).to_bytes(size, "big")
     return bytes((_POSITIVE, size)) + value.to_bytes(size, "big")
@@ -141,7 +148,7 @@ def _long(value: int, size: int) -> bytes:
 def _float(value: float) -> bytes:
     if value != value:
         raise ValueError("NaN is not equal to itself, so it cannot be looked up")
-    (bits,) = _word.unpack(_double.pack(value + 0.0))  # so -0.0 becomes 0.0, to which it is equal
+    (bits,) = _word.unpack(_double.pack(value + 0.0))  # -0.0 + 0.0 is 0.0: equal keys are one key
     return _code_and_word.pack(_FLOAT, bits ^ (_ALL if bits & _SIGN else _SIGN))
 
 
@@ -151,7 +158,7 @@ def _bool(value: bool) -> bytes:
 
 _ENCODERS = _Known({type(None): _none, bytes: _bytes, str: _str, tuple: _tuple, int: _int, float: _float, bool: _bool})
 
-# -- decoding: whatever is not the very encoding of a key raises one of `_NO_KEY`, or ends beyond the data
+# -- decoding. Bytes that no key is encoded to raise one of `_NO_KEY`, or end beyond the data.
 
 
 def _read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
@@ -204,9 +211,9 @@ def _read_float(data: bytes, at: int) -> tuple[float, int]:
 
 
 def _read_tuple(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
-    # Without recursion, so that what was written can be read however deep the stack is. Plain text and positive ints
-    # are read here: a call for each takes a quarter of the time.
-    around: list[list[Any]] = []
+    # Without recursion, so that a stored key can be read however deep the stack is. Text without NULs and positive ints
+    # are decoded inline, because a call for each takes a quarter of the time.
+    outer: list[list[Any]] = []
     items: list[Any] = []
     while True:
         code = data[at]
@@ -219,7 +226,7 @@ def _read_tuple(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
             items.append(_from_bytes(data[at:end], "big"))
             at = end
         elif code == _TUPLE:
-            around.append(items)
+            outer.append(items)
             items = []
         elif code:
             item, at = _DECODERS[code](data, at)
@@ -227,8 +234,8 @@ def _read_tuple(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
         elif data[at : at + 1] == b"\xff":
             items.append(None)
             at += 1
-        elif around:
-            inner, items = tuple(items), around.pop()
+        elif outer:
+            inner, items = tuple(items), outer.pop()
             items.append(inner)
         else:
             return tuple(items), at

@@ -1,4 +1,4 @@
-"""The keys of `OrderedKeys` whose types take an import: dates, times and UUIDs. Pure, and part of the file format."""
+"""Dates, times and UUIDs as keys of `OrderedKeys`. Their modules are slow to import. Part of the file format; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 _UUID, _DATE, _NAIVE, _AWARE = 0x30, 0x40, 0x41, 0x42
 
-# Counts from 1970-01-01, which come before it too, so that they are shifted to be unsigned.
+# Days and microseconds are counted from 1970-01-01. Earlier ones are negative, so all are shifted to be unsigned.
 _day = Struct(">BI")
 _microsecond = Struct(">BQ")
 _DAY_ZERO, _MICROSECOND_ZERO = 1 << 31, 1 << 63
@@ -36,7 +36,8 @@ def _decode_date(data: bytes, at: int) -> tuple[date, int]:
 
 
 def _encode_datetime(value: datetime) -> bytes:
-    # `fold` is left out: of times without a zone it makes no two, and those of a zone that it would are refused.
+    # `fold` is not encoded. Without a time zone, two datetimes that differ in `fold` alone are equal. With one, they
+    # are refused below.
     if value.utcoffset() is None:
         return _microsecond.pack(_NAIVE, _microseconds(value - _EPOCH))
     try:

@@ -1,4 +1,4 @@
-"""CachingStore: a store that keeps the values it has loaded and stored, and stages the values that have changed."""
+"""CachingStore: a store that keeps the values it has loaded and stored, and adds changed ones to the buffer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .._store import LmdbObjectStore
 
 K = TypeVar("K")
 V = TypeVar("V")
-T = TypeVar("T")
 
 
 class Kept:
@@ -150,7 +149,7 @@ class CachingStore(LmdbObjectStore[K, V]):
         return failure
 
     def _write(self, stored: bytes, kept: Kept) -> None:
-        """Stage the value of `kept`, if it has changed. Flush nothing."""
+        """Add the value of `kept` to the buffer, if it has changed. Flush nothing."""
         row = kept.row
         data = self._changed(stored, kept)
         if data is None:

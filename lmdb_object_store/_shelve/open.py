@@ -1,4 +1,4 @@
-"""open(): a store as `shelve.open` and `dbm.open` open theirs."""
+"""open(): open a store as `shelve.open` and `dbm.open` open a file."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ def open(
     writeback: bool = False,
     **options: Any,
 ) -> LmdbObjectStore[str, Any]:
-    """The store at `filename`, as `shelve.open` opens one: keys are str, and writes wait for `sync` or `close`.
+    """Open the store at `filename` as `shelve.open` does: keys are str, and writes wait for `sync` or `close`.
 
-    `flag` is "r" to read a store, "w" to write to one, "c" to make it where there is none, "n" to begin with an empty
-    one: that empties an LMDB store, in one transaction, and nothing else. `protocol` is that of pickle, None its
-    highest. With `writeback` the store keeps the very objects that are read and stored, and writes those that have
-    changed at `sync`, `flush` and `close`; `max_cached` bounds their number: see `WritebackStore` for what that costs.
-    All else goes to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` unless given.
+    `flag` is "r" to read a store, "w" to write to one, "c" to make it if there is none. "n" begins with an empty
+    store: it empties an LMDB store, in one transaction, and no other file. `protocol` is that of pickle; None is the
+    highest. With `writeback` the store keeps the very objects that are read and stored, and writes changed ones at
+    `sync`, `flush` and `close`. `max_cached` bounds their number: see `WritebackStore` for the cost. Other options go
+    to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` by default.
 
-    An empty file, as `tempfile.mkstemp` makes one, becomes the store's data file by "n" and "c", and is opened as such
-    later: then `subdir=False` is the default.
+    With "n" and "c" an empty file, as `tempfile.mkstemp` makes one, becomes the store's data file. Such a store is
+    found again later: for a file `subdir=False` is the default.
 
-    FileNotFoundError where "r" or "w" find no store; FileExistsError or NotADirectoryError, and nothing has changed,
-    where something else is in its place; PermissionError where it is another user's, or "r" may not write to the lock
-    file.
+    FileNotFoundError if "r" or "w" find no store. FileExistsError or NotADirectoryError if something else is in its
+    place: it is left as it is. PermissionError if it belongs to another user, or "r" may not write to the lock file.
     """
     path = absolute_path(filename, "filename")
     if "subdir" not in options and _is_single_file(path):
@@ -69,7 +68,7 @@ def open(
 def _is_single_file(path: str) -> bool:
     """Return True if `path` is a store in one file, or an empty file to begin one in.
 
-    Not the data file in a store's folder: its lock file is there under another name.
+    The data file in a store's folder is none, because its lock file has another name.
     """
     if not os.path.isfile(path) or os.path.basename(path) == "data.mdb":
         return False
@@ -77,11 +76,11 @@ def _is_single_file(path: str) -> bool:
 
 
 def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
-    """Raise unless `flag` can do at `path` what it says. Creates nothing, not even a lock file as LMDB would."""
+    """Raise unless `path` is a place for `flag`. Create nothing, not even a lock file as LMDB would."""
     if flag not in ("r", "w", "c", "n"):
         raise ValueError(f"flag must be 'r', 'w', 'c' or 'n', not {flag!r}")
     file = data_file(path, options)
-    if _size(file):  # an empty one is what a killed process leaves that made it
+    if _size(file):  # a process that was killed while it made a store leaves an empty file
         if not is_store(file):
             raise FileExistsError(errno.EEXIST, "not a file of LMDB, and left as it is", file)
         return
@@ -103,10 +102,9 @@ def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:
 
 
 def _size(file: str) -> int:
-    # PermissionError goes on up: there may be a store, and it is another user's.
     try:
         return os.stat(file).st_size
-    except PermissionError:
+    except PermissionError:  # there may be a store of another user
         raise
     except (OSError, ValueError):
         return 0

@@ -159,9 +159,10 @@ class WritebackStore(CachingStore[K, V]):
             raise failure
 
     def close(self, strict: bool = False) -> None:
-        """`flush` and close. A value that cannot be serialized is a FlushError with `strict`, else logged.
+        """Flush as `flush` does, and close.
 
-        RuntimeError if the recursion limit or the memory keeps a value from being serialized: the store stays open.
+        A value that cannot be serialized is a FlushError with `strict`, else it is logged. RuntimeError if the
+        recursion limit or the memory keeps a value from being serialized: the store stays open.
         """
         failure = self._write_back(self._write)
         if failure is not None and isinstance(failure.__cause__, (RecursionError, MemoryError)):

@@ -1,8 +1,8 @@
-"""A pickle read in parts: the large strings in it become objects at once, and are copied only once. A pure function.
+"""Reading a pickle in parts, so that the large strings in it are copied only once. A pure function.
 
-A pickle of protocol 4 or 5 is a sequence of frames, and of strings too large for one (PEP 3154: 64 KiB and more;
-PEP 574: `bytearray`). Each such string is left out of what is given to `pickle.loads`, which gets it as a buffer
-(PEP 574) in its place.
+A pickle of protocol 4 or 5 is a sequence of frames, and of strings that are too large for a frame: 64 KiB and more
+(PEP 3154, and PEP 574 for `bytearray`). Each such string becomes an object at once. `pickle.loads` gets the rest of the
+pickle, and the objects as buffers (PEP 574).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-# Strings of so many bytes are taken out.
+# Strings of at least this many bytes are taken out.
 LARGE = 1 << 16
 
-# The pickle is looked at by so many bytes at a time.
+# The number of bytes of the pickle that are examined at a time.
 _WINDOW = 4096
 
 _PROTO, _FRAME, _NEXT_BUFFER = 0x80, 0x95, 0x97
-# The codes of up to three bytes stand without a frame between two such strings. These make tuples, lists and dicts of
-# them, and have no argument: ( ) ] } a e s t u TUPLE1 TUPLE2 TUPLE3 MEMOIZE
+# Up to three bytes between two such strings have no frame. These codes make tuples, lists and dicts of the strings, and
+# have no argument: ( ) ] } a e s t u TUPLE1 TUPLE2 TUPLE3 MEMOIZE
 _BARE = frozenset(b"()]}aestu\x85\x86\x87\x94")
-# The codes of pickletools for a string: what makes it, the width of its length in bytes, the maker's other arguments.
+# By the code of a string in pickletools: its type, the width of its length in bytes, more arguments for the type.
 _STRINGS: dict[int, tuple[type, int, tuple[str, ...]]] = {
     0x42: (bytes, 4, ()),
     0x8E: (bytes, 8, ()),
@@ -29,12 +29,15 @@ _STRINGS: dict[int, tuple[type, int, tuple[str, ...]]] = {
     0x8D: (str, 8, ("utf-8", "surrogatepass")),
 }
 
-# cut(make, start, stop, *arguments): `make(those bytes of the pickle, *arguments)`.
+# cut(make, start, stop, *arguments) returns `make(bytes of the pickle from start to stop, *arguments)`.
 Cut = Callable[..., Any]
 
 
 def parts(cut: Cut) -> tuple[bytes | bytearray, list[Any]]:
-    """What `pickle.loads(data, buffers=strings)` takes; the whole pickle and no strings if it is of another form."""
+    """Return `data` and `strings` for `pickle.loads(data, buffers=strings)`.
+
+    `data` is the whole pickle, and `strings` is empty, if the pickle is short or of another form.
+    """
     window = cut(bytes, 0, _WINDOW)
     if len(window) < _WINDOW:
         return window, []
@@ -42,7 +45,7 @@ def parts(cut: Cut) -> tuple[bytes | bytearray, list[Any]]:
         return cut(bytes, 0, None), []
     data = bytearray()
     strings: list[Any] = []
-    at, end = 0, 2  # what `window` begins with in the pickle, and how much of it is seen to
+    at, end = 0, 2  # the place of `window` in the pickle, and the number of its bytes that are done
     while True:
         while (step := _step(window, end)) and end + step <= len(window):
             end += step
@@ -51,7 +54,7 @@ def parts(cut: Cut) -> tuple[bytes | bytearray, list[Any]]:
         make, width, arguments = _STRINGS.get(window[end] if end < len(window) else 0, (None, 0, ()))
         header = 1 + width
         size = int.from_bytes(window[end + 1 : end + header], "little")
-        if step:  # a frame that the window holds the beginning of
+        if step:  # a frame that ends beyond the window
             data += cut(bytes, at, at + step)
             at += step
         elif make is not None and size >= LARGE and end + header <= len(window):
@@ -64,7 +67,7 @@ def parts(cut: Cut) -> tuple[bytes | bytearray, list[Any]]:
 
 
 def _step(window: bytes, at: int) -> int:
-    """The size of what stands there and can be passed over: a frame, or a code without an argument; else 0."""
+    """Return the size of the frame, or of the code without an argument, that begins at `at`; 0 for anything else."""
     if at < len(window) and window[at] in _BARE:
         return 1
     if len(window) < at + 9 or window[at] != _FRAME:

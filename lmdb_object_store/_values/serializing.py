@@ -1,4 +1,4 @@
-"""Serializers other than `pickle` itself: what they may be, and how a pickled store carries one."""
+"""Serializing values: by `pickle` or another serializer, with errors that name the key; serializers in pickles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ loads = pickle.loads
 
 
 def too_large(key: object, data: bytes) -> ValueError:
-    """The error for a pickled value of more than `MAX_VALUE_BYTES`."""
+    """Return the error for a pickled value of more than `MAX_VALUE_BYTES`."""
     return ValueError(
         f"the value of key {shown(key)} is {len(data)} bytes when pickled; LMDB stores at most "
         f"{MAX_VALUE_BYTES}: split it over several keys"
@@ -26,9 +26,9 @@ def too_large(key: object, data: bytes) -> ValueError:
 
 
 def dumps(key: object, value: object) -> bytes:
-    """`value` pickled with the highest protocol; ValueError that names `key` where LMDB cannot hold it.
+    """Return `value` pickled with the highest protocol. ValueError that names `key` if LMDB cannot store the bytes.
 
-    An error of the pickler has a note that names `key`.
+    An error of the pickler gets a note that names `key`.
     """
     try:
         data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
@@ -51,7 +51,7 @@ Serializer.__module__ = "lmdb_object_store"  # in the class, a type checker woul
 
 
 def check(serializer: object) -> None:
-    """Raise TypeError unless `serializer` has what a store calls."""
+    """Raise TypeError unless `serializer` has the methods that a store calls."""
     if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
         raise TypeError(
             f"serializer must have dumps(obj) and loads(data), as json has; {shown(serializer)} has not: "
@@ -60,7 +60,7 @@ def check(serializer: object) -> None:
 
 
 def dumps_of(serializer: Serializer) -> Callable[[object, Any], bytes]:
-    """The function that makes the bytes to store of a key, which its errors name, and a value."""
+    """Return the function that takes a key, for its errors, and a value, and returns the bytes to store."""
     return dumps if serializer is pickle else partial(_serialized, serializer)
 
 
@@ -78,16 +78,16 @@ def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
                 f"dumps of the serializer gave {type(data).__name__} for the value of key {shown(key)}: "
                 "it must give bytes or str"
             )
-        data = bytes(data)  # what waits in memory must not change any more
+        data = bytes(data)  # a pending change must not change any more
     if len(data) > MAX_VALUE_BYTES:
         raise too_large(key, data)
     return data
 
 
 def remedy(serializer: Serializer, data: bytes | bytearray, error: Exception) -> str:
-    """Return what a message adds to `error`, which came of reading the stored value `data`: the likely cause.
+    """Return the likely cause of `error`, which reading the stored value `data` raised, as the end of a message.
 
-    Nothing is added for a whole pickle that the code of its own objects refuses.
+    Return "" for a whole pickle whose own objects raised the error.
     """
     pickles = serializer is pickle or isinstance(serializer, _PickleProtocol)
     if pickles and _is_pickle(data) and not isinstance(error, (pickle.UnpicklingError, EOFError)):
@@ -114,23 +114,23 @@ class _PickleProtocol:
 
 
 def by_protocol(protocol: int) -> Serializer:
-    """`pickle` with `protocol`, negative for the highest. ValueError where there is no such protocol."""
+    """Return `pickle` with `protocol`; a negative number is the highest. ValueError if there is no such protocol."""
     pickle.dumps(None, protocol)
     return _PickleProtocol(protocol) if 0 <= protocol < pickle.HIGHEST_PROTOCOL else pickle
 
 
-def carried(serializer: Serializer) -> Serializer | str | int:
+def pickled_form(serializer: Serializer) -> Serializer | str | int:
     """Return the form of `serializer` in a pickled store: a module's name, a protocol of pickle, or the object.
 
-    A module cannot be pickled. A protocol's number spares the pickle a name that is private here.
+    A module cannot be pickled. With the number of a protocol, the pickle names no private class of this package.
     """
     if isinstance(serializer, _PickleProtocol):
         return serializer.protocol
     return serializer.__name__ if isinstance(serializer, ModuleType) else serializer
 
 
-def restored(form: Serializer | str | int) -> Any:
-    """Return the serializer of a form that `carried` gave. ImportError if this process does not have its module."""
+def from_pickled_form(form: Serializer | str | int) -> Any:
+    """Return the serializer of a form that `pickled_form` gave. ImportError if there is no such module here."""
     if isinstance(form, int):
         return by_protocol(form)
     if not isinstance(form, str):

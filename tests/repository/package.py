@@ -27,7 +27,7 @@ VERSIONS = "py310,py311,py312,py313,py314"
 
 
 def run(*command: object, cwd: Path) -> None:
-    # What tox has set for this program would have the tox that it calls share its directories.
+    # Leave out the variables of tox: with them, the inner tox would share the directories of the outer one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOX_")}
     subprocess.run([sys.executable, "-m", *map(str, command)], cwd=cwd, env=environment, check=True)
 

@@ -8,21 +8,21 @@ MUTANTS = {
     "_cli/jsonlines": [
         Mutant(
             "any pickle is unpickled by a dump",
-            "_is_plain",
-            "if code.name not in _PLAIN:",
+            "_is_safe",
+            "if code.name not in _SAFE_CODES:",
             "if False:",
             "test_cli.py test_cli_endings.py test_json_lines.py",
         ),
         Mutant(
             "bytes after a pickle are dropped",
-            "_is_plain",
+            "_is_safe",
             "end == len(data) - 1",
             "True",
             "test_cli.py test_cli_endings.py test_json_lines.py",
         ),
         Mutant(
             "memory for any number",
-            "_is_plain",
+            "_is_safe",
             "if code.name == 'LONG_BINPUT' and (argument or 0) > len(data):",
             "if False:",
             "test_cli.py test_cli_endings.py test_json_lines.py",
@@ -37,7 +37,7 @@ MUTANTS = {
         Mutant(
             "depth without an end",
             "is_json",
-            "depth == _DEEPEST",
+            "depth == _MAX_DEPTH",
             "False",
             "test_cli.py test_cli_endings.py test_json_lines.py",
         ),
@@ -65,7 +65,7 @@ MUTANTS = {
         Mutant(
             "any number is JSON",
             "is_json",
-            "if item.bit_length() > _INT_BITS:",
+            "if item.bit_length() > _MAX_INT_BITS:",
             "if False:",
             "test_cli.py test_cli_endings.py test_json_lines.py",
         ),
@@ -182,7 +182,7 @@ MUTANTS = {
         ),
         Mutant(
             "a look makes a lock file",
-            "_looked_at",
+            "_open_to_read",
             """
             LmdbObjectStore(
                 where, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir, lock=lock
@@ -193,7 +193,7 @@ MUTANTS = {
         ),
         Mutant(
             "a last flush that fails in silence",
-            "_written_to",
+            "_open_to_write",
             "store.close(strict=True)",
             "store.close()",
             "test_cli.py test_cli_endings.py test_json_lines.py",

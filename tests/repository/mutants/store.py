@@ -64,7 +64,7 @@ MUTANTS = {
         Mutant(
             "a handle forgets its serializer",
             "LmdbObjectStore.__setstate__",
-            "serializing.restored(state['serializer'])",
+            "serializing.from_pickled_form(state['serializer'])",
             "pickle",
             "test_shelve.py",
         ),

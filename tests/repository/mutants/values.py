@@ -41,7 +41,7 @@ MUTANTS = {
         ),
         Mutant(
             "a module is pickled",
-            "carried",
+            "pickled_form",
             "serializer.__name__ if isinstance(serializer, ModuleType) else serializer",
             "serializer",
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
