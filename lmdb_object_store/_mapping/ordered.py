@@ -206,9 +206,9 @@ class OrderedMapping(MutableMapping[K, V]):
         store = self._source()
         store._check_writable()
         with store._environment.lock:
-            block = store._own_transaction()
-            if block is not None:
-                block.clear(self._interval)
+            transaction = store._own_transaction()
+            if transaction is not None:
+                transaction.clear(self._interval)
                 return
             store._check_no_commit()
             store._environment.close_collected()
