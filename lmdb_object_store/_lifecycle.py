@@ -11,7 +11,7 @@ import warnings
 from functools import partial
 from typing import Any, Protocol
 
-from ._buffer.state import OpenTransaction, Pending, RefusingBuffer
+from ._buffer.state import Pending, RefusingBuffer, TransactionBuffer
 from ._environment.environment import Environment
 from ._environment.opening import PATIENCE
 from ._environment.registry import (
@@ -30,7 +30,7 @@ from ._keys.codec import KeyCodec
 class Handle(OpenStore, Protocol):
     """What these functions need of a store."""
 
-    _sink: dict[bytes, bytes | None] | RefusingBuffer | OpenTransaction
+    _sink: dict[bytes, bytes | None] | RefusingBuffer | TransactionBuffer
     _pending: Pending
     _environment: Environment
     _codec: KeyCodec

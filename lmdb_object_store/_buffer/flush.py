@@ -10,7 +10,7 @@ from .._environment.options import waits_for_disk
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
 from .resize import ResizeMixin
-from .state import Changes, OpenTransaction, total_weight
+from .state import Changes, TransactionBuffer, total_weight
 
 
 class FlushMixin(ResizeMixin):
@@ -119,18 +119,19 @@ class FlushMixin(ResizeMixin):
 
     # -- within a commit or a transaction
 
-    def _own_transaction(self) -> OpenTransaction | None:
+    def _own_transaction(self) -> TransactionBuffer | None:
         """Return the transaction that this thread has open on this store, unless it is committing."""
         pending: Any = self._pending
         if pending is self._write_buffer:
             return None
-        return pending if pending.own() and not pending.committing else None
+        pending.check()
+        return pending if pending.is_mine() and not pending.committing else None
 
     def _check_no_commit(self) -> None:
         """Raise RuntimeError if this thread is within a transaction, or a signal handler within a commit."""
         environment = self._environment
         if environment.transaction is not None:
-            environment.transaction.own()  # which ends one that another thread has abandoned
+            environment.transaction.check()  # which ends one that another thread has abandoned
         if environment.transaction is not None:
             raise RuntimeError(
                 f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"

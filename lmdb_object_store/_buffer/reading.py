@@ -64,7 +64,10 @@ class ReadingMixin(BufferMixin):
     def _is_emptied(self) -> bool:
         """Return True if this thread's open transaction has emptied the store."""
         pending: Any = self._pending
-        return pending is not self._write_buffer and pending.own() and pending.emptied
+        if pending is self._write_buffer:
+            return False
+        pending.check()
+        return bool(pending.is_mine() and pending.emptied)
 
     # -- values. Nothing is held while a value is unpickled.
 

@@ -26,13 +26,14 @@ class Pending(Protocol):
     def __len__(self) -> int: ...
 
 
-class OpenTransaction(Pending, Protocol):
+class TransactionBuffer(Pending, Protocol):
     """The open transaction of a store, which stands in for the buffer until it ends."""
 
     committing: bool
     emptied: bool
 
-    def own(self) -> bool: ...
+    def check(self) -> None: ...
+    def is_mine(self) -> bool: ...
     def clear(self, interval: Interval) -> None: ...
     def add_many(self, changes: Changes) -> None: ...
     def add_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool: ...
@@ -70,7 +71,7 @@ class StoreState(OptionsMixin):
     # Where a read looks before the file: the buffer, or the open transaction.
     _pending: Pending
     # Where a write puts its change: the buffer, the open transaction, or a `RefusingBuffer`.
-    _sink: Changes | OpenTransaction | RefusingBuffer
+    _sink: Changes | TransactionBuffer | RefusingBuffer
     # Bytes of the pending keys and values, which `batch_bytes` bounds.
     _pending_bytes: int
     # Commits of this store so far. A read that compares it sees whether a flush came in between.

@@ -46,8 +46,8 @@ class OpenTransaction(Protocol):
     def end(self) -> None:
         """Undo it, in its own thread."""
 
-    def own(self) -> bool:
-        """Whether it is this thread's, and open. Ends one that was left in another thread than its own, this one."""
+    def check(self) -> None:
+        """Roll back if the `with` statement is gone. Otherwise raise an error if the transaction cannot go on."""
 
     def after_fork(self) -> None:
         """Leave it to the parent: this process is a fork."""

@@ -1,78 +1,84 @@
-"""Overlay: changes to the rows of a file, with savepoints to go back to. Knows neither LMDB nor threads."""
+"""ChangeSet: changes to the rows of a file, with savepoints. Knows neither LMDB nor threads."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from itertools import repeat
 from typing import Any
 
 Changes = dict[bytes, "bytes | None"]
 ABSENT: Any = object()
 
 
-class Level:
-    """A savepoint, or below all of them the changes as a whole, which have no `undo`."""
+class Savepoint:
+    """A point of a transaction to roll back to.
 
-    __slots__ = ("replaced", "undo")
+    The outermost savepoint records nothing (`undo` is None), because its rollback drops the whole change set.
+    """
+
+    __slots__ = ("before_clear", "undo")
 
     def __init__(self) -> None:
-        # What was there before of the keys that were changed since: ABSENT where there was no change.
+        # By key, the change that a later one replaced: ABSENT if there was none.
         self.undo: dict[bytes, Any] | None = None
-        # What a `clear` since then has put aside: changes, and whether the file was emptied before.
-        self.replaced: tuple[Changes, bool] | None = None
+        # The changes that the first `clear` after this point dropped, and `emptied` as it was then.
+        self.before_clear: tuple[Changes, bool] | None = None
 
 
-class Overlay:
-    """`changes` (None deletes) to a file, all of whose rows are hidden where it is `emptied`.
+class ChangeSet:
+    """`changes` to a file: stored key to bytes, or to None for a deletion. If it is `emptied`, no row of it counts.
 
-    Each change is one step, for an interrupt too; `roll_back` finishes at a second call what was interrupted.
+    An interrupt finds each change made or not made. `roll_back` can be called again after an interrupt.
     """
 
     def __init__(self) -> None:
         self.changes: Changes = {}
         self.emptied = False
-        self.levels: list[Level] = []
+        self.savepoints: list[Savepoint] = []
 
     def add_many(self, changes: Changes) -> None:
-        """All of `changes`."""
-        self._remember(changes)
+        """Add all of `changes`."""
+        self._record(changes)
         self.changes.update(changes)
 
     def empty(self) -> None:
-        """Hide the file, and drop all changes."""
-        level = self.levels[-1]
-        if level.undo is not None and level.replaced is None:
-            level.replaced = self.changes, self.emptied
+        """Delete every row of the file, and drop all changes."""
+        savepoint = self.savepoints[-1]
+        if savepoint.undo is not None and savepoint.before_clear is None:
+            savepoint.before_clear = self.changes, self.emptied
         self.changes, self.emptied = {}, True
 
-    def _remember(self, keys: Iterable[bytes]) -> None:
-        level = self.levels[-1]
-        if level.undo is not None and level.replaced is None:
+    def _record(self, keys: Iterable[bytes]) -> None:
+        """Record the changes of `keys` in the innermost savepoint, before they are replaced."""
+        savepoint = self.savepoints[-1]
+        if savepoint.undo is not None and savepoint.before_clear is None:
             for key in keys:
-                if key not in level.undo:
-                    level.undo[key] = self.changes.get(key, ABSENT)
+                if key not in savepoint.undo:
+                    savepoint.undo[key] = self.changes.get(key, ABSENT)
 
-    def roll_back(self, level: Level) -> None:
-        """Undo `level` and all inside of it. Costs as much as they have changed."""
-        while level in self.levels:
-            inner = self.levels[-1]
-            if inner.replaced is not None:
-                self.changes, self.emptied = inner.replaced
-            undo = inner.undo or {}
-            self.changes.update({key: data for key, data in undo.items() if data is not ABSENT})
-            new = [key for key, data in undo.items() if data is ABSENT]
-            deque(map(self.changes.pop, new, repeat(None)), maxlen=0)
-            self.levels.pop()
+    def roll_back(self, savepoint: Savepoint) -> None:
+        """Undo the changes since `savepoint`, which is removed with all savepoints after it.
 
-    def merge(self) -> None:
-        """End the innermost level, and leave what undoes it to the one that it is in. Costs as much as it has changed.
-
-        Interrupted, it is still open.
+        The time grows with the number of these changes.
         """
-        outer, inner = self.levels[-2:]
-        if outer.undo is not None and outer.replaced is None:
+        while savepoint in self.savepoints:
+            innermost = self.savepoints[-1]
+            if innermost.before_clear is not None:
+                self.changes, self.emptied = innermost.before_clear
+            for key, data in (innermost.undo or {}).items():
+                if data is ABSENT:
+                    self.changes.pop(key, None)
+                else:
+                    self.changes[key] = data
+            self.savepoints.pop()
+
+    def release_savepoint(self) -> None:
+        """Remove the innermost savepoint and keep its changes: now they belong to the savepoint before it.
+
+        The time grows with the number of changes since the innermost savepoint. An interrupt leaves it in place.
+        """
+        outer, inner = self.savepoints[-2:]
+        if outer.undo is not None and outer.before_clear is None:
             for key, data in (inner.undo or {}).items():
                 outer.undo.setdefault(key, data)
-            outer.replaced = inner.replaced
-        self.levels.pop()
+            outer.before_clear = inner.before_clear
+        self.savepoints.pop()

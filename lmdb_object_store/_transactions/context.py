@@ -1,4 +1,4 @@
-"""TransactionMixin: several operations as one step, and edits in place."""
+"""TransactionMixin: `transaction` and `edit`, and the `with` statements that they are for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .._buffer.reading import ReadingMixin
 from .._environment.environment import MISSING
 from .._environment.registry import UnopenedEnvironment, transactions_here
 from .._errors import KeyNotFoundError
-from .block import Block
-from .changes import Level
+from .changes import Savepoint
+from .open_transaction import OpenTransaction
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,112 +27,73 @@ class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
     """Provides `transaction` and `edit`."""
 
     def transaction(self) -> Transaction[None]:
-        """A `with` block whose operations on this store, in this thread, are one atomic, isolated, durable step.
+        """Return a context manager: all operations of its `with` block on this store are one step.
 
-        What is pending is flushed as it begins. From there to its end no other thread or process writes to the file,
-        nor sees what the block has changed; it sees its own changes, which are held pickled in memory. They are
-        committed at its end, in one transaction, or dropped if the block raises. Within another such block it is a
-        savepoint: an exception undoes its own part.
+        The step is atomic, isolated and durable. Only operations of this thread belong to it. The pending changes of
+        the store are flushed at the beginning. Until the end no other thread and no other process writes to the file,
+        or sees the changes of the block. The block sees its own changes, which are held pickled in memory. At the end
+        they are committed together, or rolled back if the block raises. Inside of another transaction of the store, a
+        transaction is a savepoint: an exception undoes its own part.
 
-        At the beginning: lmdb.ReadonlyError, StoreClosedError, an error of the flush, RuntimeError where this thread
-        has a transaction open on another store of the same file, or on another file and has waited ten seconds for the
-        transaction of another thread on this one.
-        At the end: ConflictError if the map had to grow and another process wrote just then, lmdb.MapFullError at
-        `max_map_size`, LMDB's other errors; nothing of the block is in the file then.
+        Errors at the beginning: StoreClosedError, lmdb.ReadonlyError, and the errors of a flush. RuntimeError if this
+        thread has a transaction open on another store of the same file, or on another file and waits too long.
+        Errors at the end: ConflictError if another process wrote while the map grew, lmdb.MapFullError at
+        `max_map_size`, and other errors of LMDB. Then nothing of the transaction is in the file.
         """
         return Transaction(self)
 
     def edit(self, key: K, default: V | Callable[[], V] = MISSING) -> Transaction[V]:
-        """A `with` block that gives the value of `key`, to be changed in place, and stores it at its end if its pickle
-        is another one then. A transaction, with its errors.
+        """Return a context manager that gives the value of `key`, to be changed in place.
 
-        Where there is no value: KeyError, or `default`, which is called if it can be. RuntimeError if the value cannot
-        be unpickled. An exception in the block stores nothing.
+        The end of the `with` block stores the value if its pickle has changed. The block is a transaction: see
+        `transaction` for the errors. An exception in the block stores nothing.
+
+        If there is no value, use `default`, which is called if it is callable. Without `default`, raise KeyError.
+        RuntimeError if the value cannot be unpickled.
         """
         return Edit(self, key, self._codec.encode_to_store(key), default)
 
 
-class Statement:
-    """One `with` statement. It, and what it holds, may keep a store alive; so no block holds it."""
-
-    __slots__ = ("block", "finish", "guard", "level")
-
-    def __init__(self) -> None:
-        self.block: Block | None = None
-        self.level = Level()
-        # Dies when the `with` statement is no more, and then undoes what is open still.
-        self.guard: weakref.ref[object] | None = None
-        # Called at the end of its body, unless that raised.
-        self.finish: Callable[[], None] | None = None
-
-    def enter(self, store: TransactionMixin[Any, Any], transaction: object) -> None:
-        """Begin a transaction on `store`, or a savepoint in the one that is open."""
-        store._check_writable()
-        store._environment.check_process()
-        store._write_back_changes()
-        block: Any = store._own_transaction()
-        nested = block is not None
-        if block is None:
-            environment = store._environment
-            if isinstance(environment, UnopenedEnvironment):  # a pickled store that nobody has used yet
-                environment = environment.attach()  # type: ignore[assignment]  # it stood in for this one
-            _thread.watch  # noqa: B018  # made at the first use in each thread
-            block = Block(store, environment)
-        self.guard = weakref.ref(transaction, partial(_drop, block, self.level))
-        self.block = block
-        if nested:
-            self.level.undo = {}
-            block.levels.append(self.level)
-        else:
-            block.begin(self.level, self.guard)
-
-    def drop(self) -> None:
-        """Undo it if it is open."""
-        if self.block is not None:
-            self.block.drop(self.level)
-
-
-def _drop(block: Block, level: Level, _: object) -> None:
-    block.drop(level)
-
-
 class _Exit:
-    """`__exit__` of a transaction, which the `with` statement keeps, and the transaction with it.
+    """`__exit__` of a transaction, by an object that the `with` statement alone refers to.
 
-    An interrupt may come as the function begins that is called then, before a `try` in it. The traceback keeps that
-    function's arguments; the transaction is none of them. So it dies as the statement is left, and ends the block.
+    An interrupt may come at the first instruction of `__exit__`, before its `try`. Then the traceback keeps the
+    transaction alive, in Jupyter until the next error, and what is written meanwhile would be rolled back later. The
+    traceback does not keep the object that this returns. That object dies as the `with` statement is left, and a weak
+    reference to it rolls back. Test: test_an_interrupt_anywhere.
     """
 
-    def __get__(self, transaction: Transaction[Any] | None, _: type | None = None) -> Callable[..., None]:
-        if transaction is None:  # as contextlib.ExitStack asks for it
-            return _leave_by_hand
-        leave = partial(_leave, transaction._statement)
-        leave.transaction = transaction  # type: ignore[attr-defined]  # partial takes any
+    def __get__(self, transaction: Transaction[Any] | None, kind: type[Transaction[Any]]) -> Callable[..., None]:
+        if transaction is None:  # contextlib.ExitStack takes it from the class
+            return kind._leave
+        leave = transaction._leaving = partial(kind._leave, transaction)
         return leave
 
 
 class Transaction(Generic[V]):
-    """What `LmdbObjectStore.transaction` gives: for one `with` statement."""
+    """The context manager of `LmdbObjectStore.transaction`, for one `with` statement."""
 
     __module__ = "lmdb_object_store"
 
     def __init__(self, store: TransactionMixin[Any, Any]) -> None:
         self._store = store
-        self._statement = Statement()
+        self._savepoint = Savepoint()
+        self._transaction: OpenTransaction | None = None
+        # The object that the `with` statement refers to, until it is entered.
+        self._leaving: Callable[..., None] | None = None
+        # Rolls back when that object dies, or without a `with` statement this one.
+        self._guard: weakref.ref[object] | None = None
 
     def __enter__(self) -> V:
-        if self._statement.block is not None:
+        if self._transaction is not None:
             raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
         try:
-            self._statement.enter(self._store, self)
-            return self._begin()
+            self._begin()
+            return self._value()
         except BaseException:
-            self._statement.drop()
+            if self._transaction is not None:
+                self._transaction.drop(self._savepoint)
             raise
-
-    def _begin(self) -> V:
-        """What the `with` statement binds."""
-        return None  # type: ignore[return-value]  # V is None, but in an Edit
 
     if TYPE_CHECKING:
 
@@ -142,81 +103,108 @@ class Transaction(Generic[V]):
     else:
         __exit__ = _Exit()
 
+    def _begin(self) -> None:
+        """Begin a transaction on the store, or make a savepoint in the transaction that is open."""
+        store, savepoint = self._store, self._savepoint
+        store._check_writable()
+        store._environment.check_process()
+        store._write_back_changes()
+        outer: Any = store._own_transaction()
+        transaction: OpenTransaction = self._new_transaction() if outer is None else outer
+        self._guard = weakref.ref(self._leaving or self, partial(transaction.drop, savepoint))
+        self._leaving = None
+        self._transaction = transaction
+        if outer is None:
+            _of_thread.end  # noqa: B018  # makes it at the first use in a thread
+            transaction.begin(savepoint, self._guard)
+        else:
+            savepoint.undo = {}
+            transaction.savepoints.append(savepoint)
+
+    def _new_transaction(self) -> OpenTransaction:
+        environment = self._store._environment
+        if isinstance(environment, UnopenedEnvironment):  # of an unpickled store, until its first use
+            environment = environment.attach()  # type: ignore[assignment]  # it stood in for the environment
+        return OpenTransaction(self._store, environment)
+
+    def _value(self) -> V:
+        """Return the value for the `as` clause."""
+        return None  # type: ignore[return-value]  # V is None, but in an Edit
+
+    def _leave(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        transaction, savepoint = self._transaction, self._savepoint
+        if transaction is None:
+            raise RuntimeError("this transaction was not entered: use it in a `with` statement")
+        if get_ident() != transaction.owner:
+            transaction.abandon(savepoint)
+            raise RuntimeError(
+                f"a transaction on {transaction.environment.path} was ended in another thread than the one that began "
+                "it. It is rolled back when the thread that began it uses the store again, or ends."
+            )
+        failed = True
+        try:
+            if kind is None:
+                self._finish()
+                if savepoint in transaction.savepoints:
+                    self._store._write_back_changes()
+            failed = kind is not None
+        finally:
+            transaction.leave(savepoint, failed)
+        self._guard = None
+        if transaction.ended:
+            transaction.environment.close_collected_unless_locked()
+
+    def _finish(self) -> None:
+        """Add the last changes, before a block ends that has not raised."""
+
 
 class Edit(Transaction[V]):
-    """What `LmdbObjectStore.edit` gives: for one `with` statement."""
+    """The context manager of `LmdbObjectStore.edit`, for one `with` statement."""
 
     def __init__(self, store: TransactionMixin[Any, Any], key: Any, stored: bytes, default: Any) -> None:
         super().__init__(store)
         self._key, self._stored, self._default = key, stored, default
+        self._edited: Any = None
+        self._row: bytes | None = None
 
-    def _begin(self) -> Any:
-        store, key, stored, default = self._store, self._key, self._stored, self._default
-        data = store._find(stored)
-        if data is not None:
-            value = store._load(stored, data)
-        elif default is MISSING:
-            raise KeyNotFoundError(key)
+    def _value(self) -> V:
+        store = self._store
+        self._row = store._find(self._stored)
+        if self._row is not None:
+            self._edited = store._load(self._stored, self._row)
+        elif self._default is MISSING:
+            raise KeyNotFoundError(self._key)
         else:
-            value = default() if callable(default) else default
+            self._edited = self._default() if callable(self._default) else self._default
+        return self._edited  # type: ignore[no-any-return]
 
-        def finish() -> None:
-            if data is None:
-                store.put(key, value)
-                return
-            changed = store._dumps(key, value)
-            if changed != data:
-                store._add(stored, changed)
-
-        self._statement.finish = finish
-        return value
-
-
-def _leave(statement: Statement, kind: type[BaseException] | None = None, *_: object) -> None:
-    block, level = statement.block, statement.level
-    if block is None:
-        raise RuntimeError("this transaction was not entered: use it in a `with` statement")
-    if get_ident() != block.owner:
-        block.abandon(level)
-        raise RuntimeError(
-            f"a transaction on {block.environment.path} was ended in another thread than it was opened in: it is "
-            "undone when that one uses the store again, or ends"
-        )
-    failed = True
-    try:
-        if kind is None:
-            if statement.finish is not None:
-                statement.finish()
-            block.write_changed(level)
-        failed = kind is not None
-    finally:
-        block.leave(level, failed)
-    statement.guard = None
-    if level.undo is None:
-        block.environment.close_collected_unless_locked()
+    def _finish(self) -> None:
+        store = self._store
+        if self._row is None:
+            store.put(self._key, self._edited)
+            return
+        changed = store._dumps(self._key, self._edited)
+        if changed != self._row:
+            store._add(self._stored, changed)
 
 
-def _leave_by_hand(transaction: Transaction[Any], *error: Any) -> None:
-    _leave(transaction._statement, *error)
-
-
-class _End:
-    """Ends what its thread has left open, in that thread, where alone it can be ended."""
+class _EndOfThread:
+    """Ends the transactions that its thread leaves open. CPython drops a thread's local objects in that thread."""
 
     def __init__(self) -> None:
-        self.thread = get_ident()
+        self._thread = get_ident()
 
     def __del__(self) -> None:
-        if get_ident() == self.thread:  # not in a fork, which drops those of all other threads
+        if get_ident() == self._thread:  # a forked child drops the objects of all other threads
             for transaction in transactions_here():
                 transaction.end()
 
 
-class _Thread(threading.local):
-    """One for each thread, which drops it at its end."""
+class _OfThread(threading.local):
+    """The local objects of a thread, made at the first use in it."""
 
     def __init__(self) -> None:
-        self.watch = _End()
+        self.end = _EndOfThread()
 
 
-_thread = _Thread()
+_of_thread = _OfThread()

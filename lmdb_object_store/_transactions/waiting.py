@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from .._environment.environment import Environment
 from .._environment.locks import Lock
 from .._environment.registry import transactions_here
 
+if TYPE_CHECKING:
+    from .open_transaction import OpenTransaction
+
 # Seconds after which such a wait ends.
 _PATIENCE = 10.0
-
-
-class Transaction(Protocol):
-    """The open transaction that others wait for."""
-
-    environment: Environment
-    abandoned: bool
-    ended: bool
 
 
 class TransactionLock:
@@ -30,7 +24,7 @@ class TransactionLock:
     stand-in is there only while a transaction is open.
     """
 
-    def __init__(self, lock: Lock, transaction: Transaction) -> None:
+    def __init__(self, lock: Lock, transaction: OpenTransaction) -> None:
         self._lock = lock
         self._transaction = transaction
 

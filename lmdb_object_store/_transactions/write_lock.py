@@ -1,4 +1,4 @@
-"""Writer: LMDB's lock on a file, held against the other processes until there is something to write."""
+"""WriteLock: LMDB's lock on a file, which keeps other processes from writing during a transaction."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from lmdb import Transaction
 
 
-class Writer:
-    """A write transaction that stays empty until `begin_to_write`. All calls need the environment's lock.
+class WriteLock:
+    """An LMDB write transaction that stays empty until `begin_to_write`. All calls need the environment's lock.
 
-    A fork closes the file, and growth needs the transaction to be aborted: both lose LMDB's lock. The number of the
-    next transaction then tells whether anybody wrote in between, as LMDB counts the commits.
+    A fork closes the file, and the map can grow only after an abort: both lose LMDB's lock. LMDB numbers its commits.
+    So the number of the next write transaction tells if another process wrote in between.
     """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self._txn: Transaction[bytes] | None = None
-        self._number: int | None = None  # of that transaction, and of each that may take its place
-        self._used = False  # whether it was written into, or may have been
-        # The environment's when it began. Other processes are kept out while it is the same.
+        # The environment's generation when LMDB's lock was acquired; -1 if it must be acquired again. Other processes
+        # cannot write while the two are equal.
         self.generation = -1
+        self._txn: Transaction[bytes] | None = None
+        self._number: int | None = None  # of the first write transaction, and so of each that replaces it
+        self._used = False  # True from `begin_to_write` on
 
-    def lock(self) -> None:
-        """Keep the other processes from writing. ConflictError if one may have written since the first time."""
+    def acquire(self) -> None:
+        """Keep other processes from writing. ConflictError if one may have written since the first call."""
         environment = self.environment
         self._txn, self.generation = None, -1
         while True:
@@ -46,15 +47,15 @@ class Writer:
         if self._number is None:
             self._number = number
         if number != self._number:
-            self.unlock()
+            self.release()
             raise ConflictError(
-                f"another process wrote to {environment.path} while this transaction made room in it, or forked: "
-                "nothing of the transaction is in the file; run it again"
+                f"another process wrote to {environment.path} while this transaction gave up its lock, to make room or "
+                "to fork. Nothing of the transaction was written. Run it again."
             )
-        self.generation = generation  # last: an interrupt leaves it to be locked again
+        self.generation = generation  # last, so that an interrupt before leaves the lock to be acquired again
 
-    def unlock(self) -> None:
-        """Let the others write, and drop what was not committed."""
+    def release(self) -> None:
+        """Let other processes write. Drop what was written and not committed."""
         try:
             self._end()
         finally:
@@ -72,31 +73,29 @@ class Writer:
                 finally:
                     self.environment.open_gate()
             else:
-                txn.commit()  # of nothing: an abort would wait until no reader is at work
-        except lmdb.Error:  # a fork has closed the file under it
+                txn.commit()  # of nothing, because an abort would wait until no reader is at work
+        except lmdb.Error:  # a fork has closed the file
             pass
         finally:
             del txn
         self._txn = None
 
     def begin_to_write(self) -> Transaction[bytes]:
-        """The transaction to write into. A second call, once the first one's is aborted, begins another."""
+        """Return the LMDB transaction to write into. A call after its abort returns another one."""
         environment = self.environment
         if self._used or self.generation != environment.generation or environment.process_locks.lock_file_is_deleted():
             self._end()
-            self.lock()
+            self.acquire()
         assert self._txn is not None
         self._used = True
         return self._txn
 
     def forget(self) -> None:
-        """There is nothing to abort: it is committed."""
+        """Drop the LMDB transaction, which is committed."""
         self._txn = None
 
     def leave_to_parent(self) -> None:
-        """Forget the transaction: this process is a fork."""
+        """Drop the LMDB transaction of the parent process: this process is a fork."""
         txn, self._txn = self._txn, None
-        if (
-            txn is not None and self.generation == self.environment.generation
-        ):  # else the file was closed before the fork
+        if txn is not None and self.generation == self.environment.generation:  # else the file was closed before
             leave_as_it_is(txn)

@@ -186,7 +186,7 @@ def test_a_savepoint_costs_its_own_changes(store: Store) -> None:
         store.update((f"k{i}", i) for i in range(1000))
         with store.transaction():
             store["k1"] = "one"
-            undo = store._pending.levels[-1].undo  # type: ignore[attr-defined]
+            undo = store._pending.savepoints[-1].undo  # type: ignore[attr-defined]
             assert undo is not None
             assert list(undo) == [b"k1"]
 
@@ -335,7 +335,7 @@ def test_a_generator_that_outlives_the_block_it_began_in(store: Store) -> None:
         store["outer"] = 1
         generator = leaving_open(store)
         next(generator)
-    with pytest.raises(RuntimeError, match="undone with"):
+    with pytest.raises(RuntimeError, match="rolled back with"):
         next(generator)
     with store.transaction():
         with pytest.raises(RuntimeError, match="inside of it"), store.transaction():

@@ -445,7 +445,7 @@ MUTANTS = {
         Mutant(
             "a flush does not end a block left elsewhere",
             "FlushMixin._check_no_commit",
-            "environment.block.own()",
+            "environment.transaction.check()",
             "",
             "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
         ),
