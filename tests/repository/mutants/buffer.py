@@ -467,6 +467,41 @@ MUTANTS = {
         ),
         Mutant("a flush is no commit", "FlushMixin._commit_pending", "self._commits += 1", "", "test_puts.py"),
         Mutant("a clear is no commit", "FlushMixin._commit_emptied", "self._commits += 1", "", "test_puts.py"),
+        Mutant(
+            "a flush waits for a lock of the parent's",
+            "FlushMixin.flush",
+            "self._environment.check_process()",
+            "",
+            "test_forks.py",
+        ),
+        Mutant(
+            "sync does not wait for the disk",
+            "FlushMixin.sync",
+            "self._environment.handle().sync(True)",
+            "",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync always waits once more",
+            "FlushMixin.sync",
+            "if not waits_for_disk(self._lmdb_kwargs):",
+            "if True:",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync of a read-only store is an error",
+            "FlushMixin.sync",
+            "if self._readonly or self._is_closed:",
+            "if self._is_closed:",
+            "test_shelve.py",
+        ),
+        Mutant(
+            "sync of a closed store is an error",
+            "FlushMixin.sync",
+            "if self._readonly or self._is_closed:",
+            "if self._readonly:",
+            "test_shelve.py",
+        ),
     ],
     "_buffer/resize": [
         Mutant(
@@ -538,73 +573,8 @@ MUTANTS = {
             "",
             "test_buffer.py test_buffer_machine.py",
         ),
-    ],
-    "_environment/write": [
-        Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
         Mutant(
-            "no page kept to delete with",
-            "pages_kept",
-            "max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))",
-            "0",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "pages kept from deletions too",
-            "write",
-            "if cap is not None and any(changes.values()):",
-            "if cap is not None:",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "pages kept below the cap",
-            "pages_kept",
-            "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
-            "min(max(pages // 8, 16), pages // 4, 2048)",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "clear destroys named databases",
-            "write",
-            "check_named(handle, environment.path, environment.options)",
-            "",
-            "test_foreign_files.py",
-        ),
-        Mutant(
-            "gate left open before an abort",
-            "write",
-            "environment.close_gate()",
-            "",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "write transaction not aborted",
-            "write",
-            """
-            txn.abort()
-            raise
-            """,
-            """
-            globals().setdefault('leaked', []).append(txn)
-            raise
-            """,
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant("clear does not empty the file", "write", "if emptied is WHOLE:", "if False:", "test_foreign_files.py"),
-        Mutant(
-            "bulk loads not sorted", "write", "sorted(changes)", "list(changes)", "test_growth.py test_growth_steps.py"
-        ),
-        Mutant(
-            "clear of a part empties the file",
-            "write",
-            "if emptied is WHOLE:",
-            "if emptied is not None:",
-            "test_forks.py",
-        ),
-        Mutant(
-            "clear of a part does not end",
-            "_empty",
-            "while found and (interval.high is None or cursor.key() < interval.high):",
-            "while found:",
+            "read-only not noticed", "StoreState._check_writable", "if self._readonly:", "if False:", "test_shelve.py"
         ),
     ],
     "_buffer/reading": [
