@@ -398,109 +398,61 @@ MUTANTS = {
         Mutant(
             "locks stay taken after an interrupt",
             "Lock._enter",
-            "give(iter(taken))",
+            "self.release()",
             "",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
-        ),
-        Mutant(
-            "deadlocks are not found",
-            "_refuse_to_wait",
-            "if holder.owner == me:",
-            "if False:",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
-        ),
-        Mutant(
-            "locks are not watched",
-            "hold",
-            "_make_all(WatchedLock)",
-            "",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
-        ),
-        Mutant(
-            "locks are watched for ever",
-            "let_go",
-            "_make_all(FileLock)",
-            "",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
-        ),
-        Mutant(
-            "an abandoned block is waited for",
-            "_refuse_to_wait",
-            "if holder.abandoned and late:",
-            "if False:",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
         ),
     ],
     "_environment/stores": [
         Mutant(
             "collected stores closed in a commit",
-            "Tenants.close_orphans",
-            "self.busy",
+            "Stores.close_collected",
+            "self.committing",
             "False",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
         ),
         Mutant(
-            "collected stores not closed", "Tenants.close_orphans", "self.orphans[0].close()", "", "test_endings.py"
+            "collected stores not closed", "Stores.close_collected", "self.collected[0].close()", "", "test_endings.py"
         ),
         Mutant(
             "a collected store is dropped before it is written",
-            "Tenants.close_orphans",
+            "Stores.close_collected",
             """
             try:
-                self.orphans[0].close()
+                self.collected[0].close()
             except (RecursionError, MemoryError):
                 return
-            self.orphans.popleft()
+            self.collected.popleft()
             """,
-            "self.orphans.popleft().close()",
+            "self.collected.popleft().close()",
             "test_endings.py",
         ),
         Mutant(
             "a collected store without memory is dropped",
-            "Tenants.close_orphans",
+            "Stores.close_collected",
             "except (RecursionError, MemoryError):",
             "except ZeroDivisionError:",
             "test_endings.py",
         ),
         Mutant(
             "a finaliser's lock stays taken after an interrupt",
-            "Tenants.close_orphans_unless_locked",
-            """
-            try:
-                try:
-                    taken.extend(filter(acquire_at_once, (self.lock,)))
-                    if taken:
-                        self.close_orphans()
-                finally:
-                    give(held)
-            finally:
-                give(held)
-            """,
-            """
-            try:
-                try:
-                    taken.extend(filter(acquire_at_once, (self.lock,)))
-                    if taken:
-                        self.close_orphans()
-                finally:
-                    give(held)
-            finally:
-                pass
-            """,
+            "Stores.close_collected_unless_locked",
+            "if not owned and lock._is_owned():",
+            "if False:",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
         ),
         Mutant(
             "collected stores closed twice at once",
-            "Tenants.close_orphans",
-            "self._closing_orphans = True",
+            "Stores.close_collected",
+            "self._closing_collected = True",
             "",
             "test_endings.py",
         ),
         Mutant(
             "an empty store counts as collected",
-            "Tenants.living",
-            "(tenant := ref()) is not None",
-            "(tenant := ref())",
+            "Stores.living",
+            "(store := ref()) is not None",
+            "(store := ref())",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
     ],
@@ -525,16 +477,11 @@ MUTANTS = {
         Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", "", "test_forks.py"),
     ],
     "_environment/gate": [
-        Mutant("uWSGI's workers read through the gate", "Gate._checked_handle", "self.unshut()", "", "test_forks.py"),
+        Mutant(
+            "uWSGI's workers read through the gate", "Gate._checked_handle", "self.open_gate()", "", "test_forks.py"
+        ),
     ],
     "_environment/environment": [
-        Mutant(
-            "tracebacks keep transactions",
-            "fresh",
-            "clear_frames(error.__traceback__)",
-            "",
-            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
-        ),
         Mutant(
             "map of another process not adopted by a read",
             "Environment.repeat",
@@ -549,7 +496,7 @@ MUTANTS = {
             "ArithmeticError",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
-        Mutant("dead map kept", "Environment.resize", "self.sleep()", "", "test_growth.py test_growth_steps.py"),
+        Mutant("dead map kept", "Environment.resize", "self.suspend()", "", "test_growth.py test_growth_steps.py"),
         Mutant(
             "other processes not kept from writing",
             "Environment.begin_write",
@@ -602,7 +549,7 @@ MUTANTS = {
         Mutant(
             "gate left open while the map moves",
             "Environment.resize",
-            "self.shut()",
+            "self.close_gate()",
             "",
             "test_growth.py test_growth_steps.py",
         ),
@@ -641,27 +588,27 @@ MUTANTS = {
         Mutant(
             "the last store does not close the file",
             "release",
-            "if not environment.tenants:",
+            "if not environment.stores:",
             "if False:",
             "test_endings.py",
         ),
         Mutant(
             "the first store to leave closes the file",
             "release",
-            "if not environment.tenants:",
+            "if not environment.stores:",
             "if True:",
             "test_endings.py",
         ),
         Mutant(
             "stores that are being collected do not count",
             "release",
-            "if not environment.tenants:",
+            "if not environment.stores:",
             "if not environment.living():",
         ),
         Mutant(
             "open environment inherited by a fork",
             "_before_fork",
-            "environment.sleep()",
+            "environment.suspend()",
             "",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
@@ -673,10 +620,10 @@ MUTANTS = {
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
         Mutant(
-            "what happens after a fork can be interrupted",
+            "an interrupt as a fork ends leaves locks taken",
             "",
-            "range(2)",
-            "range(1)",
+            "os.register_at_fork(after_in_parent=_release_locks)",
+            "",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
         Mutant(
@@ -685,26 +632,20 @@ MUTANTS = {
             "class _Fork(threading.local):",
             "class _Fork:",
         ),
-        Mutant(
-            "child keeps its parent's locks",
-            "_enter_child",
-            "environment.lock = new_lock(environment.path)",
-            "",
-            "test_forks.py",
-        ),
+        Mutant("child keeps its parent's locks", "_enter_child", "environment.lock = Lock()", "", "test_forks.py"),
         Mutant(
             "locks not released after a fork",
-            "_after_fork_in_parent",
-            "give(_fork.held)",
+            "_release_locks",
+            "lock.release()",
             "",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
-        Mutant("child keeps what is pending", "_enter_child", "tenant._forget_pending()", "", "test_forks.py"),
+        Mutant("child keeps what is pending", "_enter_child", "store._forget_pending()", "", "test_forks.py"),
         Mutant(
             "a child keeps its parent's locks after a fork by C code",
             "_enter_child",
-            "if environment.lock not in kept:",
-            "if by_python:",
+            "not lock._is_owned()",
+            "False",
             "test_forks.py",
         ),
         Mutant(
@@ -714,7 +655,13 @@ MUTANTS = {
             "if False:",
             "test_forks.py",
         ),
-        Mutant("the fork hook waits with locks held", "_before_fork", "acquire_at_once", "RLock.acquire"),
+        Mutant(
+            "the fork hook waits with locks held",
+            "_before_fork",
+            "lock.acquire(False)",
+            "lock.acquire()",
+            "test_os_fork.py test_transactions_among_threads.py",
+        ),
     ],
     "_environment/read": [
         Mutant(
@@ -801,6 +748,27 @@ MUTANTS = {
             "cursor.prev()",
             "True",
             "test_interval.py test_ordered.py test_ordered_machine.py",
+        ),
+        Mutant(
+            "a kept exception of a count keeps a transaction",
+            "count.read",
+            "with begin() as txn:",
+            "for txn in [begin()]:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py",
+        ),
+        Mutant(
+            "a kept exception of a page keeps a transaction",
+            "page.read",
+            "with begin() as txn:",
+            "for txn in [begin()]:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py",
+        ),
+        Mutant(
+            "a kept exception of a large value keeps a transaction",
+            "_parts",
+            "with begin(buffers=True) as txn:",
+            "for txn in [begin(buffers=True)]:",
+            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py",
         ),
     ],
     "_environment/backup": [
@@ -949,6 +917,74 @@ MUTANTS = {
             "stat['branch_pages'] + stat['leaf_pages'] + stat['overflow_pages']",
             "stat['branch_pages'] + stat['leaf_pages']",
             "test_backup.py",
+        ),
+    ],
+    "_environment/write": [
+        Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
+        Mutant(
+            "no page kept to delete with",
+            "pages_kept",
+            "max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))",
+            "0",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "pages kept from deletions too",
+            "write",
+            "if cap is not None and any(changes.values()):",
+            "if cap is not None:",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "pages kept below the cap",
+            "pages_kept",
+            "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
+            "min(max(pages // 8, 16), pages // 4, 2048)",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "clear destroys named databases",
+            "write",
+            "check_named(handle, environment.path, environment.options)",
+            "",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "gate left open before an abort",
+            "write",
+            "environment.close_gate()",
+            "",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "write transaction not aborted",
+            "write",
+            """
+            txn.abort()
+            raise
+            """,
+            """
+            globals().setdefault('leaked', []).append(txn)
+            raise
+            """,
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant("clear does not empty the file", "write", "if emptied is WHOLE:", "if False:", "test_foreign_files.py"),
+        Mutant(
+            "bulk loads not sorted", "write", "sorted(changes)", "list(changes)", "test_growth.py test_growth_steps.py"
+        ),
+        Mutant(
+            "clear of a part empties the file",
+            "write",
+            "if emptied is WHOLE:",
+            "if emptied is not None:",
+            "test_forks.py",
+        ),
+        Mutant(
+            "clear of a part does not end",
+            "_empty",
+            "while found and (interval.high is None or cursor.key() < interval.high):",
+            "while found:",
         ),
     ],
 }

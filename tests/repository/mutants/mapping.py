@@ -7,30 +7,12 @@ from mutants.mutate import Mutant
 MUTANTS = {
     "_mapping/keyed": [
         Mutant(
-            "a handler's removal undone", "KeyedMixin._replace_row", "self._deleted.add(stored)", "", "test_puts.py"
-        ),
-        Mutant(
-            "a removal that fails not undone",
-            "KeyedMixin._replace_row",
-            "self._compare_and_add(stored, None, old)",
-            "",
-            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
-        ),
-        Mutant(
-            "pending not looked at",
-            "KeyedMixin._find",
-            "self._pending.get(stored, MISSING)",
-            "MISSING",
-            "test_beyond_a_dict.py test_conformance.py test_views.py",
-        ),
-        Mutant(
             "default sentinel returned by pop",
             "KeyedMixin.pop",
             "if default is MISSING:\n    raise KeyNotFoundError(key)",
             "",
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
         ),
-        Mutant("pop, popitem and setdefault not atomic", "KeyedMixin._change", "found == old", "True", "test_puts.py"),
         Mutant(
             "del not atomic",
             "KeyedMixin.__delitem__",
@@ -46,13 +28,6 @@ MUTANTS = {
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
         ),
         Mutant(
-            "unpickling errors as they come",
-            "KeyedMixin._load",
-            "Exception",
-            "ArithmeticError",
-            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
-        ),
-        Mutant(
             "unpickling errors of [] as they come",
             "KeyedMixin.__getitem__",
             "Exception",
@@ -62,13 +37,6 @@ MUTANTS = {
         Mutant(
             "unpickling errors of get as they come",
             "KeyedMixin.get",
-            "Exception",
-            "ArithmeticError",
-            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
-        ),
-        Mutant(
-            "unpickling errors of scans and get_many as they come",
-            "KeyedMixin._loaded",
             "Exception",
             "ArithmeticError",
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
@@ -109,41 +77,6 @@ MUTANTS = {
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
         ),
         Mutant(
-            "large values do not look at what is pending",
-            "KeyedMixin._value",
-            "self._pending.get(stored, MISSING)",
-            "MISSING",
-            "test_beyond_a_dict.py test_conformance.py test_views.py",
-        ),
-        Mutant(
-            "a large value is never expected",
-            "KeyedMixin._expect_size",
-            "self._direct and read.is_large(size)",
-            "False",
-            "test_large_parts.py test_large_values.py",
-        ),
-        Mutant(
-            "another serializer's values read as pickles",
-            "KeyedMixin._expect_size",
-            "self._plain if self._direct and not self._large else 0",
-            "0 if self._large else self._plain",
-            "test_serializers.py",
-        ),
-        Mutant(
-            "another serializer's values read in parts",
-            "KeyedMixin._expect_size",
-            "self._direct and read.is_large(size)",
-            "read.is_large(size)",
-            "test_serializers.py",
-        ),
-        Mutant(
-            "what is buffered is called damaged",
-            "KeyedMixin._unreadable",
-            "if where == 'DB':",
-            "if True:",
-            "test_messages.py",
-        ),
-        Mutant(
             "setdefault does not keep",
             "KeyedMixin.setdefault",
             "self._keep(stored, default, new)",
@@ -152,10 +85,9 @@ MUTANTS = {
         ),
     ],
     "_mapping/bulk": [
-        Mutant("put_many is no commit", "ManyMixin._commit_many", "self._commits += 1", "", "test_puts.py"),
         Mutant(
             "values of any size put at once",
-            "ManyMixin._changes_of",
+            "BulkMixin._changes_of",
             """
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
@@ -165,73 +97,27 @@ MUTANTS = {
         ),
         Mutant(
             "an old pickle protocol",
-            "ManyMixin._changes_of",
+            "BulkMixin._changes_of",
             "pickled(value, HIGHEST_PROTOCOL)",
             "pickled(value, 2)",
             "test_growth.py test_growth_steps.py",
         ),
         Mutant(
-            "put_many does not flush first",
-            "ManyMixin._commit_many",
-            "self._flush()",
-            "",
-            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
-        ),
-        Mutant(
-            "put_many only stages",
-            "ManyMixin._commit_many",
-            "self._commit",
-            "self.write_buffer.update",
-            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
-        ),
-        Mutant(
             "len does not look at what is pending",
-            "ManyMixin.__len__",
+            "BulkMixin.__len__",
             "if not self._pending:",
             "if True:",
             "test_beyond_a_dict.py test_conformance.py test_views.py",
         ),
         Mutant(
             "update leaves a full buffer",
-            "ManyMixin.update",
+            "BulkMixin.update",
             "self._flush_if_full()",
             "",
             "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
         ),
-        Mutant("put_many pickles always", "ManyMixin._changes_of", "self._direct", "True", "test_messages.py"),
-        Mutant("put_many names no key", "ManyMixin._changes_of", "note_key(error, key)", "", "test_messages.py"),
-        Mutant(
-            "iteration sees an emptied file",
-            "ManyMixin._is_emptied",
-            "pending is not self._write_buffer and pending.own() and pending.emptied",
-            "pending is not self._write_buffer and False",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
-        ),
-        Mutant(
-            "an iterator ends as if that were all",
-            "ManyMixin._until_close",
-            """
-            yield (keys if loaded is None else zip(keys, loaded(page.items())))
-            if open_pages is not self._open_pages:
-                break
-            """,
-            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
-            "test_iterators.py",
-        ),
-        Mutant(
-            "a page is read as another thread closes",
-            "ManyMixin._until_close",
-            """
-            if open_pages is not self._open_pages:
-                break
-            yield (keys if loaded is None else zip(keys, loaded(page.items())))
-            """,
-            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
-            "test_iterators.py",
-        ),
-        Mutant(
-            "pages are kept for good", "ManyMixin._until_close", "open_pages.pop(pages, None)", "", "test_iterators.py"
-        ),
+        Mutant("put_many pickles always", "BulkMixin._changes_of", "if is_pickled:", "if True:", "test_messages.py"),
+        Mutant("put_many names no key", "BulkMixin._changes_of", "note_key(error, key)", "", "test_messages.py"),
     ],
     "_mapping/ordered": [
         Mutant(
@@ -290,6 +176,29 @@ MUTANTS = {
             "False",
             "test_completion.py",
         ),
+        Mutant(
+            "an iterator ends as if that were all",
+            "_until_close",
+            """
+            yield keys if loaded is None else zip(keys, loaded(page.items()))
+            if open_pages is not store._open_pages:
+                break
+            """,
+            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+            "test_iterators.py",
+        ),
+        Mutant(
+            "a page is read as another thread closes",
+            "_until_close",
+            """
+            if open_pages is not store._open_pages:
+                break
+            yield keys if loaded is None else zip(keys, loaded(page.items()))
+            """,
+            "yield (keys if loaded is None else zip(keys, loaded(page.items())))",
+            "test_iterators.py",
+        ),
+        Mutant("pages are kept for good", "_until_close", "open_pages.pop(pages, None)", "", "test_iterators.py"),
     ],
     "_mapping/range": [
         Mutant(
@@ -346,7 +255,7 @@ MUTANTS = {
         Mutant(
             "items compared by key alone",
             "StoreItems._among",
-            "self._mapping._load(self._mapping._norm_key(key), data) == pair[1]",
+            "store._load(store._codec.encode(key), data) == pair[1]",
             "True",
             "test_beyond_a_dict.py test_conformance.py test_views.py",
         ),
