@@ -34,23 +34,23 @@ def put_and_drop_in_a_cycle(path: str, **items: int) -> None:
     store.itself = store  # type: ignore[attr-defined]
 
 
-def test_a_store_nobody_closed_is_flushed_as_it_goes(path: str) -> None:
-    """A store that goes out of scope writes what is pending, and warns of itself."""
+def test_collection_of_an_open_store_flushes_and_warns(path: str) -> None:
+    """A store that goes out of scope writes its pending changes and warns."""
     with pytest.warns(ResourceWarning, match="db"):
         put_and_drop(path, key=1)
     assert contents(path) == {"key": 1}
 
 
-def test_a_store_in_a_cycle_is_flushed_by_the_collector(path: str) -> None:
-    """A store that the collector finds writes what is pending, and warns of itself."""
+def test_collection_of_a_cycle_flushes_and_warns(path: str) -> None:
+    """A store that the garbage collector finds writes its pending changes and warns."""
     put_and_drop_in_a_cycle(path, key=1)
     with pytest.warns(ResourceWarning, match="db"):
         gc.collect()
     assert contents(path) == {"key": 1}
 
 
-def test_a_closed_store_goes_without_a_warning(path: str, recwarn: pytest.WarningsRecorder) -> None:
-    """A store that was closed has nothing to warn of."""
+def test_collection_of_a_closed_store_warns_of_nothing(path: str, recwarn: pytest.WarningsRecorder) -> None:
+    """A closed store is collected without a warning."""
     store: Store = LmdbObjectStore(path)
     store.close()
     del store
@@ -63,10 +63,8 @@ DROPS = {"by reference count": put_and_drop, "by the collector": put_and_drop_in
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_store_collected_in_the_midst_of_a_commit_is_not_lost(
-    path: str, open_store: OpenStore, drop: Callable[..., None]
-) -> None:
-    """The collector may run in the midst of a commit to the same file: the next one writes what it found."""
+def test_collection_during_a_commit_loses_nothing(path: str, open_store: OpenStore, drop: Callable[..., None]) -> None:
+    """The collector may run during a commit to the same file. The next commit writes the pending changes."""
     store = open_store()
     store["key"] = 1
 
@@ -88,10 +86,10 @@ def test_a_store_collected_in_the_midst_of_a_commit_is_not_lost(
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_the_last_close_writes_what_was_collected_in_its_commit(
+def test_close_writes_a_store_collected_during_its_commit(
     path: str, open_store: OpenStore, drop: Callable[..., None]
 ) -> None:
-    """A store collected in the midst of the last other one's final flush is written, and the file is closed."""
+    """A store collected during the final flush of the file's last store is written, and the file is closed."""
     store = open_store()
     store["key"] = 1
 
@@ -108,8 +106,10 @@ def test_the_last_close_writes_what_was_collected_in_its_commit(
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_collection_waits_for_no_other_thread(path: str, open_store: OpenStore, drop: Callable[..., None]) -> None:
-    """A store collected while another thread commits goes at once; what was pending arrives with the next commit."""
+def test_collection_during_another_threads_commit_does_not_wait(
+    path: str, open_store: OpenStore, drop: Callable[..., None]
+) -> None:
+    """A store collected while another thread commits is gone at once. Its changes arrive with the next commit."""
     store = open_store()
     store["key"] = 1
     amid, collected = threading.Event(), threading.Event()
@@ -135,8 +135,8 @@ def test_collection_waits_for_no_other_thread(path: str, open_store: OpenStore, 
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_collection_does_not_wait_for_the_lock(path: str, open_store: OpenStore) -> None:
-    """A store collected while another thread holds the lock, committing or not, goes at once and is not lost."""
+def test_collection_while_the_lock_is_taken_does_not_wait(path: str, open_store: OpenStore) -> None:
+    """A store collected while another thread has the lock is gone at once, and nothing is lost."""
     store = open_store()
     held, collected = threading.Event(), threading.Event()
 
@@ -167,8 +167,8 @@ def open_and_put(path: str) -> Store:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_store_collected_while_this_thread_iterates_is_written(path: str, open_store: OpenStore) -> None:
-    """An iterator under way is in nobody's way when a store of the same file is collected."""
+def test_collection_during_an_iteration_is_written(path: str, open_store: OpenStore) -> None:
+    """An iterator in progress does not hinder the collection of a store of the same file."""
     store = open_store()
     store.put_many({f"k{i:03}": i for i in range(100)})
     keys = iter(store)
@@ -178,8 +178,8 @@ def test_a_store_collected_while_this_thread_iterates_is_written(path: str, open
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_an_interrupt_while_a_collected_store_is_written_does_not_lose_it(path: str, open_store: OpenStore) -> None:
-    """Wherever the writing of a collected store is interrupted, what it held is there in the end."""
+def test_collection_interrupted_anywhere_loses_nothing(path: str, open_store: OpenStore) -> None:
+    """Wherever the writing of a collected store is interrupted, its changes are stored in the end."""
     for number in count():
         store = open_store()
         store["key"] = number
@@ -207,8 +207,8 @@ def test_an_interrupt_while_a_collected_store_is_written_does_not_lose_it(path: 
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_collected_store_that_cannot_be_written_is_logged(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A collected store whose flush fails says in the log what was lost, and closes the file."""
+def test_collection_whose_flush_fails_is_logged(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A collected store whose flush fails logs the lost changes and closes the file."""
 
     def drop() -> None:
         store: Store = LmdbObjectStore(path, map_size=MIB, max_map_size=MIB)
@@ -222,8 +222,8 @@ def test_a_collected_store_that_cannot_be_written_is_logged(path: str, caplog: p
 
 @pytest.mark.slow  # 900 stores are opened and collected
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_stores_of_one_file_that_are_collected_together(path: str) -> None:
-    """The collector clears all references before it runs the first finaliser: none closes the file under the next."""
+def test_collection_of_all_stores_of_a_file_writes_each(path: str) -> None:
+    """The collector clears all references before the first finalizer runs. No finalizer closes the file too early."""
     for number in range(300):
         stores: list[Any] = [LmdbObjectStore(path, key_encoding="utf-8", sync=False) for _ in range(3)]
         for name, store in zip("abc", stores):
@@ -238,8 +238,8 @@ def test_stores_of_one_file_that_are_collected_together(path: str) -> None:
 
 @pytest.mark.slow  # 450 stores are opened and collected
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_threads_that_drop_their_stores(path: str) -> None:
-    """Stores opened, written and dropped in cycles by several threads: each of their writes is there."""
+def test_collection_in_several_threads_loses_nothing(path: str) -> None:
+    """Several threads open stores, write and drop them in cycles. Each of their writes is stored."""
     accepted: list[str] = []
 
     def use(name: str) -> None:

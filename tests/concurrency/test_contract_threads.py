@@ -8,8 +8,8 @@ from conftest import OpenStore
 from support.stores import Store
 
 
-def test_readers_beside_a_writer(open_store: OpenStore) -> None:
-    """Many threads read while one writes and flushes: each sees whole values, old or new."""
+def test_get_beside_a_writer_gives_whole_values(open_store: OpenStore) -> None:
+    """Many threads read while one writes and flushes. Each sees whole values, old or new."""
     store = open_store(10)
     store.put_many({f"k{i}": (0, 0) for i in range(50)})
     barrier, wrong = threading.Barrier(5), list[object]()
@@ -35,8 +35,8 @@ def test_readers_beside_a_writer(open_store: OpenStore) -> None:
     assert wrong == []
 
 
-def test_close_beside_a_reader_that_unpickles(store: Store) -> None:
-    """`close` neither hangs on a reader that is at its value nor takes the value from it."""
+def test_close_during_an_unpickling_ends_and_leaves_the_value(store: Store) -> None:
+    """`close` does not hang on a reader that unpickles a value, and the reader gets the value."""
     store["a"] = Slow()
     store.flush()
     answers: list[object] = []

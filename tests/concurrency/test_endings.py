@@ -76,7 +76,7 @@ ENDINGS: dict[str, tuple[str, int]] = {
         for name, ending in ENDINGS.items()
     ],
 )
-def test_whatever_ends_a_script_its_data_is_in_the_file(path: str, ending: str, status: int) -> None:
+def test_script_without_close_loses_nothing_however_it_ends(path: str, ending: str, status: int) -> None:
     """A script that never closes its store loses nothing, however it ends."""
     ended = run_script(OPEN + ending, path, status=status)
     assert contents(path) == TEN
@@ -84,8 +84,8 @@ def test_whatever_ends_a_script_its_data_is_in_the_file(path: str, ending: str, 
     assert "Error during" not in ended.stderr
 
 
-def test_a_write_back_store_that_outlives_the_package_ends_quietly(path: str) -> None:
-    """The interpreter's end takes the package's modules apart before it drops the store."""
+def test_writeback_store_that_outlives_the_package_ends_quietly(path: str) -> None:
+    """The end of the interpreter takes the package's modules apart before the store is dropped."""
     source = """
         from lmdb_object_store import open
         store = open(path, writeback=True)
@@ -97,8 +97,8 @@ def test_a_write_back_store_that_outlives_the_package_ends_quietly(path: str) ->
     assert contents(path) == {"key": [1, 2]}
 
 
-def test_functions_registered_at_exit_later_than_the_store_may_use_it(path: str) -> None:
-    """What the script itself runs at exit comes before the stores are closed."""
+def test_atexit_functions_registered_later_may_use_the_store(path: str) -> None:
+    """Functions that the script itself registers run before the stores are closed."""
     source = """
         import atexit
         store = opened()
@@ -109,8 +109,8 @@ def test_functions_registered_at_exit_later_than_the_store_may_use_it(path: str)
     assert contents(path) == {"key": 1, "at_exit": 1}
 
 
-def test_functions_registered_at_exit_before_the_store_find_it_closed(path: str) -> None:
-    """What was registered before the package was imported runs after the stores are closed, and hears so."""
+def test_atexit_functions_registered_earlier_find_the_store_closed(path: str) -> None:
+    """Functions registered before the package was imported run after the stores are closed, and get an error."""
     source = """
         import atexit, importlib
         def late():
@@ -129,8 +129,8 @@ def test_functions_registered_at_exit_before_the_store_find_it_closed(path: str)
     assert contents(path) == {"key": 1}
 
 
-def test_several_stores_are_all_closed_at_exit(path: str) -> None:
-    """One store that cannot be written at exit, or whose `close` raises, does not keep the others from it."""
+def test_exit_with_a_store_that_fails_closes_the_others(path: str) -> None:
+    """A store that cannot be written at exit, or whose `close` raises, does not keep the others open."""
     source = """
         class Bad(LmdbObjectStore):
             def close(self, strict=False): raise ValueError("no close today")
@@ -151,24 +151,24 @@ TOO_LARGE = "store = opened(map_size=1 << 20, max_map_size=1 << 20)\nstore['larg
 
 
 @pytest.mark.parametrize("ending", ["", "del store", "store.itself = store; del store", "store.close()"])
-def test_a_final_flush_that_fails_is_logged(path: str, ending: str) -> None:
-    """What could not be written at the end is in the log, with the path and the number of changes."""
+def test_exit_whose_final_flush_fails_is_logged(path: str, ending: str) -> None:
+    """The log names the path and the number of changes that could not be written."""
     ended = run_script(TOO_LARGE + ending, path)
     assert ended.stderr.count("Error during final flush on close") == 1
     assert "1 changes" in ended.stderr
     assert path in ended.stderr
 
 
-def test_a_final_flush_that_fails_ends_a_script_with_an_error(path: str) -> None:
-    """A `with` block, or a strict close, at the end of a script gives it a status that is not 0."""
+def test_with_block_and_strict_close_that_fail_end_the_script_with_an_error(path: str) -> None:
+    """A `with` block or a strict close at the end of a script makes its exit status differ from 0."""
     for ending in ("with store: pass", "store.close(strict=True)"):
         ended = run_script(TOO_LARGE + ending, path, status=1)
         assert "FlushError" in ended.stderr
         assert "MapFullError" in ended.stderr
 
 
-def test_a_store_that_was_collected_beside_a_commit_ends_quietly(path: str) -> None:
-    """A store that was collected while another thread had the lock is written at exit, and the log is empty."""
+def test_exit_after_a_collection_beside_a_commit_is_quiet(path: str) -> None:
+    """A store collected while another thread had the lock is written at exit, and the log is empty."""
     source = """
         store = opened()
         store["key"] = 1
@@ -188,27 +188,27 @@ def test_a_store_that_was_collected_beside_a_commit_ends_quietly(path: str) -> N
     assert contents(path) == {"key": 1}
 
 
-def test_an_unclosed_store_is_a_resource_warning(path: str) -> None:
-    """Python's development mode tells of a store that nobody closed, once."""
+def test_collection_of_an_open_store_is_a_resource_warning(path: str) -> None:
+    """Python's development mode reports a store that nobody closed, once."""
     ended = run_script("store = opened()\nstore['key'] = 1\ndel store", path, python=("-X", "dev"))
     assert ended.stderr.count("ResourceWarning: unclosed store") == 1
     assert contents(path) == {"key": 1}
 
 
-def test_a_resource_warning_that_is_an_error_loses_nothing(path: str) -> None:
-    """Where warnings are errors, a store that nobody closed is written all the same."""
+def test_resource_warning_that_is_an_error_loses_nothing(path: str) -> None:
+    """A store that nobody closed is written even if warnings are errors."""
     run_script("store = opened()\nstore['key'] = 1\ndel store", path, python=("-W", "error"))
     assert contents(path) == {"key": 1}
 
 
-def test_a_store_that_is_open_at_exit_gives_no_warning(path: str) -> None:
-    """A global store, which lasts as long as the program, is no reason for a warning."""
+def test_exit_with_an_open_store_gives_no_warning(path: str) -> None:
+    """A global store lasts as long as the program, and is no reason for a warning."""
     ended = run_script("store = opened()\nstore['key'] = 1", path, python=("-X", "dev"))
     assert "ResourceWarning" not in ended.stderr
 
 
-def test_a_constructor_that_fails_leaves_nothing_behind(path: str) -> None:
-    """A store that could not be opened ends without a word of its own."""
+def test_constructor_that_fails_warns_of_nothing(path: str) -> None:
+    """A store that could not be opened ends without a message of its own."""
     source = """
         for options in ({"batch_size": 0}, {"key_encoding": "no such"}, {"map_size": -1}, {"no_such_option": 1}):
             try:
@@ -224,8 +224,8 @@ def test_a_constructor_that_fails_leaves_nothing_behind(path: str) -> None:
 
 
 @pytest.mark.posix
-def test_a_killed_script_keeps_what_it_flushed(path: str) -> None:
-    """A process that is killed loses what was pending, and nothing that was flushed."""
+def test_kill_keeps_all_flushed_changes(path: str) -> None:
+    """A killed process loses its pending changes, and no flushed ones."""
     source = """
         store = opened()
         store["flushed"] = 1
@@ -241,7 +241,7 @@ def test_a_killed_script_keeps_what_it_flushed(path: str) -> None:
 # -- the with block
 
 
-def test_a_with_block_writes_and_closes(path: str, open_store: OpenStore) -> None:
+def test_with_block_writes_and_closes(path: str, open_store: OpenStore) -> None:
     """After a `with` block everything is in the file, and the store is closed."""
     with open_store() as store:
         store["key"] = 1
@@ -252,16 +252,16 @@ def test_a_with_block_writes_and_closes(path: str, open_store: OpenStore) -> Non
         pass
 
 
-def test_a_with_block_that_raises_writes_what_came_before(path: str, open_store: OpenStore) -> None:
-    """An exception in a `with` block goes on up as it is, and what was accepted before it is in the file."""
+def test_with_block_that_raises_writes_earlier_changes(path: str, open_store: OpenStore) -> None:
+    """An exception in a `with` block is raised unchanged. Earlier changes are in the file."""
     with pytest.raises(ZeroDivisionError), open_store() as store:
         store["key"] = 1
         raise ZeroDivisionError
     assert contents(path) == {"key": 1}
 
 
-def test_a_with_block_raises_when_its_last_flush_fails(open_store: OpenStore) -> None:
-    """The error of a `with` block's last flush names its cause and holds what was not stored."""
+def test_with_block_whose_last_flush_fails_raises_with_the_changes(open_store: OpenStore) -> None:
+    """The error of a `with` block's last flush names its cause and has the changes that were not stored."""
     large = os.urandom(2 * MIB)
     with pytest.raises(FlushError) as caught, open_store(map_size=MIB, max_map_size=MIB) as store:
         store["large"] = large
@@ -269,10 +269,10 @@ def test_a_with_block_raises_when_its_last_flush_fails(open_store: OpenStore) ->
     assert type(caught.value.__cause__).__name__ == "MapFullError"
 
 
-def test_a_with_blocks_own_exception_comes_before_that_of_its_flush(
+def test_with_block_that_raises_and_fails_to_flush_raises_its_own_error(
     open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the body and the last flush both fail, the body's exception is raised and the other is logged."""
+    """If the body and the last flush both fail, the body's exception is raised and the other is logged."""
     with pytest.raises(ZeroDivisionError), open_store(map_size=MIB, max_map_size=MIB) as store:
         store["large"] = os.urandom(2 * MIB)
         raise ZeroDivisionError
@@ -280,15 +280,15 @@ def test_a_with_blocks_own_exception_comes_before_that_of_its_flush(
 
 
 def test_with_block_after_a_failed_flush_raises_at_its_end(open_store: OpenStore) -> None:
-    """The last flush of a block fails again, and the block raises that, although the body has seen the failure."""
+    """The last flush of a block fails again, and the block raises its error, although the body has seen the failure."""
     with pytest.raises(FlushError, match="not stored"), open_store(map_size=MIB, max_map_size=MIB) as store:
         store["large"] = os.urandom(2 * MIB)
         with pytest.raises(Exception, match="full"):
             store.flush()
 
 
-def test_a_with_block_tells_of_a_failure_anew_after_another_change(open_store: OpenStore) -> None:
-    """What was staged since the caller heard of a failure makes the last flush's failure news again."""
+def test_with_block_with_a_change_after_a_failure_raises_again(open_store: OpenStore) -> None:
+    """A change made after a reported failure makes the last flush's failure news again."""
     with pytest.raises(FlushError), open_store(map_size=MIB, max_map_size=MIB) as store:
         store["large"] = os.urandom(2 * MIB)
         with pytest.raises(Exception, match="full"):
@@ -296,8 +296,10 @@ def test_a_with_block_tells_of_a_failure_anew_after_another_change(open_store: O
         store["more"] = 1
 
 
-def test_a_with_block_raises_what_only_a_read_ran_into(open_store: OpenStore, caplog: pytest.LogCaptureFixture) -> None:
-    """A flush that failed for a read, which the caller was not told of, is raised at the end of the block."""
+def test_with_block_after_a_reads_failed_flush_raises_at_its_end(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A read's failed flush was only logged. The end of the block raises the error."""
     with pytest.raises(FlushError), open_store(map_size=MIB, max_map_size=MIB) as store:
         store["large"] = os.urandom(2 * MIB)
         assert store.get("none") is None
@@ -324,7 +326,7 @@ def at_depth(left: int, body: Callable[[], object]) -> None:
 def test_close_at_the_recursion_limit_loses_nothing(
     path: str, open_store: OpenStore, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
 ) -> None:
-    """Wherever the recursion limit ends a close, the store stays open or the caller has heard what is not stored."""
+    """Wherever the recursion limit ends a close, the store stays open or the caller gets the lost changes."""
     value = os.urandom(2 * MIB) if options else 1
     outcomes = set()
     for left in range(60):
@@ -354,10 +356,10 @@ def test_close_at_the_recursion_limit_loses_nothing(
 
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])
-def test_close_without_room_leaves_the_store_open(
+def test_close_without_memory_leaves_the_store_open(
     path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    """Neither error says anything of the changes: the store takes more, and a second close writes all."""
+    """Neither error says anything about the changes: the store takes more, and a second close writes all."""
     store = open_store()
     store["key"] = 1
     with monkeypatch.context() as patch:
@@ -380,10 +382,10 @@ def raising(error: type[Exception]) -> Callable[..., None]:
     return fail
 
 
-def test_a_collected_store_without_room_is_written_later(
+def test_collection_without_memory_is_written_later(
     path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that is collected where there is no memory to write it is written by the next commit."""
+    """A store collected when there is no memory to write it is written by the next commit."""
     other = open_store()
     store = LmdbObjectStore(path, key_encoding="utf-8")
     store["key"] = 1
@@ -397,7 +399,7 @@ def test_a_collected_store_without_room_is_written_later(
     assert dict(other) == {"key": 1, "more": 2}
 
 
-def test_a_changed_value_without_room_keeps_a_write_back_store_open(path: str) -> None:
+def test_close_of_a_writeback_store_without_frames_leaves_it_open(path: str) -> None:
     """A value that needs more frames than are left is written by a second close; the others are by the first."""
     store: Any = open_shelf(path, writeback=True)
     store["a"], store["b"] = Nested(), [1]

@@ -29,8 +29,8 @@ Store = LmdbObjectStore[Any, Any]
 # -- what is flushed before a fork
 
 
-def test_fork_flushes_what_is_pending(open_store: OpenStore, tmp_path: Path) -> None:
-    """Parent and child find everything in the file, of every store that is open, and nothing pending."""
+def test_fork_flushes_every_open_store(open_store: OpenStore, tmp_path: Path) -> None:
+    """Parent and child find everything in the file, of every open store, and nothing pending."""
     stores = [open_store(path=str(tmp_path / name)) for name in "aab"]
     for number, store in enumerate(stores):
         store[f"k{number}"] = number
@@ -109,7 +109,7 @@ def test_fork_leaves_a_read_only_store_alone(
 def test_fork_within_a_transaction_flushes_other_files_alone(
     open_store: OpenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The block commits at its end, as ever; what another file has pending is flushed, and the log is empty."""
+    """The transaction commits at its end. Another file's pending changes are flushed, and the log is empty."""
     store, other = open_store(), open_store(path=str(tmp_path / "other"))
     with store.transaction():
         store["inside"] = 1
@@ -121,8 +121,8 @@ def test_fork_within_a_transaction_flushes_other_files_alone(
     assert not caplog.records
 
 
-def test_fork_within_a_value_that_is_written_back(path: str) -> None:
-    """A value that forks as it is serialized does not make the flush before that fork serialize it again."""
+def test_fork_within_a_serialization_does_not_repeat_it(path: str) -> None:
+    """A value forks while it is serialized. The flush before that fork does not serialize the value again."""
     source = """
         from lmdb_object_store import open
         class Forks:
@@ -203,8 +203,8 @@ def test_close_and_join_of_a_billiard_pool_keep_what_its_tasks_wrote(path: str, 
     assert contents(path) == {f"k{number}": number for number in range(20)}
 
 
-def test_a_billiard_pool_calls_its_own_on_exit_first(path: str) -> None:
-    """A function that is called as a worker ends may still use the store, as of Celery's `worker_process_shutdown`."""
+def test_close_of_a_billiard_pool_calls_its_on_exit_first(path: str) -> None:
+    """A function called at the end of a worker may still use the store, as with Celery's `worker_process_shutdown`."""
     pytest.importorskip("billiard", reason="billiard is not installed")
     source = """
         import billiard, billiard.pool
@@ -307,7 +307,7 @@ def test_c_fork_leaves_pending_and_the_file_to_the_parent(
     assert dict(store).items() >= {"stored": 1, "pending": 1}.items()
 
 
-def test_c_fork_beside_a_reader_keeps_its_place(open_store: OpenStore) -> None:
+def test_c_fork_beside_a_reader_keeps_its_reader_slot(open_store: OpenStore) -> None:
     """A thread of the parent that reads at the fork goes on to keep the pages of its snapshot."""
     store = open_store()
     store.put_many({"stored": 1})
@@ -323,7 +323,7 @@ def test_c_fork_beside_a_reader_keeps_its_place(open_store: OpenStore) -> None:
     assert store["child"] == 1
 
 
-def test_c_fork_does_not_bring_back_what_was_pending(path: str, open_store: OpenStore) -> None:
+def test_c_fork_drops_the_pending_changes(path: str, open_store: OpenStore) -> None:
     """A child that ends late does not write the parent's older value over its newer one."""
     store = open_store()
     store["key"] = "old"
@@ -347,8 +347,8 @@ def test_c_fork_does_not_bring_back_what_was_pending(path: str, open_store: Open
     assert store["key"] == "new"
 
 
-def test_c_fork_warns_of_what_it_drops(open_store: OpenStore, capfd: pytest.CaptureFixture[str]) -> None:
-    """The log of the child tells how many changes stay with the parent."""
+def test_c_fork_with_pending_changes_warns(open_store: OpenStore, capfd: pytest.CaptureFixture[str]) -> None:
+    """The child's log has the number of changes that stay with the parent."""
     store = open_store()
     store.update(a=1, b=2)
 
@@ -363,8 +363,8 @@ def test_c_fork_warns_of_what_it_drops(open_store: OpenStore, capfd: pytest.Capt
     assert "leaves 2 pending changes to its parent" in capfd.readouterr().err
 
 
-def test_c_fork_while_another_thread_has_the_lock(open_store: OpenStore) -> None:
-    """A lock that a thread of the parent has at the fork is not waited for in the child."""
+def test_c_fork_while_another_thread_has_the_lock_does_not_wait(open_store: OpenStore) -> None:
+    """The child does not wait for a lock that a thread of the parent had at the fork."""
     store = open_store()
     store.put_many({"stored": 1})
     held, done = threading.Event(), threading.Event()
@@ -405,7 +405,7 @@ def test_c_fork_within_a_transaction_leaves_it_to_the_parent(open_store: OpenSto
     assert dict(store) == {"parent": 1}
 
 
-def test_c_fork_keeps_the_processes_apart(path: str, open_store: OpenStore) -> None:
+def test_c_fork_then_increments_of_both_loses_none(path: str, open_store: OpenStore) -> None:
     """Parent and child increment one number in transactions, and none is lost."""
     store = open_store()
     store.put_many({"number": 0})
@@ -427,7 +427,7 @@ def test_c_fork_keeps_the_processes_apart(path: str, open_store: OpenStore) -> N
     assert store["number"] == 400
 
 
-def test_c_fork_of_a_c_fork(open_store: OpenStore) -> None:
+def test_c_fork_of_a_c_fork_opens_the_file_itself(open_store: OpenStore) -> None:
     """A child's own child is one more process that opens the file by itself."""
     store = open_store()
     store.put_many({"number": 1})
@@ -448,7 +448,7 @@ def test_c_fork_of_a_c_fork(open_store: OpenStore) -> None:
 
 
 def test_c_fork_that_ends_with_the_interpreter_harms_nobody(path: str) -> None:
-    """A child that ends as a script does, and never used its store, closes nothing of its parent's."""
+    """A child that ends as a script does, and never used its store, closes nothing of the parent's."""
     source = """
         import ctypes
         store = opened(autoflush_on_read=False)
@@ -527,7 +527,7 @@ assert len(store) == 6
 
 @pytest.mark.parametrize("when", ["before", "between", "after"])
 def test_uwsgi_hook_of_somebody_else_is_called(path: str, when: str) -> None:
-    """A hook that is there is kept. One that replaces the store's, as `uwsgidecorators` does, breaks no reads."""
+    """An existing hook is kept. A hook that replaces the store's, as `uwsgidecorators` does, breaks no reads."""
     source = f"""
 set_hook = lambda: setattr(uwsgi, "post_fork_hook", hook)
 if {when!r} == "before": set_hook()
@@ -564,8 +564,8 @@ assert store._environment.begin == store.env.begin
     run_script(UWSGI + source, path)
 
 
-def test_uwsgi_is_not_what_a_user_calls_so(path: str) -> None:
-    """A module of the user's that has the name is left alone."""
+def test_uwsgi_module_of_the_users_is_left_alone(path: str) -> None:
+    """A user's module that has the name is left alone."""
     source = """
         import types
         user = sys.modules["uwsgi"] = types.ModuleType("uwsgi")

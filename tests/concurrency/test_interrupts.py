@@ -46,7 +46,7 @@ INTERRUPTED: dict[str, Callable[[Store], object]] = {
 # What interrupts the end of a generator that is dropped goes no further.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("call", INTERRUPTED.values(), ids=INTERRUPTED)
-def test_an_interrupt_at_any_place_leaves_a_store_that_works(
+def test_methods_interrupted_anywhere_leave_a_store_that_works(
     open_store: OpenStore, call: Callable[[Store], object]
 ) -> None:
     """Wherever a call is interrupted, the store then reads, flushes and closes, though the exception is kept."""
@@ -94,8 +94,8 @@ guarded = pytest.param(
 
 
 @pytest.mark.parametrize("kind", [Lock, guarded, stand_in])
-def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: Callable[[], Lock]) -> None:
-    """Wherever a `with` statement is interrupted, its lock is free after it; and it is taken within."""
+def test_lock_interrupted_anywhere_is_free(kind: Callable[[], Lock]) -> None:
+    """Wherever a `with` statement is interrupted, its lock is taken within and free afterwards."""
     lock = kind()
 
     def body() -> None:
@@ -116,7 +116,7 @@ def test_an_interrupt_at_any_place_leaves_no_lock_taken(kind: Callable[[], Lock]
 
 
 @pytest.mark.parametrize("kind", [Lock, guarded, stand_in])
-def test_an_interrupt_at_any_place_leaves_a_lock_taken_as_often_as_before(kind: Callable[[], Lock]) -> None:
+def test_lock_interrupted_within_itself_stays_with_the_outer(kind: Callable[[], Lock]) -> None:
     """Wherever an inner `with` statement is interrupted, its lock is free after the outer one, and not before."""
     lock = kind()
 
@@ -137,8 +137,8 @@ def test_an_interrupt_at_any_place_leaves_a_lock_taken_as_often_as_before(kind: 
     assert number
 
 
-def test_an_interrupt_of_a_finaliser_leaves_no_lock_taken(path: str, open_store: OpenStore) -> None:
-    """Wherever the close of a collected store is interrupted, others can write, and what it held is written."""
+def test_finalizer_interrupted_anywhere_leaves_no_lock_taken(path: str, open_store: OpenStore) -> None:
+    """Wherever the close of a collected store is interrupted, others can write and its changes are written."""
     for number in count():
         store = open_store()
         dropped: Store = LmdbObjectStore(path, key_encoding="utf-8")
@@ -172,7 +172,7 @@ def test_clear_interrupted_at_any_place_tears_nothing(open_store: OpenStore) -> 
             break
 
 
-def test_an_interrupt_in_the_flush_of_close_leaves_the_store_open(path: str, open_store: OpenStore) -> None:
+def test_close_interrupted_in_its_flush_leaves_the_store_open(path: str, open_store: OpenStore) -> None:
     """Wherever the flush within `close` is interrupted, nothing is lost: a second `close` does the rest."""
     for number in count():
         store = open_store()
@@ -187,8 +187,8 @@ def test_an_interrupt_in_the_flush_of_close_leaves_the_store_open(path: str, ope
             break
 
 
-def test_interrupted_growth_beside_readers(open_store: OpenStore) -> None:
-    """An interrupt in the midst of growth leaves neither a shut gate nor a reader in error."""
+def test_growth_interrupted_beside_readers_leaves_them_running(open_store: OpenStore) -> None:
+    """An interrupt during growth leaves no closed gate and no reader in error."""
     store = open_store(map_size=MIB, sync=False)
     store.put_many({"key": "value"})
 
@@ -213,7 +213,7 @@ def test_interrupted_growth_beside_readers(open_store: OpenStore) -> None:
     "call",
     ["store.get('key')", "store.put(str(next(numbers) % 50), 1)", "store.put('a', 1); store.flush()", "list(store)"],
 )
-def test_a_storm_of_interrupts(path: str, call: str) -> None:
+def test_interrupts_by_the_thousand_leave_a_store_that_works(path: str, call: str) -> None:
     """After thousands of real interrupts the store flushes, grows and closes at once, and no reader slot is taken."""
     source = f"""
         from itertools import count, islice, pairwise

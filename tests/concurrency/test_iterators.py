@@ -49,7 +49,7 @@ class Plain:
 def test_iterator_of_closed_store_raises_at_next_step(
     open_store: OpenStore, begin: Callable[[Store], Iterator[Any]], key_encoding: Any, kind: Any, pending: bool
 ) -> None:
-    """Not after the rest of its page, and not as if that were all: on the first page, a later one and the last."""
+    """The error comes at once, on the first page, a later one and the last. The loop does not end quietly."""
     keys: list[Any] = [f"{i:04}" if key_encoding else b"%04d" % i for i in range(1500)]
     options = {"autoflush_on_read": False, "batch_size": None, "sync": False}
     with open_store(kind=kind, key_encoding=key_encoding, **options) as first:
@@ -69,7 +69,7 @@ def test_iterator_of_closed_store_raises_at_next_step(
 
 
 def test_iterator_that_has_ended_stays_so_after_close(open_store: OpenStore) -> None:
-    """A loop over all keys may end, and the store be closed then."""
+    """A loop over all keys may end before the store is closed."""
     store = open_store()
     store.update(a=1, b=2)
     for steps in (iter(store), iter(store.items())):
@@ -82,7 +82,7 @@ def test_iterator_that_has_ended_stays_so_after_close(open_store: OpenStore) -> 
 
 
 def test_iterator_that_is_dropped_leaves_nothing(open_store: OpenStore) -> None:
-    """A store keeps no page of a loop that was left."""
+    """A store keeps no page of an abandoned loop."""
     store = open_store()
     store.update({f"{i:04}": i for i in range(100)})
     for _ in range(3):
@@ -96,7 +96,7 @@ def test_iterator_that_is_dropped_leaves_nothing(open_store: OpenStore) -> None:
 
 
 def test_iterator_whose_value_closes_the_store_raises_at_next_step(open_store: OpenStore) -> None:
-    """The value that closes it as it is unpickled is still given."""
+    """A value closes the store as it is unpickled. The loop still gets that value."""
     store = open_store()
     store.update(a=Closes(), b=2)
     Closes.store = store
@@ -159,7 +159,7 @@ def test_iterator_beside_a_thread_that_closes_gives_no_short_answer(open_store: 
 
 
 def test_iterator_of_store_that_was_opened_again_raises(path: str) -> None:
-    """It would go on behind the rest of its page."""
+    """The iterator would continue behind the rest of its page."""
     store: Any = LmdbObjectStore(path, key_encoding="utf-8")
     store.update({f"{i:04}": i for i in range(2000)})
     steps, pairs = iter(store), iter(store.items())

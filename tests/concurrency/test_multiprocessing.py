@@ -35,8 +35,8 @@ opened_store = []
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_a_worker_accepts_is_written_though_it_never_closes(path: str, method: str) -> None:
-    """Processes of `multiprocessing` write what they left pending in a store that they were given."""
+def test_worker_that_never_closes_a_given_store_writes_it(path: str, method: str) -> None:
+    """Processes of `multiprocessing` write the pending changes of a store that they were given."""
     main = f"""
 if __name__ == "__main__":
     context = multiprocessing.get_context({method!r})
@@ -57,8 +57,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_a_worker_writes_to_a_store_it_opened_is_kept(path: str, method: str) -> None:
-    """The same for a store that the worker opens itself."""
+def test_worker_that_never_closes_its_own_store_writes_it(path: str, method: str) -> None:
+    """Processes of `multiprocessing` write the pending changes of a store that they opened."""
     main = f"""
 if __name__ == "__main__":
     with opened() as store: store["given"] = 0
@@ -73,8 +73,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_handle_goes_to_the_workers_of_a_pool(path: str, method: str) -> None:
-    """A store can be an argument of a pool's tasks; what is pending is flushed as it is sent."""
+def test_pool_takes_a_store_as_an_argument(path: str, method: str) -> None:
+    """A store can be an argument of a pool's tasks. Sending the store flushes its pending changes."""
     main = f"""
 if __name__ == "__main__":
     store = opened()
@@ -88,8 +88,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_process_pool_executor_keeps_what_its_workers_write(path: str, method: str) -> None:
-    """Workers of `concurrent.futures` write what they left pending."""
+def test_process_pool_executor_keeps_its_workers_writes(path: str, method: str) -> None:
+    """Workers of `concurrent.futures` write their pending changes."""
     main = f"""
 if __name__ == "__main__":
     from concurrent.futures import ProcessPoolExecutor
@@ -103,8 +103,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.posix
-def test_a_worker_that_fails_keeps_what_it_wrote_before(path: str) -> None:
-    """A worker that ends by an exception or `sys.exit` writes what it had accepted."""
+def test_worker_that_fails_keeps_its_earlier_writes(path: str) -> None:
+    """A worker that ends by an exception or `sys.exit` writes the accepted changes."""
     source = """
 import multiprocessing
 
@@ -126,8 +126,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.posix
-def test_a_forked_script_that_ends_normally_writes_its_own(path: str) -> None:
-    """A child of `os.fork` that runs to the end of the script writes what it put, and nothing of its parent's."""
+def test_fork_that_ends_as_a_script_writes_its_own_changes(path: str) -> None:
+    """A child of `os.fork` that runs to the end of the script writes its own changes, and none of the parent's."""
     source = """
         store = opened()
         store["parent"] = "old"
@@ -144,7 +144,7 @@ def test_a_forked_script_that_ends_normally_writes_its_own(path: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_a_worker_keeps_is_written_at_its_end(path: str, method: str) -> None:
+def test_worker_that_keeps_a_reference_writes_at_its_end(path: str, method: str) -> None:
     """A store that a worker process opened, and that nobody collects, is closed as the process ends."""
     source = f"""
         import multiprocessing

@@ -29,7 +29,7 @@ Store = LmdbObjectStore[Any, Any]
 
 
 @pytest.mark.posix
-def test_parent_and_child_both_go_on(path: str, open_store: OpenStore) -> None:
+def test_fork_lets_parent_and_child_use_one_object(path: str, open_store: OpenStore) -> None:
     """After a fork, parent and child read and write through the same object, again and again."""
     store = open_store()
     store["parent"] = 0
@@ -56,8 +56,8 @@ def test_parent_and_child_both_go_on(path: str, open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_a_childs_reads_take_no_reader_slot_of_the_parent(open_store: OpenStore) -> None:
-    """More reads in children than the reader table has slots leave it empty, and the parent reading."""
+def test_fork_whose_child_reads_takes_no_reader_slot(open_store: OpenStore) -> None:
+    """More reads in children than the reader table has slots leave the table empty, and the parent reading."""
     store = open_store(max_readers=4)
     store.put_many({"key": 1})
 
@@ -74,8 +74,8 @@ def test_a_childs_reads_take_no_reader_slot_of_the_parent(open_store: OpenStore)
 
 
 @pytest.mark.posix
-def test_a_childs_close_does_not_disturb_the_parents_readers(open_store: OpenStore) -> None:
-    """Children that close their copy while the parent's threads read cost those no error."""
+def test_fork_whose_child_closes_disturbs_no_reader_of_the_parent(open_store: OpenStore) -> None:
+    """Children close their copy while the parent's threads read. Those threads see no error."""
     store = open_store()
     store.put_many({"key": 1})
 
@@ -110,10 +110,10 @@ ENDS: dict[str, Callable[[Store], object]] = {
 
 @pytest.mark.posix
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_what_is_pending_at_a_fork_is_the_parents(
+def test_fork_with_changes_that_cannot_be_flushed_leaves_them_to_the_parent(
     path: str, open_store: OpenStore, end: Callable[[Store], object]
 ) -> None:
-    """A child starts without what could not be flushed, whatever it does; the parent keeps it, and writes it once."""
+    """A child starts without the changes that could not be flushed. The parent keeps them and writes them once."""
     store = open_store(autoflush_on_read=False, map_size=MIB, max_map_size=MIB)
     store.put_many({"stored": 1})
     store["pending"] = os.urandom(2 * MIB)
@@ -135,7 +135,7 @@ def test_what_is_pending_at_a_fork_is_the_parents(
 
 
 @pytest.mark.posix
-def test_a_child_does_not_bring_back_what_its_parent_changed_since(open_store: OpenStore) -> None:
+def test_fork_whose_child_ends_late_keeps_the_parents_newer_value(open_store: OpenStore) -> None:
     """A child that ends late does not overwrite the parent's newer value with the one pending at the fork."""
     store = open_store()
     store["key"] = "old"
@@ -163,8 +163,8 @@ def test_a_child_does_not_bring_back_what_its_parent_changed_since(open_store: O
 
 
 @pytest.mark.posix
-def test_forks_while_other_threads_read_and_write(path: str, open_store: OpenStore) -> None:
-    """Forks amid reads, writes, flushes and growth: each child works, and the parent loses nothing."""
+def test_fork_beside_reads_writes_and_growth_loses_nothing(path: str, open_store: OpenStore) -> None:
+    """Each child of a fork during reads, writes, flushes and growth works, and the parent loses nothing."""
     store = open_store(batch_size=3, map_size=MIB, sync=False)
     store.put_many({"key": "value"})
     numbers, accepted = count(), {"key": "value"}
@@ -197,8 +197,8 @@ def test_forks_while_other_threads_read_and_write(path: str, open_store: OpenSto
 
 
 @pytest.mark.posix
-def test_two_threads_may_fork_at_once(open_store: OpenStore) -> None:
-    """Forks of several threads, beside a third that opens and closes stores, disturb nobody."""
+def test_fork_of_two_threads_beside_openings_disturbs_nobody(open_store: OpenStore) -> None:
+    """Several threads may fork at once while another opens and closes stores."""
     store = open_store()
     store.put_many({"key": 1})
 
@@ -218,8 +218,8 @@ def test_two_threads_may_fork_at_once(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_an_iterator_survives_a_fork(open_store: OpenStore) -> None:
-    """An iterator under way at a fork goes on in the parent and in the child."""
+def test_fork_during_an_iteration_lets_both_continue(open_store: OpenStore) -> None:
+    """An iterator in progress at a fork continues in the parent and in the child."""
     store = open_store()
     items = {f"k{i:04}": i for i in range(3000)}
     store.put_many(items)
@@ -234,8 +234,8 @@ def test_an_iterator_survives_a_fork(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_a_fork_with_several_stores_open(open_store: OpenStore, tmp_path: Path) -> None:
-    """A fork takes every open file along, stores that share one and closed ones too."""
+def test_fork_with_several_stores_takes_all_along(open_store: OpenStore, tmp_path: Path) -> None:
+    """A fork takes every open file along, also stores that share a file and closed stores."""
     one, other = open_store(), open_store()
     apart, closed = open_store(path=str(tmp_path / "apart")), open_store(path=str(tmp_path / "closed"))
     one.put_many({"key": 1})
@@ -255,8 +255,8 @@ def test_a_fork_with_several_stores_open(open_store: OpenStore, tmp_path: Path) 
 
 
 @pytest.mark.posix
-def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
-    """The locks of a child are its own: no thread of it waits for the one that forked."""
+def test_fork_whose_child_starts_threads_lets_them_use_the_store(open_store: OpenStore) -> None:
+    """The locks of a child are its own: no thread of the child waits for the thread that forked."""
     store = open_store()
     store["parent"] = 1
 
@@ -268,8 +268,8 @@ def test_a_childs_threads_may_use_the_store(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_threads_that_fork_at_once(path: str) -> None:
-    """Each fork waits for the other's locks, and gives back its own."""
+def test_fork_of_many_threads_at_once_ends(path: str) -> None:
+    """Each fork waits for the other's locks, and releases its own."""
     # In a process of its own, because a fork takes longer the more memory the tests before have left to this one.
     source = """
         store = opened()
@@ -302,9 +302,8 @@ def test_threads_that_fork_at_once(path: str) -> None:
 
 @pytest.mark.posix
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_any_place_in_a_fork(open_store: OpenStore) -> None:
-    """CPython goes on with a fork whose hooks are interrupted: the child inherits no open file all the same, and no
-    lock stays taken."""
+def test_fork_interrupted_anywhere_inherits_no_open_file(open_store: OpenStore) -> None:
+    """CPython continues a fork whose hooks are interrupted. The child inherits no open file, and no lock stays taken."""
     store = open_store()
     environment = store._environment
 
@@ -331,8 +330,8 @@ def test_an_interrupt_at_any_place_in_a_fork(open_store: OpenStore) -> None:
 
 @pytest.mark.posix
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_of_a_fork_that_waits(open_store: OpenStore) -> None:
-    """A fork that waits for another thread's commit goes on waiting when it is interrupted."""
+def test_fork_interrupted_as_it_waits_still_waits(open_store: OpenStore) -> None:
+    """A fork that waits for another thread's commit continues to wait when it is interrupted."""
     store = open_store()
     store["key"] = 1
     environment = store._environment

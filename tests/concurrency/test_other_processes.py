@@ -47,10 +47,10 @@ AFTER_GROWTH: dict[str, Callable[[Store], object]] = {
 
 
 @pytest.mark.parametrize("call", AFTER_GROWTH.values(), ids=AFTER_GROWTH)
-def test_a_map_that_another_process_grew_is_adopted(
+def test_methods_after_another_process_grew_the_map_adopt_it(
     path: str, open_store: OpenStore, call: Callable[[Store], object]
 ) -> None:
-    """Whatever is called first after another process outgrew this one's map works, and so does all that follows."""
+    """The first call after another process has outgrown this map works, and so do all later ones."""
     store = open_store(map_size=MIB)
     store.put_many({"old": 1})
     run_script(GROW, path)
@@ -61,8 +61,8 @@ def test_a_map_that_another_process_grew_is_adopted(
     assert store["after"] == 2
 
 
-def test_an_iterator_goes_on_after_another_process_grew_the_map(path: str, open_store: OpenStore) -> None:
-    """A loop under way when another process outgrows the map sees every key that was there all the while."""
+def test_iter_while_another_process_grows_the_map_misses_no_key(path: str, open_store: OpenStore) -> None:
+    """A loop in progress while another process outgrows the map sees every key that was there all the while."""
     store = open_store(map_size=MIB)
     names = [f"k{i:04}" for i in range(3000)]
     store.put_many(dict.fromkeys(names, 1))
@@ -72,8 +72,8 @@ def test_an_iterator_goes_on_after_another_process_grew_the_map(path: str, open_
     assert first + list(iterator) == [*names, "large"]
 
 
-def test_several_processes_write_and_grow_at_once(path: str, open_store: OpenStore) -> None:
-    """Processes that write and grow one file beside each other lose nothing."""
+def test_growth_by_several_processes_at_once_loses_nothing(path: str, open_store: OpenStore) -> None:
+    """Processes that write and grow one file at the same time lose nothing."""
     source = """
         name = sys.argv[2]
         with opened(map_size=1 << 20, batch_size=5) as store:
@@ -100,8 +100,8 @@ READ_AND_DIE = """
 
 
 @pytest.mark.posix
-def test_the_slot_of_a_killed_reader_is_reclaimed_at_open(path: str, open_store: OpenStore) -> None:
-    """A process that was killed while it read holds no slot once another one opens the file."""
+def test_open_frees_the_reader_slot_of_a_killed_process(path: str, open_store: OpenStore) -> None:
+    """A process killed during a read has no reader slot once another process opens the file."""
     store = open_store()
     store.put_many({"key": 1})
     run_script(READ_AND_DIE, path, status=-signal.SIGKILL)
@@ -111,8 +111,8 @@ def test_the_slot_of_a_killed_reader_is_reclaimed_at_open(path: str, open_store:
 
 
 @pytest.mark.posix
-def test_the_slot_of_a_killed_reader_is_reclaimed_when_the_table_is_full(path: str, open_store: OpenStore) -> None:
-    """A reader table full of killed processes' readers is cleared by the read that needs a slot."""
+def test_read_with_a_full_reader_table_frees_killed_processes_slots(path: str, open_store: OpenStore) -> None:
+    """A read that needs a slot clears a reader table full of killed processes' readers."""
     store = open_store(max_readers=2)
     store.put_many({"key": 1})
     source = """
@@ -126,7 +126,7 @@ def test_the_slot_of_a_killed_reader_is_reclaimed_when_the_table_is_full(path: s
 
 
 @pytest.mark.posix
-def test_a_killed_reader_does_not_pin_pages_for_ever(path: str, open_store: OpenStore) -> None:
+def test_flush_after_a_reader_was_killed_uses_its_pages(path: str, open_store: OpenStore) -> None:
     """A file at its cap, full of pages that a killed process was reading, takes writes again."""
     store = open_store(map_size=MIB, max_map_size=MIB)
     store.put_many({"key": bytes(100_000)})
@@ -136,7 +136,9 @@ def test_a_killed_reader_does_not_pin_pages_for_ever(path: str, open_store: Open
     assert store["key"] == bytes([39]) * 100_000
 
 
-def test_opening_while_another_process_grows_the_file(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_while_another_process_grows_the_file_works(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """LMDB refuses to open a file that outgrows its map at that moment: the store opens it again."""
     opened = lmdb.open
     refusals = 3

@@ -38,8 +38,8 @@ def at_each_point(directory: Path, round_: Callable[[Store, int], bool]) -> None
     assert number > 5
 
 
-def test_another_thread_flushes_at_any_point_of_a_write(tmp_path: Path) -> None:
-    """What is written as another thread flushes is pending or in the file."""
+def test_put_with_a_flush_of_another_thread_anywhere_is_kept(tmp_path: Path) -> None:
+    """A change written while another thread flushes is pending or in the file."""
 
     def round_(store: Store, number: int) -> bool:
         store["before"] = 0
@@ -52,8 +52,8 @@ def test_another_thread_flushes_at_any_point_of_a_write(tmp_path: Path) -> None:
     at_each_point(tmp_path, round_)
 
 
-def test_another_thread_closes_at_any_point_of_a_write(tmp_path: Path) -> None:
-    """What is written as another thread closes the store is in the file, or the writer hears of it."""
+def test_put_with_a_close_of_another_thread_anywhere_is_kept_or_refused(tmp_path: Path) -> None:
+    """A change written while another thread closes the store is in the file, or the writer gets an error."""
 
     def round_(store: Store, number: int) -> bool:
         told = False
@@ -73,8 +73,8 @@ def test_another_thread_closes_at_any_point_of_a_write(tmp_path: Path) -> None:
     at_each_point(tmp_path, round_)
 
 
-def test_another_thread_takes_the_row_at_any_point_of_a_write(tmp_path: Path) -> None:
-    """A `pop` beside a write has the old value, and the new one is there; or it has the new one."""
+def test_put_with_a_pop_of_another_thread_anywhere_loses_neither_value(tmp_path: Path) -> None:
+    """A `pop` during a write takes the old value and the new one stays, or it takes the new one."""
 
     def round_(store: Store, number: int) -> bool:
         taken: list[Any] = []
@@ -117,8 +117,8 @@ def unless_pending(store: Store, key: str, value: object) -> Callable[[], object
     return write
 
 
-def test_another_thread_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
-    """What is written in the midst of a flush stays, under new keys and under those that it commits."""
+def test_flush_with_a_put_of_another_thread_anywhere_keeps_it(tmp_path: Path) -> None:
+    """A change written during a flush stays, under a new key and under a key being committed."""
 
     def round_(store: Store, number: int) -> bool:
         written: list[str] = []
@@ -139,8 +139,8 @@ def test_another_thread_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
     at_each_point(tmp_path, round_)
 
 
-def test_a_signal_handler_writes_at_any_point_of_a_flush(tmp_path: Path) -> None:
-    """What a handler writes in the midst of its thread's flush stays, and is never out of sight."""
+def test_flush_with_a_put_of_a_signal_handler_anywhere_keeps_it(tmp_path: Path) -> None:
+    """A change that a handler writes during its thread's flush stays, and every read sees it."""
 
     def round_(store: Store, number: int) -> bool:
         seen: list[Any] = []
@@ -166,8 +166,8 @@ def test_a_signal_handler_writes_at_any_point_of_a_flush(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("method", ["pop", "popitem"])
-def test_another_thread_writes_at_any_point_of_a_removal(tmp_path: Path, method: str) -> None:
-    """What is written as the row is taken is what was taken, or is there."""
+def test_pop_with_a_put_of_another_thread_anywhere_loses_neither_value(tmp_path: Path, method: str) -> None:
+    """A change written as the row is removed was removed itself, or is there."""
 
     def round_(store: Store, number: int) -> bool:
         store.put_many({"k": "old"})
@@ -183,8 +183,8 @@ def test_another_thread_writes_at_any_point_of_a_removal(tmp_path: Path, method:
     at_each_point(tmp_path, round_)
 
 
-def test_another_thread_writes_at_any_point_of_setdefault(tmp_path: Path) -> None:
-    """What is written as a default is filled in is what `setdefault` returns, or replaces the default."""
+def test_setdefault_with_a_put_of_another_thread_anywhere_loses_nothing(tmp_path: Path) -> None:
+    """A change written during `setdefault` is returned, or replaces the default."""
 
     def round_(store: Store, number: int) -> bool:
         found: list[Any] = []
@@ -198,8 +198,8 @@ def test_another_thread_writes_at_any_point_of_setdefault(tmp_path: Path) -> Non
     at_each_point(tmp_path, round_)
 
 
-def test_another_thread_writes_at_any_point_of_close(tmp_path: Path) -> None:
-    """What is accepted while the store closes is in the file."""
+def test_close_with_a_put_of_another_thread_anywhere_keeps_it(tmp_path: Path) -> None:
+    """Changes accepted while the store closes are in the file."""
 
     def round_(store: Store, number: int) -> bool:
         accepted: dict[str, str] = {"before": "old"}
@@ -219,8 +219,8 @@ def test_another_thread_writes_at_any_point_of_close(tmp_path: Path) -> None:
     at_each_point(tmp_path, round_)
 
 
-def test_a_signal_handler_writes_at_any_point_of_close(tmp_path: Path) -> None:
-    """What a handler writes while its thread closes the store is in the file, or it hears of the close; all else is."""
+def test_close_with_a_put_of_a_signal_handler_anywhere_keeps_or_refuses_it(tmp_path: Path) -> None:
+    """A change that a handler writes during a close is in the file or refused. All others are in the file."""
 
     def round_(store: Store, number: int) -> bool:
         accepted: dict[str, str] = {"before": "old"}
@@ -238,8 +238,8 @@ def test_a_signal_handler_writes_at_any_point_of_close(tmp_path: Path) -> None:
     at_each_point(tmp_path, round_)
 
 
-def test_a_signal_handler_that_writes_does_not_break_the_last_flush(open_store: OpenStore) -> None:
-    """A handler that writes in the midst of the last commit is not refused, which would end that commit."""
+def test_close_with_a_put_during_the_last_commit_keeps_it(open_store: OpenStore) -> None:
+    """A write by a handler during the last commit is not refused, because the error would end that commit."""
     store = open_store()
     store["before"] = "old"
     first = iter([lambda: store.put("k0", "new")])
@@ -247,8 +247,8 @@ def test_a_signal_handler_that_writes_does_not_break_the_last_flush(open_store: 
     assert contents(store.db_path) == {"before": "old", "k0": "new"}
 
 
-def test_an_interrupted_close_leaves_the_store_open(open_store: OpenStore) -> None:
-    """A close whose flush is interrupted has closed nothing: the store takes and keeps what is written next."""
+def test_close_that_is_interrupted_takes_later_writes(open_store: OpenStore) -> None:
+    """A close whose flush is interrupted closes nothing: the store takes and keeps later writes."""
     store = open_store()
     store["before"] = "old"
     with pytest.raises(Interrupt):
@@ -281,8 +281,10 @@ def handle(store: Store, what: str, flushes: bool) -> list[Any]:
 @pytest.mark.parametrize("what", HANDLERS)
 @pytest.mark.parametrize("flushes", [True, False])
 @pytest.mark.parametrize("pending", [True, False])
-def test_a_signal_handler_at_any_point_of_a_removal(tmp_path: Path, what: str, flushes: bool, pending: bool) -> None:
-    """Of a `pop` and a handler within it one has the row, and what the handler writes is taken or stays."""
+def test_pop_with_a_signal_handler_anywhere_loses_nothing(
+    tmp_path: Path, what: str, flushes: bool, pending: bool
+) -> None:
+    """One `pop` of two, one of them in a handler, gets the row. The handler's write is removed or stays."""
 
     def round_(store: Store, number: int) -> bool:
         if pending:
@@ -307,8 +309,8 @@ def test_a_signal_handler_at_any_point_of_a_removal(tmp_path: Path, what: str, f
 
 @pytest.mark.parametrize("what", ["writes", "writes at once"])
 @pytest.mark.parametrize("flushes", [True, False])
-def test_a_signal_handler_at_any_point_of_setdefault(tmp_path: Path, what: str, flushes: bool) -> None:
-    """What a handler writes as a default is filled in is found, or replaces the default."""
+def test_setdefault_with_a_signal_handler_anywhere_loses_nothing(tmp_path: Path, what: str, flushes: bool) -> None:
+    """A change that a handler writes during `setdefault` is found, or replaces the default."""
 
     def round_(store: Store, number: int) -> bool:
         found: list[Any] = []
@@ -324,8 +326,8 @@ def test_a_signal_handler_at_any_point_of_setdefault(tmp_path: Path, what: str, 
 
 @pytest.mark.parametrize("what", ["writes", "writes at once", "nothing"])
 @pytest.mark.parametrize("flushes", [True, False])
-def test_a_removal_that_a_handler_ends(tmp_path: Path, what: str, flushes: bool) -> None:
-    """A `pop` that a handler's exception ends has taken nothing, nor undone what the handler did before."""
+def test_pop_that_a_handlers_exception_ends_removes_nothing(tmp_path: Path, what: str, flushes: bool) -> None:
+    """A `pop` ended by a handler's exception removes nothing, and keeps the handler's earlier changes."""
 
     def round_(store: Store, number: int) -> bool:
         store.put_many({"k": "old"})
@@ -356,7 +358,7 @@ def test_a_removal_that_a_handler_ends(tmp_path: Path, what: str, flushes: bool)
     at_each_point(tmp_path, round_)
 
 
-def test_a_removal_that_cannot_be_flushed(open_store: OpenStore) -> None:
+def test_pop_whose_flush_fails_leaves_the_row(open_store: OpenStore) -> None:
     """A `pop` whose flush fails leaves the row, and a later one takes it."""
     store = open_store(1)
     store["k"] = "old"
@@ -374,8 +376,8 @@ def full() -> None:
 
 
 @pytest.mark.posix
-def test_signals_amid_removals(open_store: OpenStore) -> None:
-    """What a handler writes at whatever instruction of a `pop` is taken by it or stays."""
+def test_pop_with_signals_at_any_instruction_loses_nothing(open_store: OpenStore) -> None:
+    """A change that a handler writes at any instruction of a `pop` is returned by the `pop`, or stays."""
     store = open_store(None, autoflush_on_read=False)
     numbers = itertools.count()
     put = [-1]
@@ -399,8 +401,8 @@ def test_signals_amid_removals(open_store: OpenStore) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_close_between_a_write_and_its_flush(tmp_path: Path) -> None:
-    """A write that another thread's close has put into the file is no error."""
+def test_put_with_a_close_before_its_flush_is_no_error(tmp_path: Path) -> None:
+    """A write that another thread's close has already stored is no error."""
 
     def round_(store: Store, number: int) -> bool:
         store.batch_size = 1
@@ -422,8 +424,8 @@ def test_a_close_between_a_write_and_its_flush(tmp_path: Path) -> None:
     at_each_point(tmp_path, round_)
 
 
-def test_pickling_looks_at_what_update_has_stored(open_store: OpenStore) -> None:
-    """`update` stores item by item, as a dict does: code that runs meanwhile sees those before."""
+def test_update_whose_pickling_reads_sees_earlier_items(open_store: OpenStore) -> None:
+    """`update` stores item by item, as a dict does: code that runs meanwhile sees the earlier items."""
     store = open_store()
     seen: list[Any] = []
 
@@ -438,8 +440,8 @@ def test_pickling_looks_at_what_update_has_stored(open_store: OpenStore) -> None
     assert store == {"a": 1, "log": "by pickling", "v": 7, "z": 2}
 
 
-def test_a_read_only_handle_accepts_nothing_while_it_opens(tmp_path: Path) -> None:
-    """A pickled read-only store that one thread opens by its first read refuses what another writes at any point."""
+def test_put_while_a_read_only_handle_opens_is_refused(tmp_path: Path) -> None:
+    """One thread's first read opens a pickled read-only store. Another thread's write is refused at any point."""
     LmdbObjectStore[str, int](str(tmp_path / "db"), key_encoding="utf-8").close()
     with LmdbObjectStore[str, int](str(tmp_path / "db"), key_encoding="utf-8", readonly=True) as store:
         data = pickle.dumps(store)
@@ -460,8 +462,8 @@ def test_a_read_only_handle_accepts_nothing_while_it_opens(tmp_path: Path) -> No
     assert number > 5
 
 
-def test_many_writers_beside_flushes(open_store: OpenStore) -> None:
-    """Each of many writes by several threads is there, whoever flushes meanwhile."""
+def test_put_by_many_threads_beside_flushes_loses_nothing(open_store: OpenStore) -> None:
+    """Each of many writes by several threads is there, whichever thread flushes meanwhile."""
     store = open_store(7, autoflush_on_read=False)
 
     def writer(name: str) -> None:
@@ -473,8 +475,8 @@ def test_many_writers_beside_flushes(open_store: OpenStore) -> None:
     assert store == {f"{name}{number}": number for name in "abc" for number in range(1500)}
 
 
-def test_rows_written_taken_and_filled_at_once(open_store: OpenStore) -> None:
-    """Of all values that are written to a few keys none is taken twice, and the last of each key is taken or there."""
+def test_put_pop_and_setdefault_at_once_lose_and_repeat_nothing(open_store: OpenStore) -> None:
+    """Many values are written to a few keys. None is removed twice, and the last of each key is removed or there."""
     store = open_store(5, autoflush_on_read=False)
     taken: list[tuple[str, int]] = []
     written = threading.Event()

@@ -21,8 +21,8 @@ MIB = 1024 * 1024
 Store = LmdbObjectStore[Any, Any]
 
 
-def test_a_read_waits_for_a_reader_slot(open_store: OpenStore) -> None:
-    """While the reader table is full a read waits, and has its answer once there is a slot."""
+def test_read_with_a_full_reader_table_waits(open_store: OpenStore) -> None:
+    """While the reader table is full a read waits, and answers once there is a slot."""
     store = open_store(max_readers=2)
     store.put_many({"key": 1})
     transactions = [store.env.begin(), store.env.begin()]
@@ -51,10 +51,10 @@ def test_a_read_waits_for_a_reader_slot(open_store: OpenStore) -> None:
     assert check() == 0
 
 
-def test_a_reader_table_that_stays_full_is_an_error_in_the_end(
+def test_read_with_a_reader_table_that_stays_full_raises(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read does not wait for a reader slot for ever."""
+    """A read does not wait for a reader slot forever."""
     monkeypatch.setattr(_environment, "PATIENCE", 0.05)
     store = open_store(max_readers=1)
     store.put_many({"key": 1})
@@ -70,7 +70,7 @@ class Stubborn:
         return int, ("no number",)
 
 
-def test_kept_exceptions_keep_no_reader_slot(open_store: OpenStore) -> None:
+def test_read_that_fails_keeps_no_reader_slot(open_store: OpenStore) -> None:
     """Exceptions of failed reads, kept with their tracebacks, do not fill the reader table."""
     store = open_store(max_readers=3)
     store.put_many({"bad": Stubborn()})
@@ -104,8 +104,10 @@ SCANS: dict[str, Callable[[Store], object]] = {
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="there a frame that was profiled holds more than its variables")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 @pytest.mark.parametrize("scan", SCANS.values(), ids=SCANS)
-def test_kept_interrupts_keep_no_transaction_open(open_store: OpenStore, scan: Callable[[Store], object]) -> None:
-    """Wherever a read is interrupted, the exception with its traceback holds no snapshot, which would pin pages."""
+def test_read_interrupted_anywhere_keeps_no_transaction_open(
+    open_store: OpenStore, scan: Callable[[Store], object]
+) -> None:
+    """Wherever a read is interrupted, the exception's traceback keeps no snapshot, which would pin pages."""
     store = open_store(autoflush_on_read=False)
     store.put_many({"k1": 1, "k2": 2})
     store["k3"] = 3
@@ -120,8 +122,8 @@ def test_kept_interrupts_keep_no_transaction_open(open_store: OpenStore, scan: C
     assert store.stats().readers == 0
 
 
-def test_a_kept_error_of_a_write_keeps_no_transaction(open_store: OpenStore) -> None:
-    """The exception of a failed write, kept with its traceback, holds no write transaction open."""
+def test_write_that_fails_keeps_no_transaction_open(open_store: OpenStore) -> None:
+    """The exception of a failed write, kept with its traceback, keeps no write transaction open."""
     store = open_store(map_size=MIB, max_map_size=MIB)
     kept = []
     for _ in range(5):

@@ -25,7 +25,7 @@ Store = LmdbObjectStore[Any, Any]
 
 @pytest.mark.slow  # 64 MiB, written one small flush at a time
 @races
-def test_readers_beside_a_writer_and_growth_see_right_values(open_store: OpenStore) -> None:
+def test_get_beside_a_writer_and_growth_is_right(open_store: OpenStore) -> None:
     """While the map grows again and again, no reader sees an error, a wrong value or a missing key."""
     store = open_store(map_size=128 * 1024, batch_size=7, max_map_size=1 << 30, sync=False)
     names = [f"k{i:02}" for i in range(40)]
@@ -82,7 +82,7 @@ def test_growth_beside_readers_in_a_tight_loop_does_not_hang(open_store: OpenSto
     assert store.env.info()["map_size"] > 200 * MIB
 
 
-def test_a_write_that_fails_beside_readers_in_a_tight_loop_does_not_hang(open_store: OpenStore) -> None:
+def test_write_that_fails_beside_readers_in_a_tight_loop_does_not_hang(open_store: OpenStore) -> None:
     """Readers that never pause do not keep a write that cannot succeed from being undone."""
     store = open_store(map_size=MIB, max_map_size=MIB)
     store.put_many({"key": "value"})
@@ -102,8 +102,8 @@ def test_a_write_that_fails_beside_readers_in_a_tight_loop_does_not_hang(open_st
 
 
 @races
-def test_iteration_beside_writers_and_growth(open_store: OpenStore) -> None:
-    """Keys come in order, none twice, and none is missed that is there all the while."""
+def test_iter_beside_writers_and_growth_is_in_order_and_misses_none(open_store: OpenStore) -> None:
+    """Keys come in order, none twice, and no key that is there all the while is missed."""
     store = open_store(map_size=128 * 1024, batch_size=5, autoflush_on_read=False, sync=False)
     lasting = [f"k{i:04}" for i in range(0, 3000, 2)]
     store.put_many({name: name for name in lasting})
@@ -136,8 +136,8 @@ def test_iteration_beside_writers_and_growth(open_store: OpenStore) -> None:
 
 
 @races
-def test_setdefault_gives_every_thread_the_same_value(open_store: OpenStore) -> None:
-    """Of several threads that set a default at once, one does, and all get its value."""
+def test_setdefault_by_several_threads_gives_all_one_value(open_store: OpenStore) -> None:
+    """If several threads set a default at once, one of them does, and all get its value."""
     store = open_store(batch_size=3)
     for turn in range(60):
         given: list[int] = []
@@ -159,10 +159,10 @@ TAKING: dict[str, Callable[[Store, str], object]] = {
 @races
 @pytest.mark.parametrize("take", TAKING.values(), ids=TAKING)
 @pytest.mark.parametrize("batch_size", [1, 1000])
-def test_one_thread_alone_takes_an_item(
+def test_pop_by_several_threads_gives_one_of_them_the_item(
     open_store: OpenStore, take: Callable[[Store, str], object], batch_size: int
 ) -> None:
-    """Of several threads that take one item at once, one gets it, and the others a KeyError."""
+    """If several threads remove one item at once, one gets it, and the others get a KeyError."""
     store = open_store(batch_size=batch_size)
     for turn in range(60):
         store["key"] = turn
@@ -181,8 +181,8 @@ def test_one_thread_alone_takes_an_item(
 
 
 @races
-def test_threads_that_empty_a_store_share_out_its_items(open_store: OpenStore) -> None:
-    """Threads that take items until there are none get each item exactly once."""
+def test_popitem_by_several_threads_gives_each_item_once(open_store: OpenStore) -> None:
+    """Threads that remove items until there are none get each item exactly once."""
     store = open_store(batch_size=10)
     items = {f"k{i:03}": i for i in range(400)}
     store.update(items)
@@ -201,7 +201,7 @@ def test_threads_that_empty_a_store_share_out_its_items(open_store: OpenStore) -
 
 
 @races
-def test_puts_of_many_threads_all_arrive(path: str, open_store: OpenStore) -> None:
+def test_put_by_several_threads_loses_nothing(path: str, open_store: OpenStore) -> None:
     """Threads that write at once lose nothing of each other's."""
     store = open_store(batch_size=7)
 

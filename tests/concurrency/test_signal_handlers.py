@@ -21,8 +21,10 @@ Store = LmdbObjectStore[Any, Any]
 
 @pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize("flushes", [False, True], ids=["puts", "puts and flushes"])
-def test_a_signal_handler_may_write_during_a_flush(path: str, open_store: OpenStore, times: int, flushes: bool) -> None:
-    """Wherever in a flush signal handlers stage changes, those arrive, and so do those of the flush."""
+def test_flush_with_a_handlers_write_anywhere_keeps_both(
+    path: str, open_store: OpenStore, times: int, flushes: bool
+) -> None:
+    """A signal handler adds changes anywhere in a flush. Those changes arrive, and so do the flush's own."""
     store = open_store(autoflush_on_read=False)
     expected: dict[str, object] = {}
     numbers = count()
@@ -52,8 +54,8 @@ def test_a_signal_handler_may_write_during_a_flush(path: str, open_store: OpenSt
     assert contents(path) == expected
 
 
-def test_a_signal_handler_may_write_during_a_put(path: str, open_store: OpenStore) -> None:
-    """Wherever in a put that sets off a flush a signal handler stages a change, both arrive."""
+def test_put_with_a_handlers_write_anywhere_keeps_both(path: str, open_store: OpenStore) -> None:
+    """A signal handler adds a change anywhere in a put that flushes. Both arrive."""
     store = open_store(autoflush_on_read=False, batch_size=2)
     expected: dict[str, object] = {}
     for number in count():
@@ -73,8 +75,8 @@ def test_a_signal_handler_may_write_during_a_put(path: str, open_store: OpenStor
     assert contents(path) == expected
 
 
-def test_a_signal_handler_may_write_during_clear(open_store: OpenStore) -> None:
-    """Wherever in a `clear` a signal handler stages a change, it is there in the end or cleared with the rest."""
+def test_clear_with_a_handlers_write_anywhere_keeps_or_clears_it(open_store: OpenStore) -> None:
+    """A signal handler adds a change anywhere in a `clear`. The change is there in the end or cleared with the rest."""
     store = open_store(autoflush_on_read=False)
     for number in count():
         store["main"] = number
@@ -89,8 +91,8 @@ def test_a_signal_handler_may_write_during_clear(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_a_real_signal_may_write_during_flushes(path: str) -> None:
-    """A timer's handler that writes while the main thread flushes loses nothing, of its own or of the main thread's."""
+def test_flush_with_a_real_signals_writes_loses_nothing(path: str) -> None:
+    """A timer's handler writes while the main thread flushes. No change of either is lost."""
     source = """
         from itertools import count, islice, pairwise
         numbers = count()
@@ -127,10 +129,8 @@ REFUSED: dict[str, Callable[[Store], object]] = {
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
-def test_an_explicit_write_within_a_commit_raises(
-    path: str, open_store: OpenStore, call: Callable[[Store], object]
-) -> None:
-    """What cannot be done in the midst of this thread's own commit says so, and the commit is not harmed."""
+def test_flush_within_a_commit_is_refused(path: str, open_store: OpenStore, call: Callable[[Store], object]) -> None:
+    """Methods that cannot run during this thread's own commit raise, and the commit is not harmed."""
     store, other = open_store(), open_store()
     store["key"] = 1
     other["other"] = 2
@@ -146,8 +146,8 @@ def test_an_explicit_write_within_a_commit_raises(
     assert contents(path) == {"key": 1, "other": 2}
 
 
-def test_reads_and_puts_within_a_commit(open_store: OpenStore) -> None:
-    """In the midst of this thread's own commit, a signal handler reads what was staged and stages more."""
+def test_get_and_put_within_a_commit_work(open_store: OpenStore) -> None:
+    """A signal handler may read pending changes and add others during this thread's own commit."""
     store = open_store(batch_size=1000)
     store["stored"] = 1
     store.flush()
@@ -168,7 +168,7 @@ def test_reads_and_puts_within_a_commit(open_store: OpenStore) -> None:
 
 
 @pytest.mark.posix
-def test_signals_arrive_in_tests() -> None:
+def test_at_checkpoint_runs_where_a_real_signal_does() -> None:
     """`at_checkpoint` stands for a signal: a real one reaches its handler at such a place too."""
     seen: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))

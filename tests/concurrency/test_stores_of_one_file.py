@@ -20,7 +20,7 @@ Store = LmdbObjectStore[Any, Any]
 
 
 @races
-def test_close_beside_readers(open_store: OpenStore) -> None:
+def test_close_beside_readers_gives_right_values_or_the_closed_error(open_store: OpenStore) -> None:
     """A reader whose store is closed meanwhile gets a right value or StoreClosedError, nothing else."""
     for turn in range(20):
         store = open_store(autoflush_on_read=turn % 2 == 0)
@@ -46,8 +46,8 @@ def test_close_beside_readers(open_store: OpenStore) -> None:
 
 
 @races
-def test_close_beside_writers_keeps_what_was_accepted(path: str, open_store: OpenStore) -> None:
-    """Whatever a writer was not told of before the store closed is in the file."""
+def test_close_beside_writers_keeps_all_accepted_writes(path: str, open_store: OpenStore) -> None:
+    """Writes that were accepted before the store closed are in the file."""
     accepted: dict[str, int] = {}
     for turn in range(20):
         store = open_store(batch_size=3)
@@ -72,7 +72,7 @@ def test_close_beside_writers_keeps_what_was_accepted(path: str, open_store: Ope
 
 @pytest.mark.slow  # 640 flushes that wait for the disk
 @races
-def test_threads_that_open_one_new_path_at_once_share_an_environment(tmp_path: Path) -> None:
+def test_open_by_several_threads_at_once_shares_an_environment(tmp_path: Path) -> None:
     """Sixteen threads that open a file at once all succeed, with one environment, and see each other's data."""
     for turn in range(40):
         stores: list[Store] = []
@@ -91,7 +91,7 @@ def test_threads_that_open_one_new_path_at_once_share_an_environment(tmp_path: P
         assert len(contents(path)) == 16
 
 
-def test_two_stores_on_one_path_see_what_the_other_flushed(open_store: OpenStore) -> None:
+def test_open_twice_gives_two_buffers_and_one_file(open_store: OpenStore) -> None:
     """A second store on a path has a buffer of its own and shares the file."""
     one, other = open_store(), open_store(autoflush_on_read=False)
     one["key"] = 1
@@ -106,8 +106,8 @@ def test_two_stores_on_one_path_see_what_the_other_flushed(open_store: OpenStore
 
 
 @pytest.mark.parametrize("option", [{"readonly": True}, {"sync": False}, {"writemap": True}, {"max_dbs": 3}], ids=str)
-def test_an_option_that_contradicts_an_open_store_is_an_error(open_store: OpenStore, option: dict[str, Any]) -> None:
-    """A second opening that cannot have its way says which option is in the way, and leaves the first as it was."""
+def test_open_twice_with_a_contradicting_option_is_refused(open_store: OpenStore, option: dict[str, Any]) -> None:
+    """The error names the option that contradicts the first store, and leaves that store unchanged."""
     store = open_store()
     (name,) = option
     with pytest.raises(ValueError, match=name):
@@ -117,14 +117,14 @@ def test_an_option_that_contradicts_an_open_store_is_an_error(open_store: OpenSt
     assert store["key"] == 1
 
 
-def test_a_second_store_with_a_larger_map_size_grows_it(open_store: OpenStore) -> None:
+def test_open_twice_with_a_larger_map_size_grows_the_map(open_store: OpenStore) -> None:
     """The larger `map_size` of two stores on one path holds, whichever comes first."""
     open_store(map_size=4 * MIB)
     assert open_store(map_size=16 * MIB).env.info()["map_size"] == 16 * MIB
     assert open_store(map_size=2 * MIB).env.info()["map_size"] == 16 * MIB
 
 
-def test_the_last_store_to_close_closes_the_file(path: str, open_store: OpenStore) -> None:
+def test_close_of_the_last_store_closes_the_file(path: str, open_store: OpenStore) -> None:
     """The environment of a path lives as long as a store of it, and no longer."""
     one, other = open_store(), open_store()
     one["one"] = 1

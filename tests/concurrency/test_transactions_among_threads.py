@@ -32,8 +32,8 @@ Store = LmdbObjectStore[Any, Any]
 # -- one step
 
 
-def test_isolated_from_writers(tmp_path: Path) -> None:
-    """Counting up one number in threads of two stores on one file, and in other processes, misses none."""
+def test_transaction_that_increments_beside_others_misses_none(tmp_path: Path) -> None:
+    """Threads of two stores on one file, and other processes, increment one number. No increment is lost."""
     path = str(tmp_path / "db")
     with LmdbObjectStore[str, int](path, key_encoding="utf-8", sync=False) as store:
         store["n"] = 0
@@ -51,8 +51,8 @@ def test_isolated_from_writers(tmp_path: Path) -> None:
     assert contents(path)["n"] == 1000
 
 
-def test_writes_of_other_threads_wait(store: Store) -> None:
-    """A put, an update, a pop and a put_many of other threads come after the block; none is lost."""
+def test_transaction_makes_other_threads_writes_wait(store: Store) -> None:
+    """A put, an update, a pop and a put_many of other threads come after the transaction, and none is lost."""
     store["k"] = "before"
     with store.transaction():
         store["k"] = "block"
@@ -82,8 +82,8 @@ def test_writes_of_other_threads_wait(store: Store) -> None:
     assert store._pending_bytes == 0
 
 
-def test_a_put_at_any_point_of_a_beginning_or_an_end(tmp_path: Path) -> None:
-    """Another thread's put, whenever it comes, is neither lost nor part of a block that is undone."""
+def test_transaction_with_a_put_of_another_thread_anywhere_keeps_it(tmp_path: Path) -> None:
+    """Another thread's put, whenever it comes, is neither lost nor part of a rolled-back transaction."""
     number = 0
     with LmdbObjectStore[str, int](tmp_path / "db", key_encoding="utf-8", sync=False) as store:
         more = True
@@ -115,8 +115,8 @@ def test_a_put_at_any_point_of_a_beginning_or_an_end(tmp_path: Path) -> None:
     assert len(contents(str(tmp_path / "db"))) == number - 1
 
 
-def test_readers_go_on(store: Store) -> None:
-    """Reads of other threads, large and small, pages and counts, see the file as it was; none waits for the block."""
+def test_transaction_lets_other_threads_read(store: Store) -> None:
+    """Reads of other threads, large and small, pages and counts, see the old state. None waits for the transaction."""
     store.put_many({"small": 0, "large": bytes(200_000)})
 
     def read() -> None:
@@ -137,8 +137,8 @@ def test_readers_go_on(store: Store) -> None:
             pass
 
 
-def test_an_undone_block_does_not_wait_for_readers(tmp_path: Path) -> None:
-    """Nor do they for it, however many they are and however little they do in between."""
+def test_transaction_rolled_back_waits_for_no_readers(tmp_path: Path) -> None:
+    """Readers do not wait for the rollback either, however many they are and however short their pauses."""
     with LmdbObjectStore[bytes, int](tmp_path / "db") as store:
         store.put_many({b"key": 1})
 
@@ -157,8 +157,8 @@ def test_an_undone_block_does_not_wait_for_readers(tmp_path: Path) -> None:
         assert store[b"key"] == 1
 
 
-def test_a_read_does_not_wait_to_flush(store: Store, open_store: OpenStore) -> None:
-    """What another store of the file has pending is read as ever, and flushed by a read after the block."""
+def test_transaction_lets_reads_skip_the_flush(store: Store, open_store: OpenStore) -> None:
+    """Another store's pending changes are read as usual. A read after the transaction flushes them."""
     other = open_store()
     other["pending"] = 1
     with store.transaction():
@@ -178,8 +178,8 @@ def test_a_read_does_not_wait_to_flush(store: Store, open_store: OpenStore) -> N
 # -- blocks that another thread leaves or drops
 
 
-def test_close_in_another_thread_waits(open_store: OpenStore, path: str) -> None:
-    """The block is committed, then the store closes."""
+def test_close_in_another_thread_waits_for_the_transaction(open_store: OpenStore, path: str) -> None:
+    """The transaction is committed, then the store closes."""
     store = open_store()
     thread = threading.Thread(target=store.close, daemon=True)
     with store.transaction():
@@ -193,8 +193,8 @@ def test_close_in_another_thread_waits(open_store: OpenStore, path: str) -> None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_generator_that_is_dropped_in_another_thread(store: Store) -> None:
-    """It is undone when its own thread uses the store again; nothing hangs."""
+def test_transaction_dropped_in_another_thread_is_rolled_back_later(store: Store) -> None:
+    """The transaction is rolled back when its own thread uses the store again, and nothing hangs."""
     held = [leaving_open(store)]
     next(held[0])
     in_thread(held.clear)
@@ -223,8 +223,8 @@ def leaving_two_open(store: Store) -> Generator[None, None, None]:
         lambda store: store.transaction().__enter__(),
     ],
 )
-def test_any_use_undoes_what_was_dropped_in_another_thread(store: Store, leave: Any, use: Any) -> None:
-    """Be it an outer block with an inner one, or one that would be refused within."""
+def test_transaction_dropped_in_another_thread_is_rolled_back_by_any_use(store: Store, leave: Any, use: Any) -> None:
+    """The same holds for an outer transaction with an inner one, and for a use that would be refused within."""
     held = [leave(store)]
     next(held[0])
     in_thread(held.clear)
@@ -234,8 +234,8 @@ def test_any_use_undoes_what_was_dropped_in_another_thread(store: Store, leave: 
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore, path: str) -> None:
-    """It undoes that, and closes; so does a flush of another store of the file."""
+def test_close_after_a_transaction_was_dropped_elsewhere_rolls_back(open_store: OpenStore, path: str) -> None:
+    """`close` rolls the transaction back, and closes. So does a flush of another store of the file."""
     store, other = open_store(), open_store()
     for use in (other.flush, store.close):
         held = [leaving_two_open(store)]
@@ -248,8 +248,8 @@ def test_close_after_a_block_was_dropped_in_another_thread(open_store: OpenStore
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They get an error that says what has happened."""
+def test_put_beside_a_dropped_transaction_raises_in_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers get an error that says what has happened."""
     monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 0.2)
     held = [leaving_open(store)]
     next(held[0])
@@ -265,8 +265,8 @@ def test_writers_do_not_wait_for_ever_for_a_dropped_one(store: Store, monkeypatc
     usable(store)
 
 
-def test_left_in_another_thread(store: Store) -> None:
-    """An error there; undone in its own."""
+def test_transaction_left_in_another_thread_raises_there(store: Store) -> None:
+    """The other thread gets an error. The transaction's own thread rolls it back."""
     transaction = store.transaction()
     transaction.__enter__()
     store["a"] = 1
@@ -280,8 +280,8 @@ def test_left_in_another_thread(store: Store) -> None:
     usable(store)
 
 
-def test_an_inner_block_that_is_left_in_another_thread(store: Store) -> None:
-    """The outer one cannot go on."""
+def test_transaction_whose_savepoint_is_left_elsewhere_cannot_continue(store: Store) -> None:
+    """The outer transaction cannot continue."""
     with pytest.raises(RuntimeError, match="another thread"), store.transaction():
         store["a"] = 1
         inner = store.transaction()
@@ -298,8 +298,8 @@ def test_an_inner_block_that_is_left_in_another_thread(store: Store) -> None:
     usable(store)
 
 
-def test_a_thread_that_ends_inside_a_block(store: Store) -> None:
-    """It is undone as the thread ends: others write on."""
+def test_transaction_whose_thread_ends_is_rolled_back(store: Store) -> None:
+    """The transaction is rolled back as the thread ends, and others can write."""
     generator = leaving_open(store)
     in_thread(lambda: next(generator))
     assert "left" not in store
@@ -308,8 +308,8 @@ def test_a_thread_that_ends_inside_a_block(store: Store) -> None:
         next(generator)
 
 
-def test_a_store_that_is_dropped_with_its_block(path: str) -> None:
-    """Also in a cycle: nothing of the block is written, and the file can be used again."""
+def test_transaction_collected_with_its_store_is_rolled_back(path: str) -> None:
+    """Nothing of the transaction is written, also in a cycle, and the file can be used again."""
     for cycle in (False, True):
         store: Any = LmdbObjectStore[str, Any](path, key_encoding="utf-8")
         generator = leaving_open(store)
@@ -324,8 +324,8 @@ def test_a_store_that_is_dropped_with_its_block(path: str) -> None:
         assert contents(path) == {}
 
 
-def test_what_a_collected_store_had_pending(path: str, open_store: OpenStore) -> None:
-    """It is committed as a block begins; if the store is collected inside of one, after its end."""
+def test_transaction_commits_a_collected_stores_changes_apart(path: str, open_store: OpenStore) -> None:
+    """The pending changes are committed as a transaction begins, or after its end if the store is collected within."""
     store = open_store()
     held: list[Store] = [LmdbObjectStore(path, key_encoding="utf-8")]
     held[0]["before"] = 1
@@ -345,8 +345,10 @@ def test_what_a_collected_store_had_pending(path: str, open_store: OpenStore) ->
 # -- several files
 
 
-def test_two_stores_in_both_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that waits first gets an error that says so, and its transaction is undone; the other one's commits.
+def test_transaction_on_two_files_in_both_orders_ends_in_deadlock_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that waits first gets the error, and its transaction is rolled back. The other one commits.
 
     Each wait has a limit. The second thread begins its wait while the first one waits already.
     """
@@ -382,10 +384,8 @@ def test_two_stores_in_both_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         store.close()
 
 
-def test_a_thread_without_a_transaction_waits_for_one_as_long_as_it_takes(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The limit is for those who may be waited for."""
+def test_put_without_a_transaction_waits_without_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit applies only to threads that others may wait for."""
     monkeypatch.setattr("lmdb_object_store._transactions.waiting._PATIENCE", 0.01)
     writer = threading.Thread(target=lambda: store.put_many({"after": 1}))
     with store.transaction():
@@ -398,8 +398,8 @@ def test_a_thread_without_a_transaction_waits_for_one_as_long_as_it_takes(
     usable(store)
 
 
-def test_the_stand_in_of_a_lock_is_there_no_longer_than_need_be(store: Store) -> None:
-    """Outside of transactions the lock is CPython's own, which is faster."""
+def test_lock_outside_of_transactions_is_cpythons_own(store: Store) -> None:
+    """CPython's own lock is faster, and is used outside of transactions."""
     lock = store._environment.lock
     assert type(lock) is Lock
     with store.transaction():
@@ -407,8 +407,8 @@ def test_the_stand_in_of_a_lock_is_there_no_longer_than_need_be(store: Store) ->
     assert store._environment.lock is lock
 
 
-def test_a_fork_that_waits_for_a_transaction_has_no_other_lock(store: Store, tmp_path: Path) -> None:
-    """The thread of the transaction can go on to another file, also once the flush before the fork is over."""
+def test_fork_that_waits_for_a_transaction_has_no_other_lock(store: Store, tmp_path: Path) -> None:
+    """The transaction's thread can use another file, also once the flush before the fork is over."""
 
     def prepare() -> None:
         registry._before_fork()

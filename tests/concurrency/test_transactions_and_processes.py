@@ -27,8 +27,8 @@ Store = LmdbObjectStore[Any, Any]
 # -- growth
 
 
-def test_another_process_writes_while_room_is_made(open_store: OpenStore, path: str) -> None:
-    """ConflictError, and nothing of the block is there; run again, it succeeds. (The other one uses LMDB alone.)"""
+def test_transaction_with_a_foreign_write_during_growth_conflicts(open_store: OpenStore, path: str) -> None:
+    """The other process uses LMDB alone. ConflictError, nothing is written, and a second run succeeds."""
     store = open_store(map_size=1 << 20)
     store["n"] = 1
     store.flush()
@@ -57,8 +57,8 @@ def test_another_process_writes_while_room_is_made(open_store: OpenStore, path: 
     assert in_file(store)["n"] == 6
 
 
-def test_another_process_has_grown_the_file(open_store: OpenStore, path: str) -> None:
-    """A block adopts the size as it begins."""
+def test_transaction_after_another_process_grew_the_file_adopts_its_size(open_store: OpenStore, path: str) -> None:
+    """A transaction adopts the size as it begins."""
     store = open_store(map_size=1 << 20)
     run_script("with opened() as store:\n    store['large'] = bytes(8 << 20)\n", path)
     with store.transaction():
@@ -71,8 +71,8 @@ def test_another_process_has_grown_the_file(open_store: OpenStore, path: str) ->
 
 
 @pytest.mark.posix
-def test_a_fork_inside_a_block(store: Store, path: str) -> None:
-    """The child gets errors until it has left the block, and writes nothing; the parent goes on and commits."""
+def test_transaction_with_a_fork_inside_belongs_to_the_parent(store: Store, path: str) -> None:
+    """The child gets errors until it has left the block, and writes nothing. The parent commits."""
     store["before"] = 1
 
     def child() -> None:
@@ -137,8 +137,8 @@ def test_a_fork_inside_a_block(store: Store, path: str) -> None:
 
 
 @pytest.mark.posix
-def test_isolated_though_it_forks(store: Store, path: str) -> None:
-    """If another process writes while the file is closed for a fork, the block is refused: at its next use, too."""
+def test_transaction_with_a_write_during_its_fork_conflicts(store: Store, path: str) -> None:
+    """If another process writes while the file is closed for a fork, the transaction is refused at its next use."""
     store["n"] = 1
     with pytest.raises(ConflictError), store.transaction():
         store["n"] = 2
@@ -156,8 +156,8 @@ def test_isolated_though_it_forks(store: Store, path: str) -> None:
 
 
 @pytest.mark.posix
-def test_a_fork_in_another_thread(path: str) -> None:
-    """It waits for the block's end, also where the block goes on to another file; the child is in order."""
+def test_fork_in_another_thread_waits_for_the_transaction(path: str) -> None:
+    """The fork waits also while the transaction uses another file. The child works."""
     run_script(
         """
         second = LmdbObjectStore(path + " second", key_encoding="utf-8")  # whose lock a fork takes first
@@ -194,8 +194,8 @@ def test_a_fork_in_another_thread(path: str) -> None:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("stage", ["before", "inside", "nested", "commit", "growth", "grown"])
-def test_killed_in_every_stage(path: str, stage: str) -> None:
-    """Nothing of the block is in the file; another process writes on at once, though the killed one had the lock."""
+def test_kill_in_any_stage_of_a_transaction_writes_nothing(path: str, stage: str) -> None:
+    """Nothing of the transaction is in the file. Another process writes at once, though the killed one had the lock."""
     with LmdbObjectStore[str, Any](path, key_encoding="utf-8", map_size=1 << 20) as store:
         store["a"] = 0
     told, tell = os.pipe()
@@ -249,8 +249,8 @@ def test_killed_in_every_stage(path: str, stage: str) -> None:
 # -- the end of the process
 
 
-def test_exit_with_a_block_open(path: str) -> None:
-    """In the main thread, in a daemon thread: no hang, nothing of it is written, nothing is printed."""
+def test_exit_with_an_open_transaction_writes_nothing(path: str) -> None:
+    """In the main thread and in a daemon thread nothing hangs, is written or is printed."""
     for where in ("begin()", "threading.Thread(target=begin, daemon=True).start(); open.wait()"):
         done = run_script(
             f"""
@@ -275,8 +275,8 @@ def test_exit_with_a_block_open(path: str) -> None:
         assert contents(path) == {"before": 1}
 
 
-def test_exit_while_writes_wait_for_a_block(path: str) -> None:
-    """They are written if the block ends in time."""
+def test_exit_while_writes_wait_for_a_transaction_writes_them(path: str) -> None:
+    """The writes are stored if the transaction ends in time."""
     run_script(
         """
         import time

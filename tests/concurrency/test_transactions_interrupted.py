@@ -19,8 +19,8 @@ from lmdb_object_store import LmdbObjectStore
 Store = LmdbObjectStore[Any, Any]
 
 
-def test_an_interrupt_anywhere(tmp_path: Path) -> None:
-    """All of the block is committed, or nothing; the store is usable at once, while the interrupt is dealt with."""
+def test_transaction_interrupted_anywhere_is_committed_whole_or_not(tmp_path: Path) -> None:
+    """All of the transaction is committed, or nothing. The store is usable at once, in the except clause."""
     number, more = 0, True
     outcomes = set()
     with LmdbObjectStore[str, Any](tmp_path / "db", key_encoding="utf-8", sync=False) as store:
@@ -55,8 +55,8 @@ def test_an_interrupt_anywhere(tmp_path: Path) -> None:
     assert outcomes == {True, False}
 
 
-def test_an_interrupt_in_a_savepoint_undoes_it(store: Store) -> None:
-    """Wherever it comes, a block that catches it goes on without the inner one's changes, or with all of them."""
+def test_transaction_whose_savepoint_is_interrupted_anywhere_goes_on(store: Store) -> None:
+    """A block that catches the interrupt continues without the inner block's changes, or with all of them."""
     number, more = 0, True
     while more:
         with store.transaction():
@@ -81,8 +81,8 @@ def test_an_interrupt_in_a_savepoint_undoes_it(store: Store) -> None:
 
 
 @pytest.mark.posix
-def test_a_signal_handler_is_part_of_the_block(store: Store) -> None:
-    """What it writes is undone with it; amid the commit it comes after it, and stays pending."""
+def test_transaction_with_a_handlers_write_includes_it(store: Store) -> None:
+    """A handler's write is rolled back with the transaction. A write during the commit stays pending after it."""
     previous = signal.signal(signal.SIGUSR1, lambda *_: store.update(handler=store.get("a")))
     try:
         with pytest.raises(Undo), store.transaction():
@@ -105,8 +105,8 @@ def test_a_signal_handler_is_part_of_the_block(store: Store) -> None:
     usable(store)
 
 
-def test_a_handler_anywhere(tmp_path: Path) -> None:
-    """A handler that reads, writes, pops and is refused what commits, at any point: nothing of it is lost."""
+def test_transaction_with_a_handler_anywhere_loses_nothing(tmp_path: Path) -> None:
+    """A handler reads, writes, pops and is refused to commit at any point. None of its changes is lost."""
     number, more = 0, True
     with LmdbObjectStore[str, int](tmp_path / "db", key_encoding="utf-8", sync=False) as store:
         while more:
@@ -139,7 +139,7 @@ def test_a_handler_anywhere(tmp_path: Path) -> None:
 @pytest.mark.posix
 @pytest.mark.slow  # a storm: 3,000 interrupts of each kind of block
 @pytest.mark.parametrize("nested", ["", "with store.transaction(): "])
-def test_a_storm_of_interrupts(path: str, nested: str) -> None:
+def test_transaction_with_interrupts_by_the_thousand_is_never_partial(path: str, nested: str) -> None:
     """After thousands of real interrupts no block was in part, nothing is locked, and no reader slot is taken."""
     source = f"""
         from itertools import count

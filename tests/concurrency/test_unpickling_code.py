@@ -30,7 +30,7 @@ READS: dict[str, str] = {
 
 @pytest.mark.posix
 @pytest.mark.parametrize("at_load", AT_LOAD.values(), ids=AT_LOAD)
-def test_unpickling_may_do_anything_with_the_store(path: str, at_load: str) -> None:
+def test_get_value_that_uses_its_store_is_right(path: str, at_load: str) -> None:
     """A `__setstate__` that uses the store it is read from neither crashes nor hangs, and the value is right."""
     source = f"""
         class Loaded:

@@ -24,8 +24,8 @@ from lmdb_object_store._shelve.writeback import WritebackStore
 
 
 @pytest.mark.posix
-def test_a_forked_child_starts_with_nothing_kept(lists: Store, open_store: OpenStore) -> None:
-    """The changes of the parent are flushed before a fork. The child reads it, and writes its own changes."""
+def test_fork_of_a_writeback_store_flushes_and_forgets_objects(lists: Store, open_store: OpenStore) -> None:
+    """The changes of the parent are flushed before a fork. The child reads them, and writes its own changes."""
     value = lists["a"]
     value.append("parent")
 
@@ -41,7 +41,7 @@ def test_a_forked_child_starts_with_nothing_kept(lists: Store, open_store: OpenS
 
 
 @pytest.mark.posix
-def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
+def test_fork_with_a_change_that_cannot_be_serialized_leaves_it_to_the_parent(
     lists: Store, open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The other changes are flushed before the fork. The log names the key, once."""
@@ -64,8 +64,8 @@ def test_a_fork_leaves_a_change_that_cannot_be_serialized_to_the_parent(
 
 
 @pytest.mark.posix
-def test_a_value_that_forks_as_it_is_pickled_is_written_by_the_parent(path: str) -> None:
-    """The child has forgotten the change by the time it would stage it."""
+def test_sync_whose_value_forks_is_written_by_the_parent(path: str) -> None:
+    """The child has forgotten the change by the time it would add it to the buffer."""
     store = WatchedStore(path, key_encoding="utf-8")
     store["forks"] = value = Forks()
     store.flush()
@@ -93,8 +93,8 @@ class Forks:
         return (list, ()) if self.on else (type(None), ())
 
 
-def test_threads_share_the_objects(lists: Store) -> None:
-    """Of several threads that read a value for the first time, all get the same object."""
+def test_get_by_several_threads_gives_one_object(lists: Store) -> None:
+    """If several threads read a value for the first time, all get the same object."""
     for number in range(50):
         lists.put_many({"k": [number]})
         lists._cache.clear()
@@ -109,8 +109,8 @@ def _note(found: list[Any], store: Store) -> None:
     found.append(store["k"])
 
 
-def test_a_read_beside_a_write_never_replaces_what_is_stored(lists: Store) -> None:
-    """The object that a thread stores is the one that is kept, however many read the key at that moment."""
+def test_get_beside_a_put_keeps_the_stored_object(lists: Store) -> None:
+    """The object that a thread stores is the kept one, however many threads read the key at that moment."""
     lost = []
 
     def write() -> None:
@@ -130,8 +130,8 @@ def test_a_read_beside_a_write_never_replaces_what_is_stored(lists: Store) -> No
     assert not lost
 
 
-def test_a_row_is_replaced_at_the_moment_it_is_loaded(lists: Store) -> None:
-    """A value that another thread replaces or deletes while it is loaded is not kept in place of the new one."""
+def test_get_of_a_row_replaced_meanwhile_keeps_the_new_value(lists: Store) -> None:
+    """Another thread replaces or deletes a value while it is loaded. The old value is not kept in its place."""
     for change, expected in ((lambda: lists.put("k", ["new"]), ["new"]), (lambda: lists.delete("k"), None)):
         lists.put_many({"k": Meanwhile(partial(in_thread, change))})
         lists._cache.clear()
@@ -160,8 +160,8 @@ def _act() -> list[str]:
     return ["old"]
 
 
-def test_threads_that_use_little_room(open_cached: Open) -> None:
-    """With a bound that is always passed, threads that each change values of their own lose nothing."""
+def test_max_cached_passed_by_several_threads_loses_nothing(open_cached: Open) -> None:
+    """Several threads change values of their own in a store that is always past its bound. Nothing is lost."""
     store = open_cached(max_cached=2, batch_size=3)
 
     def count(thread: int) -> None:
@@ -178,8 +178,8 @@ def test_threads_that_use_little_room(open_cached: Open) -> None:
 
 
 @pytest.mark.parametrize("ends", ["close", "flush"])
-def test_another_thread_closes_in_the_midst_of_writing_back(lists: Store, ends: str) -> None:
-    """That thread writes what has changed; a second `close` does nothing, and a flush tells that it is closed."""
+def test_sync_with_a_close_of_another_thread_is_written(lists: Store, ends: str) -> None:
+    """That thread writes all changes. A second `close` does nothing, and a flush raises the closed error."""
     lists["b"] = value = Does()
     lists["a"].append("changed")
     lists.flush()
@@ -207,8 +207,8 @@ class Does:
 
 @pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize("call", ["sync", "put", "get", "close", "pop"])
-def test_an_interrupt_at_any_point_loses_no_change(tmp_path: Path, call: str, limit: int | None) -> None:
-    """What has changed is written by what comes after, and a write has happened or has not."""
+def test_writeback_interrupted_anywhere_loses_no_change(tmp_path: Path, call: str, limit: int | None) -> None:
+    """Later flushes write the changed values, and a write has happened or has not."""
     reached = True
     for number in itertools.count():
         path = str(tmp_path / str(number))
