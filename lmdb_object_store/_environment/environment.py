@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import lmdb
 
 from .._errors import closed, gone, log_in_thread
-from .checks import replaced
 from .forks import Process, leave_as_it_is, let_open_again
 from .gate import Begin, Gate
 from .lock_file import ProcessLocks
@@ -20,9 +19,6 @@ from .options import Options, check_shared
 from .paths import check_place, identity
 from .stores import Stores
 
-if TYPE_CHECKING:
-    from lmdb import Transaction
-
 T = TypeVar("T")
 MISSING: Any = object()
 
@@ -31,11 +27,6 @@ HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled
 
 # Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
 MAX_READERS = 1024
-# How often a write transaction is begun where the lock file is replaced meanwhile.
-_ATTEMPTS = 100
-# Seconds between two looks whether the data file still has its name. A look takes 1 µs, a fifth of what comes before a
-# commit, and what was committed just before the file was replaced is lost as well.
-LOOK_EVERY = 0.05
 
 
 class OpenTransaction(Protocol):
@@ -81,7 +72,8 @@ class Environment(Gate, Stores):
         self.last_transaction = 0
         self.max_key_size = 0
         self.process_locks = ProcessLocks(path, self.options)
-        self._next_look = 0.0
+        # When a write last checked that the data file still has its name, in seconds of `time.monotonic`.
+        self.data_file_checked_at = 0.0
 
     # -- reads that met an error
 
@@ -145,56 +137,13 @@ class Environment(Gate, Stores):
         self.identity = identity(self.path, self.options)
         self.open_gate()
 
-    def begin_write(self) -> Transaction[bytes]:
-        """Begin a write transaction, once no other process has one open. `process_locks.let_others_write` ends that.
-
-        Where the lock file was replaced, the file is closed and opened again first, as after a fork: a transaction that
-        is open is lost then. lmdb.Error where the data file was deleted or replaced.
-        """
-        locks = self.process_locks
-        for _ in range(_ATTEMPTS):
-            handle = self._handle or self.handle()
-            locks.keep_others_from_writing()
-            if (now := time.monotonic()) > self._next_look:
-                self._next_look = now + LOOK_EVERY
-                if locks.data_file_is_deleted():
-                    self._next_look = 0.0
-                    raise gone(self.path)
-            if locks.lock_file_is_deleted():
-                self._reopen()
-                continue
-            transaction = handle.begin(write=True)
-            try:
-                stored, locked = handle.info()["last_txnid"], transaction.id() - 1
-                if stored == locked:
-                    return transaction
-            except BaseException:  # an interrupt, whose traceback would keep the transaction open
-                transaction.commit()  # of nothing: an abort would wait until no reader is at work
-                raise
-            transaction.commit()  # likewise
-            if not locks.held:
-                break
-            # LMDB takes the number from the lock file. This one is not the one that others use, or it was begun while a
-            # process committed by an older one, and has the number of the commit before: a further commit would take
-            # the place of that one.
-            if not locks.lock_file_is_another():
-                if stored != locked + 1:
-                    break
-                locks.delete_lock_file()
-            self._reopen()
-        else:
-            raise lmdb.LockError(
-                f"the lock file of {self.path} was deleted or replaced {_ATTEMPTS} times as a write transaction began: "
-                "leave the lock file alone, and write again"
-            )
-        raise replaced(self.path, self.options, stored, locked)
-
     def reopen_if_lock_file_is_deleted(self) -> None:
         """Close the file and open it again if its lock file was deleted or replaced."""
         if self._handle is not None and self.process_locks.lock_file_is_deleted():
-            self._reopen()
+            self.reopen()
 
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
+        """Close the file and open it again, with the lock file that is there now."""
         log_in_thread(
             "the lock file of %s was deleted or replaced while the store was open, so the file is opened again: leave "
             "the lock file alone, or close the store in all processes before",

@@ -8,6 +8,7 @@ import lmdb
 
 from .._environment.environment import Environment
 from .._environment.forks import leave_as_it_is
+from .._environment.write import begin_write
 from .._errors import ConflictError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class WriteLock:
         while True:
             try:
                 self._used = False
-                self._txn = environment.begin_write()
+                self._txn = begin_write(environment)
                 generation, number = environment.generation, self._txn.id()
                 break
             except lmdb.MapResizedError:

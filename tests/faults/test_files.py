@@ -343,7 +343,7 @@ def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
             Path(path, "data.mdb").unlink()
         else:
             shutil.rmtree(path)
-        store._environment._next_look = 0.0
+        store._environment.data_file_checked_at = 0.0
         before = store["k001"], len(store)
         store["pending"] = 1
         for write in (store.flush, lambda: store.put_many({"many": 1}), store.transaction().__enter__):
@@ -375,7 +375,7 @@ def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool
         if forks:
             Child(lambda: None).join()
         store["pending"] = 1
-        store._environment._next_look = 0.0
+        store._environment.data_file_checked_at = 0.0
         with unchanged(tmp_path), pytest.raises(lmdb.Error, match=GONE):
             store.flush()
 

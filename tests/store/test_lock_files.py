@@ -476,10 +476,10 @@ def test_lock_file_that_vanishes_before_each_write_is_an_error(store: Store, pat
 
     store["a"] = 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lmdb_object_store._environment.environment._ATTEMPTS", 3)
+        patch.setattr("lmdb_object_store._environment.write._ATTEMPTS", 3)
         patch.setattr(locks, "lock_file_is_deleted", vanished)
         for write in (store.flush, store.transaction().__enter__):
-            with pytest.raises(lmdb.LockError, match="leave the lock file alone"):
+            with pytest.raises(lmdb.LockError, match="Leave the lock file alone"):
                 write()
     store.flush()
     assert dict(store) == {"a": 1, "before": 0}
