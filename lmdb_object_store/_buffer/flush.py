@@ -63,7 +63,6 @@ class FlushMixin(ResizeMixin):
         except StoreClosedError:
             raise
         except (lmdb.Error, OSError) as error:
-            self._flush_failed = True
             logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)
 
     def _flush(self) -> None:

@@ -220,6 +220,26 @@ def test_collection_whose_flush_fails_is_logged(path: str, caplog: pytest.LogCap
     assert contents(path) == {}
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_collect_of_a_cycle_whose_finaliser_closes_another_store_loses_nothing(path: str) -> None:
+    """The collector clears the references to a store before its finaliser runs: the file must stay open until then."""
+
+    class Closes:
+        def __init__(self, other: Store) -> None:
+            self.other = other
+
+        def __del__(self) -> None:
+            self.other.close()
+
+    first: Any = Closes(LmdbObjectStore(path, key_encoding="utf-8"))
+    first.store = LmdbObjectStore[str, Any](path, key_encoding="utf-8")
+    first.store.put("key", 1)
+    first.store.finalised_first = first
+    del first
+    gc.collect()
+    assert contents(path) == {"key": 1}
+
+
 @pytest.mark.slow  # 900 stores are opened and collected
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_collection_of_all_stores_of_a_file_writes_each(path: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import lmdb
 import pytest
 from conftest import OpenStore
+from support import LIMIT
 from support.checkpoints import Interrupt, at_checkpoint, in_each_commit, interrupt
 from support.files import contents
 from support.threads import frequent_switches, in_thread, looping, together
@@ -460,6 +461,22 @@ def test_put_while_a_read_only_handle_opens_is_refused(tmp_path: Path) -> None:
         if not reached:
             break
     assert number > 5
+
+
+def test_put_beside_the_commit_of_a_full_buffer_does_not_flush_again(open_store: OpenStore) -> None:
+    """A write that finds the buffer full during a commit waits for its end, and stays pending after it."""
+    store = open_store(2)
+    writer = threading.Thread(target=lambda: store.put("later", 3))
+
+    def write_meanwhile() -> None:
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive()
+
+    store["a"] = 1
+    assert in_each_commit(write_meanwhile, lambda: store.put("b", 2)) == 1
+    writer.join(LIMIT)
+    assert store.write_buffer.keys() == {b"later"}
 
 
 def test_put_by_many_threads_beside_flushes_loses_nothing(open_store: OpenStore) -> None:

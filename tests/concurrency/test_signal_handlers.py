@@ -141,9 +141,11 @@ def test_flush_within_a_commit_is_refused(path: str, open_store: OpenStore, call
                 call(each)
 
     assert in_each_commit(refused, store.flush) == 1
+    assert in_each_commit(refused, store.clear) == 1
+    store["again"] = 1
     store.close(strict=True)
     other.close(strict=True)
-    assert contents(path) == {"key": 1, "other": 2}
+    assert contents(path) == {"again": 1, "other": 2}
 
 
 def test_get_and_put_within_a_commit_work(open_store: OpenStore) -> None:

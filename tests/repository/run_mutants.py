@@ -126,7 +126,7 @@ def _failure(arguments: list[str], seconds: float, folder: Path) -> str:
         lines = output.read().splitlines()
     if status in _PASSED:
         return ""
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR ")) and "/tests/" in line]
     return (failed or lines[-1:] or [f"status {status}"])[0].rpartition("/tests/")[2]
 
 

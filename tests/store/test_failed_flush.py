@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from unittest.mock import patch
 
 import lmdb
@@ -66,6 +67,28 @@ def test_read_whose_flush_fails_still_answers(full: Store, caplog: pytest.LogCap
     assert full["kept"] == 1
     assert len(caplog.records) == 2
     assert set(full.write_buffer) == {b"small", b"large", b"new"}
+
+
+CHANGES: dict[str, Callable[[Store], object]] = {
+    "put": lambda store: store.put("new", 1),
+    "overwriting put": lambda store: store.put("small", 3),
+    "delete": lambda store: store.delete("small"),
+    "update": lambda store: store.update(new=1),
+    "setdefault": lambda store: store.setdefault("new", 1),
+    "pop": lambda store: store.pop("small"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_read_after_a_change_tries_a_failed_flush_again(
+    full: Store, caplog: pytest.LogCaptureFixture, change: Callable[[Store], object]
+) -> None:
+    """Any change may be the one that makes room: the next read flushes, once, and logs the failure."""
+    assert full["kept"] == 1
+    change(full)
+    for _ in range(2):
+        assert full["kept"] == 1
+        assert len(caplog.records) == 2
 
 
 def test_flush_after_a_failure_is_tried_again(full: Store) -> None:

@@ -398,10 +398,10 @@ def held_open(path: str, commits: int) -> Iterator[None]:
 
 
 def backup_of(path: str, commits: int) -> str:
-    """Make a store with `commits` commits and return its data file."""
+    """Make a store with `commits` commits, each with other values, and return its data file."""
     with Store(path, key_encoding="utf-8") as store:
-        for _ in range(commits):
-            store.put_many({f"k{number:03}": number for number in range(100)})
+        for left in reversed(range(commits)):
+            store.put_many({f"k{number:03}": number + left for number in range(100)})
     return os.path.join(path, "data.mdb")
 
 
@@ -429,6 +429,8 @@ def test_open_replaced_file_of_one_commit_more_works(path: str, tmp_path: Path) 
     with held_open(path, 3):
         shutil.copy(backup_of(str(tmp_path / "backup"), 4), tmp_path / "new")
         os.replace(tmp_path / "new", os.path.join(path, "data.mdb"))
+        with Store(path, key_encoding="utf-8") as store:
+            assert dict(store) == {f"k{number:03}": number for number in range(100)}
         for _ in range(2):
             with Store(path, key_encoding="utf-8") as store:
                 store["more"] = 1

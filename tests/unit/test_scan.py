@@ -54,6 +54,7 @@ class File:
 
     def read_page(self, low: bytes, high: bytes | None, limit: int) -> Page:
         """The first rows, at most `limit`, and never more than `most`, as where their bytes are bounded."""
+        assert (low, high, limit) not in self.asked, "a scan that reads a page again does not end"
         self.asked.append((low, high, limit))
         beyond = [(key, data) for key, data in ordered(self.rows, self.reverse) if within(key, low, high)]
         page = dict(beyond[: min(limit, self.most)])

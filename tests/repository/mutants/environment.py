@@ -283,8 +283,12 @@ MUTANTS = {
         Mutant(
             "a file one commit ahead taken for a commit",
             "_check_replaced",
-            "if stored == locked:\n    return",
+            """
+            if stored == locked:
+                return
+            """,
             "return",
+            "test_foreign_files.py",
         ),
         Mutant(
             "the map of another process not adopted as the file is opened",
@@ -569,6 +573,7 @@ MUTANTS = {
             "release",
             "if not environment.stores:",
             "if not environment.living():",
+            "test_collection.py",
         ),
         Mutant(
             "open environment inherited by a fork",
@@ -596,6 +601,7 @@ MUTANTS = {
             "_Fork",
             "class _Fork(threading.local):",
             "class _Fork:",
+            "test_os_fork.py",
         ),
         Mutant("child keeps its parent's locks", "_enter_child", "environment.lock = Lock()", "", "test_forks.py"),
         Mutant(
@@ -625,7 +631,7 @@ MUTANTS = {
             "_before_fork",
             "lock.acquire(False)",
             "lock.acquire()",
-            "test_os_fork.py test_transactions_among_threads.py",
+            "test_transactions_among_threads.py",
         ),
     ],
     "_environment/read": [
@@ -987,6 +993,7 @@ MUTANTS = {
             "_empty",
             "while found and (interval.high is None or cursor.key() < interval.high):",
             "while found:",
+            "test_ordered.py test_interval.py test_ordered_machine.py test_transactions.py",
         ),
     ],
 }
