@@ -503,7 +503,7 @@ MUTANTS = {
         Mutant("dead map kept", "Environment.resize", "self.suspend()", "", "test_growth.py test_growth_steps.py"),
         Mutant(
             "new writers do not wait for reads",
-            "Environment._reopen",
+            "Environment.reopen",
             "self.process_locks.wait_for_reads()",
             "",
             "test_lock_files.py",
@@ -743,6 +743,73 @@ MUTANTS = {
         ),
     ],
     "_environment/write": [
+        Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
+        Mutant(
+            "no page kept to delete with",
+            "pages_kept",
+            "max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))",
+            "0",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "pages kept from deletions too",
+            "write",
+            "if cap is not None and any(changes.values()):",
+            "if cap is not None:",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "pages kept below the cap",
+            "pages_kept",
+            "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
+            "min(max(pages // 8, 16), pages // 4, 2048)",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "clear destroys named databases",
+            "write",
+            "check_named(handle, environment.path, environment.options)",
+            "",
+            "test_foreign_files.py",
+        ),
+        Mutant(
+            "gate left open before an abort",
+            "write",
+            "environment.close_gate()",
+            "",
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant(
+            "write transaction not aborted",
+            "write",
+            """
+            txn.abort()
+            raise
+            """,
+            """
+            globals().setdefault('leaked', []).append(txn)
+            raise
+            """,
+            "test_growth.py test_growth_steps.py",
+        ),
+        Mutant("clear does not empty the file", "write", "if emptied is WHOLE:", "if False:", "test_foreign_files.py"),
+        Mutant(
+            "bulk loads not sorted", "write", "sorted(changes)", "list(changes)", "test_growth.py test_growth_steps.py"
+        ),
+        Mutant(
+            "clear of a part empties the file",
+            "write",
+            "if emptied is WHOLE:",
+            "if emptied is not None:",
+            "test_forks.py",
+        ),
+        Mutant(
+            "clear of a part does not end",
+            "_empty",
+            "while found and (interval.high is None or cursor.key() < interval.high):",
+            "while found:",
+            "test_ordered.py test_interval.py test_ordered_machine.py test_transactions.py",
+        ),
         Mutant(
             "other processes not kept from writing",
             "begin_write",
@@ -925,75 +992,6 @@ MUTANTS = {
             "stat['branch_pages'] + stat['leaf_pages'] + stat['overflow_pages']",
             "stat['branch_pages'] + stat['leaf_pages']",
             "test_backup.py",
-        ),
-    ],
-    "_environment/write": [
-        Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
-        Mutant(
-            "no page kept to delete with",
-            "pages_kept",
-            "max(0, min(max(pages // 8, 16), pages // 4, 2048) - (pages - size))",
-            "0",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "pages kept from deletions too",
-            "write",
-            "if cap is not None and any(changes.values()):",
-            "if cap is not None:",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "pages kept below the cap",
-            "pages_kept",
-            "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
-            "min(max(pages // 8, 16), pages // 4, 2048)",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "clear destroys named databases",
-            "write",
-            "check_named(handle, environment.path, environment.options)",
-            "",
-            "test_foreign_files.py",
-        ),
-        Mutant(
-            "gate left open before an abort",
-            "write",
-            "environment.close_gate()",
-            "",
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant(
-            "write transaction not aborted",
-            "write",
-            """
-            txn.abort()
-            raise
-            """,
-            """
-            globals().setdefault('leaked', []).append(txn)
-            raise
-            """,
-            "test_growth.py test_growth_steps.py",
-        ),
-        Mutant("clear does not empty the file", "write", "if emptied is WHOLE:", "if False:", "test_foreign_files.py"),
-        Mutant(
-            "bulk loads not sorted", "write", "sorted(changes)", "list(changes)", "test_growth.py test_growth_steps.py"
-        ),
-        Mutant(
-            "clear of a part empties the file",
-            "write",
-            "if emptied is WHOLE:",
-            "if emptied is not None:",
-            "test_forks.py",
-        ),
-        Mutant(
-            "clear of a part does not end",
-            "_empty",
-            "while found and (interval.high is None or cursor.key() < interval.high):",
-            "while found:",
-            "test_ordered.py test_interval.py test_ordered_machine.py test_transactions.py",
         ),
     ],
 }
