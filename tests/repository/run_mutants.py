@@ -1,7 +1,8 @@
 """Run the tests on each mutant, to see that they notice it.
 
-Usage: python tests/repository/run_mutants.py [--layer NAME] [--part 1/4] [--jobs N] [WORD ...]
-Words choose the mutants whose name holds one of them. Ends with status 1 if a mutant survives.
+Usage: python tests/repository/run_mutants.py [--layer NAME] [--part 1/4] [--jobs N] [--record] [WORD ...]
+Words choose the mutants whose name holds one of them. Ends with status 1 if a mutant survives. --record writes the file
+of the test that failed into the list of mutants.
 """
 
 from __future__ import annotations
@@ -130,6 +131,14 @@ def _failure(arguments: list[str], seconds: float, folder: Path) -> str:
     return (failed or lines[-1:] or [f"status {status}"])[0].rpartition("/tests/")[2]
 
 
+def record(layer: str, mutant: Mutant, by: str) -> None:
+    """Replace the files of tests of `mutant` by the one file of the test `by`, in the list of mutants."""
+    path = TESTS / "repository" / "mutants" / f"{layer}.py"
+    before, name, after = path.read_text(encoding="utf-8").partition(f'"{mutant.name}"')
+    after = after.replace(f'"{mutant.tests}"', f'"{Path(by.partition("::")[0]).name}"', 1)
+    path.write_text(before + name + after, encoding="utf-8")
+
+
 def chosen(options: argparse.Namespace) -> list[tuple[str, str, Mutant]]:
     """Return the layer, the module and the mutant for each mutant that the options choose."""
     found = [
@@ -150,6 +159,7 @@ def main() -> int:
     parser.add_argument("--layer", choices=LAYERS)
     parser.add_argument("--part", default="1/1", metavar="K/N")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--record", action="store_true")
     parser.add_argument("words", nargs="*", metavar="WORD")
     options = parser.parse_args()
     rows = chosen(options)
@@ -166,6 +176,8 @@ def main() -> int:
         for (layer, _, mutant), result in zip(rows, pool.map(partial(run, package), rows)):
             status = "killed  " if result.killed else "SURVIVED"
             print(f"{status} {result.seconds:5.1f} s  {layer}: {mutant.name}: {result.by[:110]}", flush=True)
+            if options.record and mutant.tests and "::" in result.by:
+                record(layer, mutant, result.by)
             table.setdefault(layer, []).append(result)
     print(f"\n{'layer':14}{'mutants':>8}{'killed':>8}{'survived':>10}{'seconds':>9}")
     everything = [result for results in table.values() for result in results]

@@ -743,7 +743,7 @@ MUTANTS = {
         ),
     ],
     "_environment/write": [
-        Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
+        Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py"),
         Mutant(
             "no page kept to delete with",
             "pages_kept",
@@ -763,7 +763,7 @@ MUTANTS = {
             "pages_kept",
             "min(max(pages // 8, 16), pages // 4, 2048) - (pages - size)",
             "min(max(pages // 8, 16), pages // 4, 2048)",
-            "test_growth.py test_growth_steps.py",
+            "test_growth_steps.py",
         ),
         Mutant(
             "clear destroys named databases",
@@ -777,7 +777,7 @@ MUTANTS = {
             "write",
             "environment.close_gate()",
             "",
-            "test_growth.py test_growth_steps.py",
+            "test_growth.py",
         ),
         Mutant(
             "write transaction not aborted",
@@ -793,9 +793,7 @@ MUTANTS = {
             "test_growth.py test_growth_steps.py",
         ),
         Mutant("clear does not empty the file", "write", "if emptied is WHOLE:", "if False:", "test_foreign_files.py"),
-        Mutant(
-            "bulk loads not sorted", "write", "sorted(changes)", "list(changes)", "test_growth.py test_growth_steps.py"
-        ),
+        Mutant("bulk loads not sorted", "write", "sorted(changes)", "list(changes)", "test_growth.py"),
         Mutant(
             "clear of a part empties the file",
             "write",
