@@ -218,7 +218,7 @@ MUTANTS = {
             "CachingStore._write_back",
             "self._writing_back == get_ident()",
             "self._writing_back is not None",
-            "test_writeback_among_threads.py test_writeback.py",
+            "test_writeback_among_threads.py",
         ),
         Mutant(
             "writing back once is the last time",

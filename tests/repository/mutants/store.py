@@ -130,7 +130,7 @@ MUTANTS = {
             "_flush_or_log",
             "store._flush_failed = True",
             "",
-            "test_forks.py",
+            "test_writeback_among_threads.py",
         ),
         Mutant(
             "a fork leaves collected stores",
