@@ -303,7 +303,7 @@ def test_fork_of_many_threads_at_once_ends(path: str) -> None:
 @pytest.mark.posix
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_fork_interrupted_anywhere_inherits_no_open_file(open_store: OpenStore) -> None:
-    """CPython continues a fork whose hooks are interrupted. The child inherits no open file, and no lock stays taken."""
+    """CPython continues a fork whose hooks are interrupted. The child inherits no open file, and no lock is taken."""
     store = open_store()
     environment = store._environment
 

@@ -60,8 +60,8 @@ def members(one: object) -> set[str]:
     return {name for name in own if not name.startswith("_") or name in SPECIAL}
 
 
-def test_every_public_name_is_in_the_reference(documented: set[str]) -> None:
-    """Each name of the package: those in `__all__`, and what else of its own it has under a public name."""
+def test_reference_has_every_public_name(documented: set[str]) -> None:
+    """Each name in `__all__`, and each other public name of the package's own, is in the reference."""
     names = [name for name in dir(lmdb_object_store) if not name.startswith("_")]
     own = {name for name in names if is_own(getattr(lmdb_object_store, name))}
     assert {*lmdb_object_store.__all__, "open"} <= own
@@ -72,8 +72,8 @@ def is_own(value: object) -> bool:
     return (getattr(value, "__module__", None) or "").startswith("lmdb_object_store")
 
 
-def test_the_whole_interface_of_a_store_is_in_the_reference(documented: set[str], path: str) -> None:
-    """Each method, property and attribute of a store, and of its parts and views."""
+def test_reference_has_the_whole_interface_of_a_store(documented: set[str], path: str) -> None:
+    """Each method, property and attribute of a store, its parts and its views is in the reference."""
     with LmdbObjectStore[bytes, Any](path) as store:
         shown: dict[str, list[object]] = {
             "": [store, store.range()],
@@ -109,7 +109,7 @@ class Page(HTMLParser):
             self.ids.add(given["id"] or "")
 
 
-def test_charts_follow_the_theme(site: Path) -> None:
+def test_chart_follows_the_theme(site: Path) -> None:
     """Each chart of the page on performance is there for a light and for a dark page, and shown on that alone."""
     page = Page((site / "performance.html").read_text(encoding="utf-8"))
     shown = [(source, classes) for source, classes in page.images if source.endswith(".svg")]
@@ -121,8 +121,8 @@ def test_charts_follow_the_theme(site: Path) -> None:
         assert (site / source).is_file()
 
 
-def test_links_of_the_site_lead_somewhere(site: Path) -> None:
-    """Each link within the site leads to a page of it, or a file, and to a place that is there."""
+def test_site_link_leads_to_an_existing_place(site: Path) -> None:
+    """Each link within the site leads to a page or a file of the site, and to an existing place in it."""
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
     assert pages
