@@ -106,7 +106,7 @@ def test_comparison_has_the_figures_of_the_results() -> None:
 
 
 def rows_of_a_table(path: Path, start: str) -> dict[str, dict[str, str]]:
-    """The rows of the first table that begins with `start`, by their first cell."""
+    """Return the rows of the first table that begins with `start`, by their first cell."""
     lines = path.read_text(encoding="utf-8").partition(start)[2].partition("\n\n")[0].splitlines()
     heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: dict(zip(heads, row[1:])) for row in rows}

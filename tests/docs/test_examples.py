@@ -31,28 +31,28 @@ pytestmark = [
 
 
 def scripts_of(session: str) -> list[str]:
-    """The examples that a session of the cookbook runs, one for each time."""
+    """Return the examples that a session of the cookbook runs, one for each time."""
     return re.findall(r"^\$ python docs/examples/(\S+)", session, re.MULTILINE)
 
 
-# Those that need other libraries, whose warnings are not ours to mend.
+# These examples need other libraries, whose warnings are not this project's.
 BORROWING = {script for session in SESSIONS if "$ pip install" in session for script in scripts_of(session)}
 
 
 def command(script: str, *arguments: object) -> list[str]:
-    """To run the example `script` with warnings as errors."""
+    """Return the command that runs the example `script` with warnings as errors."""
     warnings = "always::ResourceWarning" if script in BORROWING else "error"
     return [sys.executable, "-W", warnings, str(DOCS / "examples" / script), *map(str, arguments)]
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """The environment variables of an example, with a home directory of its own."""
+    """Return the environment variables of an example, with a home directory of its own."""
     own = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CACHE_HOME"), str(home))
     return {**os.environ, **own, "PYTHONUTF8": "1"}
 
 
 def run(script: str, *arguments: object, home: Path) -> str:
-    """What the example `script` prints, run in the directory `home`."""
+    """Run the example `script` in the directory `home`, and return its output."""
     done = subprocess.run(
         command(script, *arguments),
         env=surroundings(home),
@@ -97,7 +97,7 @@ def test_cookbook_shows_every_example() -> None:
 
 
 def fetched(lines: list[str]) -> list[str]:
-    """The pages that a crawl has fetched, in order."""
+    """Return the pages that a crawl has fetched, in order."""
     return [line.split()[1] for line in lines if line.startswith("fetched ")]
 
 

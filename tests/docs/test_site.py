@@ -21,7 +21,7 @@ pytestmark = pytest.mark.once  # the site is the same with each Python
 
 ROOT = Path(__file__).parents[2]
 MISSING = object()
-# Of what has no name to call it by: what a reader would look for.
+# A reader looks for these texts, which have no name of their own.
 SPECIAL = {
     *("__getitem__", "__setitem__", "__delitem__", "__contains__", "__iter__", "__reversed__", "__len__"),
     *("__eq__", "__or__", "__ior__", "__enter__", "__exit__"),
@@ -30,7 +30,7 @@ SPECIAL = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the site: that which SITE names, else a new one."""
+    """Return the folder of the site: the value of SITE, else a new folder."""
     pytest.importorskip("furo")
     pytest.importorskip("myst_parser")
     if built := os.environ.get("SITE"):
@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def documented(site: Path) -> set[str]:
-    """The names that the site's inventory has, without the package's."""
+    """Return the names in the site's inventory, without the package's."""
     from sphinx.util.inventory import InventoryFile
 
     with open(site / "objects.inv", "rb") as stream:
@@ -54,7 +54,7 @@ def documented(site: Path) -> set[str]:
 
 
 def members(one: object) -> set[str]:
-    """The public attributes of `one`, without those that it has as any object has them."""
+    """Return the public attributes of `one`, without those of any object."""
     names = {*dir(type(one)), *getattr(one, "__dict__", ())}
     own = {name for name in names if getattr(type(one), name, None) is not getattr(object, name, MISSING)}
     return {name for name in own if not name.startswith("_") or name in SPECIAL}
@@ -90,7 +90,7 @@ def test_reference_has_the_whole_interface_of_a_store(documented: set[str], path
 
 
 class Page(HTMLParser):
-    """What a page shows and links to."""
+    """The links and targets of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

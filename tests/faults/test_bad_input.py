@@ -36,7 +36,7 @@ LOOKUPS: dict[str, Callable[[Store, Any], object]] = {
 
 @pytest.fixture
 def store(path: str) -> Any:
-    """A store with a stored and a pending item, which nothing here may change."""
+    """Open a store with a stored and a pending item, which nothing here may change."""
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8", autoflush_on_read=False) as store:
         store.put_many({"a": 1})
         store["b"] = 2

@@ -1,4 +1,4 @@
-"""An I/O error on a meta page, after which LMDB refuses to go on with its environment."""
+"""An I/O error on a meta page, after which LMDB refuses every use of its environment."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Store = LmdbObjectStore[Any, Any]
 
 
 def make(path: str, **options: Any) -> Path:
-    """A store with some pages of all kinds; its data file."""
+    """Make a store with some pages of all kinds, and return its data file."""
     store: Store = LmdbObjectStore(path, key_encoding="utf-8", map_size=1 << 28, **options)
     for turn in range(3):
         store.put_many({f"k{number:03}": bytes(100 * turn + number) for number in range(500)})
@@ -141,36 +141,36 @@ def test_open_beside_a_writing_process_works(path: str) -> None:
 
 
 def directory(path: Path) -> None:
-    """Where a file is expected."""
+    """Make a directory in the place of a file."""
     path.mkdir()
     (path / "data.mdb").mkdir()
 
 
 def garbage(path: Path) -> None:
-    """Where LMDB's file is expected."""
+    """Make a file of garbage in the place of LMDB's."""
     path.mkdir()
     (path / "data.mdb").write_bytes(random.Random(0).randbytes(50_000))
 
 
 def empty(path: Path) -> None:
-    """A data file that nobody has written to yet."""
+    """Make a data file that nobody has written to yet."""
     path.mkdir()
     (path / "data.mdb").touch()
 
 
 def pipe(path: Path) -> None:
-    """Where LMDB would wait for ever, and all threads with it."""
+    """Make a pipe, on which LMDB would wait forever, and all threads with it."""
     path.mkdir()
     os.mkfifo(path / "data.mdb")
 
 
 def text(path: Path) -> None:
-    """Where a directory is expected."""
+    """Make a file in the place of a directory."""
     path.write_text("not a store")
 
 
 def inside_a_file(path: Path) -> None:
-    """Where the path goes through a file."""
+    """Make a file as a part of the path."""
     path.parent.rmdir()
     path.parent.write_text("a file")
 

@@ -25,7 +25,7 @@ COMMITTED: State = {"a": (1, 10), "b": (2, 10)}
 
 
 def verdict(found: State, lines: list[tuple[int, Operation, bool]] = LINES) -> Verdict:
-    """What is said of a file with these contents."""
+    """Return the verdict on a file with these contents."""
     return compare(*Model(2).replay(lines), found)
 
 

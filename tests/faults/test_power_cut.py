@@ -29,7 +29,7 @@ needs_folders = pytest.mark.skipif(os.name == "nt", reason="Windows cannot sync 
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders and files that Python has synced, and the permissions that it has set, in order."""
+    """Return the folders and files that Python has synced, and the permissions that it has set, in order."""
     events: list[str] = []
     names: dict[tuple[int, int], str] = {}
 
@@ -204,7 +204,7 @@ def lost_pages(file: Path) -> list[bytes]:
 def test_open_begun_file_says_that_it_holds_nothing(
     path: str, subdir: bool, version: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """LMDB says only that it is invalid. The message says that nothing is lost, and how to go on."""
+    """LMDB reports only an invalid file. The message says that nothing is lost, and names a remedy."""
     file = begin(path, subdir=subdir, version=version)
     lock = f"{path}/lock.mdb" if subdir else f"{path}-lock"
     ways: list[dict[str, Any]] = [{}, {"readonly": True}, {"writemap": True}]  # the last one would extend the file

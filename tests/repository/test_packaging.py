@@ -32,7 +32,7 @@ def configured() -> ConfigParser:
 
 
 def environments() -> list[str]:
-    """The environments that `tox run` runs, in order."""
+    """Return the environments that `tox run` runs, in order."""
     tox = configured()
     listed = re.sub(
         r"(\w+)\{(.*?)\}", lambda m: ", ".join(m[1] + end for end in m[2].split(",")), tox["tox"]["env_list"]
@@ -41,7 +41,7 @@ def environments() -> list[str]:
 
 
 def matrix(name: str) -> list[list[str]]:
-    """The lists of that name among the workflow's matrices."""
+    """Return the lists of that name among the workflow's matrices."""
     workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
     return [re.findall(r"[\w.-]+", found) for found in re.findall(rf"^ +{name}: \[(.*)\]$", workflow, re.M)]
 
@@ -174,7 +174,7 @@ def test_package_has_py_typed() -> None:
 
 
 def wheel(folder: Path, version: str, without: str = "", also: str = "", readme: str = "") -> Path:
-    """A wheel of the installed package: of another version, without a file or with one more, with a README."""
+    """Make a wheel of the installed package: of another version, without a file or with one more, with a README."""
     about = f"lmdbobjectstore-{version}.dist-info"
     path = folder / f"lmdbobjectstore-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:

@@ -55,7 +55,7 @@ class Numbers:
 
 
 class Wrong:
-    """A `KeyEncoding` that does what it is told."""
+    """A `KeyEncoding` whose methods are given."""
 
     def __init__(self, encode: Callable[[Any], Any], decode: Callable[[bytes], Any] = bytes) -> None:
         self.encode = encode
@@ -64,14 +64,14 @@ class Wrong:
 
 @pytest.fixture
 def ordered(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
-    """A store of all `KEYS`, each with its place as its value."""
+    """Open a store of all `KEYS`, each with its place as its value."""
     store = open_store(key_encoding=OrderedKeys())
     store.update((key, number) for number, key in enumerate(KEYS))
     return store
 
 
 def equal(found: Any, expected: list[Any]) -> bool:
-    """Whether the keys are the same, of the same types."""
+    """Return True if the keys are equal and of the same types."""
     return same(tuple(found), tuple(expected))
 
 
@@ -254,7 +254,7 @@ def test_range_takes_keys_inside_and_names_others(ordered: LmdbObjectStore[Any, 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LmdbObjectStore[Any, int]]:
-    """One store for many examples."""
+    """Open one store for many examples."""
     with LmdbObjectStore[Any, int](tmp_path_factory.mktemp("shared"), sync=False, key_encoding=OrderedKeys()) as store:
         yield store
 

@@ -1,4 +1,4 @@
-"""Values of 64 KiB and more, the large strings of which are copied out of LMDB's map one by one."""
+"""Values of 64 KiB and more, whose large strings are copied out of LMDB's map one by one."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ in_parts = pytest.mark.skipif(not _reads._COPIES_AT_ONCE, reason="this interpret
 
 
 def large(seed: int, size: int = 2 * LARGE) -> bytes:
-    """Bytes that no other seed has, and that a mixture of two values does not pass for."""
+    """Return bytes that no other seed has, and that no mixture of two values equals."""
     return hashlib.sha256(b"%d" % seed).digest() * (size // 32)
 
 
 def filled(open_store: OpenStore, number: int = 12, **options: Any) -> Store:
-    """A store of large values of different sizes, committed."""
+    """Open a store of large values of different sizes, committed."""
     store = open_store(**{"map_size": 1 << 30, "sync": False, **options})
     store.put_many({f"k{i}": large(i, LARGE * (1 + i % 4)) for i in range(number)})
     return store
 
 
 def check(store: Store, i: int) -> None:
-    """The value of `k{i}` is right."""
+    """Check the value of `k{i}`."""
     assert store[f"k{i}"] == large(i, LARGE * (1 + i % 4))
 
 
