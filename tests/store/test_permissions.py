@@ -27,7 +27,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def umask() -> Iterator[int]:
-    """A umask that takes nothing away."""
+    """Set a umask that removes no permission."""
     before = os.umask(0)
     yield 0
     os.umask(before)
@@ -38,7 +38,7 @@ def bits(path: str) -> int:
 
 
 def permissions(path: str, subdir: bool = True) -> tuple[int | None, int, int]:
-    """Those of the store's folder, of its data file and of its lock file."""
+    """Return the permissions of the store's folder, of its data file and of its lock file."""
     if subdir:
         return bits(path), bits(os.path.join(path, "data.mdb")), bits(os.path.join(path, "lock.mdb"))
     return None, bits(path), bits(f"{path}-lock")
@@ -151,7 +151,7 @@ except (lmdb.Error, OSError) as error:
 
 @pytest.fixture
 def shared_path() -> Iterator[str]:
-    """Where others may create a store: in a folder that anybody may enter, which one of pytest's is not."""
+    """Return a path at which others may create a store: pytest's own folders may not be entered by them."""
     if not hasattr(os, "getuid") or os.getuid() != 0:
         pytest.skip("only root can become another user")
     with tempfile.TemporaryDirectory() as folder:
@@ -232,7 +232,7 @@ def owner(path: str) -> tuple[int, int]:
 def test_open_by_root_without_a_lock_file_gives_the_lock_file_to_the_datas_owner(
     subdir: bool, readonly: bool, shared_path: str
 ) -> None:
-    """A service goes on after root has looked at its store, which had been copied without the lock file."""
+    """A service works after root has looked at its store, which had been copied without the lock file."""
     data, lock = (
         (f"{shared_path}/data.mdb", f"{shared_path}/lock.mdb") if subdir else (shared_path, f"{shared_path}-lock")
     )
@@ -250,7 +250,7 @@ def test_open_by_root_without_a_lock_file_gives_the_lock_file_to_the_datas_owner
 
 
 def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner(shared_path: str) -> None:
-    """`sudo lmdb-object-store keys` is how root looks."""
+    """Root looks at a store by `sudo lmdb-object-store keys`."""
     as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path).close())
     os.unlink(f"{shared_path}/lock.mdb")
     run_script("from lmdb_object_store._cli.main import main; main(['keys', path])", shared_path, status=None)
@@ -258,7 +258,7 @@ def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner
 
 
 def test_open_by_a_member_of_the_datas_group_gives_the_lock_file_to_the_group(shared_path: str, umask: int) -> None:
-    """A user who is not root can give a file to a group of theirs: the other members go on too."""
+    """A user who is not root can give a file to a group of theirs: the other members can use the store."""
     member, team = 65532, 65533
 
     def create() -> None:

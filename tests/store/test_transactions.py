@@ -83,7 +83,7 @@ def test_transaction_reads_see_its_own_writes(open_store: OpenStore) -> None:
 
 
 def check(store: Store, model: dict[str, Any]) -> None:
-    """`store` answers as `model` does, in each way there is."""
+    """Check that `store` answers as `model` does, by each method."""
     keys = [*model, "k4", "no"]
     for key in keys:
         assert store.get(key, "none") == model.get(key, "none")
