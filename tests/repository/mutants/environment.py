@@ -333,13 +333,6 @@ MUTANTS = {
     ],
     "_environment/access": [
         Mutant(
-            "a dead reader of this process's id keeps pages",
-            "open_lmdb",
-            "if not _has_reader_of(os.getpid(), handle):",
-            "if True:",
-            "test_containers.py",
-        ),
-        Mutant(
             "a lock file that root makes is root's",
             "create_lock_file",
             "os.fchown(fd, uid, owner.st_gid)",
@@ -373,22 +366,29 @@ MUTANTS = {
     ],
     "_environment/opening": [
         Mutant(
+            "a dead reader of this process's id keeps pages",
+            "_open_without_dead_readers",
+            "if not _has_reader_of(os.getpid(), handle):",
+            "if True:",
+            "test_containers.py",
+        ),
+        Mutant(
             "files told apart by their numbers alone",
-            "_opened",
+            "_try_to_open",
             "if info['last_txnid'] < least:",
             "if False:",
             "test_files.py",
         ),
         Mutant(
             "a file begun by a killed process is not on the disk",
-            "_opened",
+            "_try_to_open",
             "if info['last_txnid'] == 0:",
             "if create and not info['last_pgno']:",
             "test_power_cut.py",
         ),
         Mutant(
             "opening does not follow another process's growth",
-            "_open_lmdb",
+            "_open_with_advice",
             "except lmdb.MapResizedError:",
             "except ArithmeticError:",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
@@ -499,14 +499,14 @@ MUTANTS = {
         Mutant("dead map kept", "Environment.resize", "self.suspend()", "", "test_growth.py test_growth_steps.py"),
         Mutant(
             "new writers do not wait for reads",
-            "Environment._reopen",
+            "Environment.reopen",
             "self.process_locks.wait_for_reads()",
             "",
             "test_lock_files.py",
         ),
         Mutant(
             "a larger map_size ignored",
-            "Environment.admit",
+            "Environment.share",
             "self.resize(options['map_size'])",
             "",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
@@ -736,43 +736,6 @@ MUTANTS = {
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py",
         ),
     ],
-    "_environment/write": [
-        Mutant(
-            "other processes not kept from writing",
-            "begin_write",
-            "locks.keep_others_from_writing()",
-            "",
-            "test_lock_files.py",
-        ),
-        Mutant(
-            "a lock file that was begun during a commit stays",
-            "begin_write",
-            "if not locks.held:\n    break",
-            "return handle.begin(write=True)",
-            "test_lock_files.py",
-        ),
-        Mutant(
-            "a lock file that was moved aside is an error",
-            "begin_write",
-            "if not locks.lock_file_is_another():",
-            "if True:",
-            "test_lock_files.py",
-        ),
-        Mutant(
-            "a lock file that is behind is taken for right",
-            "begin_write",
-            "if stored == locked:\n    return transaction",
-            "return transaction",
-            "test_lock_files.py",
-        ),
-        Mutant(
-            "a data file that was deleted is written to",
-            "begin_write",
-            "if locks.data_file_is_deleted():",
-            "if False:",
-            "test_files.py",
-        ),
-    ],
     "_environment/backup": [
         Mutant(
             "a copy that others did not see counts",
@@ -922,6 +885,41 @@ MUTANTS = {
         ),
     ],
     "_environment/write": [
+        Mutant(
+            "other processes not kept from writing",
+            "begin_write",
+            "locks.keep_others_from_writing()",
+            "",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a lock file that was begun during a commit stays",
+            "begin_write",
+            "if not locks.held:\n    break",
+            "return handle.begin(write=True)",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a lock file that was moved aside is an error",
+            "begin_write",
+            "if not locks.lock_file_is_another():",
+            "if True:",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a lock file that is behind is taken for right",
+            "begin_write",
+            "if stored == locked:\n    return transaction",
+            "return transaction",
+            "test_lock_files.py",
+        ),
+        Mutant(
+            "a data file that was deleted is written to",
+            "begin_write",
+            "if locks.data_file_is_deleted():",
+            "if False:",
+            "test_files.py",
+        ),
         Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py test_growth_steps.py"),
         Mutant(
             "no page kept to delete with",
