@@ -101,7 +101,7 @@ except lmdb.LockError as error:
         message = ended([*_PID_NAMESPACE, *python(second, path)])
         process.communicate("kept", timeout=LIMIT)
     assert message.startswith("mdb_txn_begin: Resource temporarily unavailable: ")
-    for words in ("id of this one, 1,", path, "container", "--pid=host", "shareProcessNamespace", "hostPID"):
+    for words in ("same process id, 1.", path, "container", "--pid=host", "shareProcessNamespace", "hostPID"):
         assert words in message, words
     with LmdbObjectStore[bytes, str](path) as store:
         assert store[b"a"] == "kept"

@@ -272,7 +272,7 @@ def test_process_with_a_new_lock_file_waits_for_announced_reads(
     assert ours.begin_read()
     assert ours.begin_read()
     theirs.wait_for_reads()  # for a moment
-    monkeypatch.setattr("lmdb_object_store._environment.lock_file._MOMENT", LIMIT)
+    monkeypatch.setattr("lmdb_object_store._environment.lock_file._READERS_SECONDS", LIMIT)
     waiting = threading.Thread(target=theirs.wait_for_reads, daemon=True)
     waiting.start()
     ours.end_read()
