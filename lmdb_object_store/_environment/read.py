@@ -1,7 +1,8 @@
 """Reads in a fresh read transaction: one key, many keys, a page of rows, the count.
 
 A read runs without a lock. LMDB refuses it if the map has moved, or if another process has grown the map. The read is
-then repeated under the environment's lock (`Environment.repeat`).
+then repeated under the environment's lock (`Environment.repeat`). No transaction outlives its function, because a
+transaction that is merely referenced keeps its slot in LMDB's reader table.
 """
 
 from __future__ import annotations
