@@ -79,7 +79,7 @@ def _flush_twice(store: FlushMixin, refusing: RefusingBuffer) -> FlushError | No
             store._flush()
         finally:
             store._sink = refusing
-        store._flush()  # a refusal in a signal handler would have ended the first flush, so it refused nothing
+        store._flush()  # nothing was refused before, because the error could end a flush through a signal handler
     except (RecursionError, MemoryError):
         raise
     except Exception as cause:

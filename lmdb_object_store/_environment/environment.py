@@ -16,7 +16,7 @@ from .lock_file import ProcessLocks
 from .locks import Lock
 from .opening import RETRY_SECONDS, open_file
 from .options import Options, check_shared
-from .paths import check_place, identity
+from .paths import check_file, identity
 from .stores import Stores
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class Environment(Gate, Stores):
         """
         if self.identity not in (None, identity(self.path, self.options)):
             raise gone(self.path)
-        check_place(self.path, self.options)
+        check_file(self.path, self.options)
         try:
             handle = open_file(self.path, self.options, self.process_locks, self.last_transaction, create)
         except BaseException:

@@ -87,30 +87,30 @@ def place(path: str) -> tuple[str, bool]:
     if not is_folder or os.path.islink(real):
         real = os.path.realpath(real)
     folder, name = os.path.split(real)
-    way, subdir = path, True
+    chosen, subdir = path, True
     if name == "data.mdb" and os.path.exists(os.path.join(folder, "lock.mdb")):
-        way = folder
+        chosen = folder
     elif os.path.isfile(real):
         if os.path.exists(f"{real}-lock"):
-            way, subdir = real, False
+            chosen, subdir = real, False
         elif not is_folder:
-            way, subdir = (folder, True) if name == "data.mdb" else (path, False)
-    return path if way == path or way == os.path.realpath(path) else way, subdir
+            chosen, subdir = (folder, True) if name == "data.mdb" else (path, False)
+    return path if chosen == path or chosen == os.path.realpath(path) else chosen, subdir
 
 
-def check_way(path: str, options: dict[str, Any]) -> None:
+def check_path(path: str, options: dict[str, Any]) -> None:
     """Raise lmdb.InvalidError if other processes open the store at `path` by another path, with another lock file."""
     if not options.get("lock", True):
         return
-    way, subdir = place(path)
-    if way != path:
+    chosen, subdir = place(path)
+    if chosen != path:
         raise lmdb.InvalidError(
-            f"{path} is the store at {way}, and has another lock file: processes that open it by different paths "
-            f"overwrite each other's commits. Open {way}{'' if subdir else ' with subdir=False'}"
+            f"{path} is the store at {chosen}, and has another lock file: processes that open it by different paths "
+            f"overwrite each other's commits. Open {chosen}{'' if subdir else ' with subdir=False'}"
         )
 
 
-def check_place(path: str, options: dict[str, Any]) -> None:
+def check_file(path: str, options: dict[str, Any]) -> None:
     """Raise if LMDB would hang at the file at `path`, change it or be killed by it.
 
     lmdb.InvalidError for a pipe or a device, or for a file in place of a folder. lmdb.CorruptedError for a truncated
@@ -120,9 +120,9 @@ def check_place(path: str, options: dict[str, Any]) -> None:
     file = data_file(path, options)
     try:
         status = os.stat(file)
-    except NotADirectoryError:  # `check_way` has refused the data file of a folder before
-        way = "subdir=False opens it" if os.path.isfile(path) and is_store(path) else "take another path"
-        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: {way}") from None
+    except NotADirectoryError:  # `check_path` has refused the data file of a folder before
+        advice = "subdir=False opens it" if os.path.isfile(path) and is_store(path) else "take another path"
+        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: {advice}") from None
     except OSError:
         return _check_room(os.path.dirname(file), options)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):

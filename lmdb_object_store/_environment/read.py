@@ -1,7 +1,8 @@
 """Reads in a fresh read transaction: one key, many keys, a page of rows, the count.
 
 A read runs without a lock. LMDB refuses it if the map has moved, or if another process has grown the map. The read is
-then repeated under the environment's lock (`Environment.repeat`).
+then repeated under the environment's lock (`Environment.repeat`). No transaction outlives its function, because a
+transaction that is merely referenced keeps its slot in LMDB's reader table.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .environment import HAS_GIL, Environment, T
 from .gate import Begin
 
 if TYPE_CHECKING:
-    from lmdb import Cursor, Transaction
+    from lmdb import Cursor
 
 # True if nothing else runs within a call of `cut`. From 3.12 on, CPython's garbage collector, and so user code, runs
 # only between byte codes, and not when an object is created.
@@ -121,49 +122,45 @@ def page(environment: Environment, low: bytes, high: bytes | None, limit: int, *
     With `reverse`, the last rows, the last one first. Takes one look-up, then goes row by row. A bound may be one byte
     longer than any stored key.
     """
-
-    def read(begin: Begin, large: bool) -> Page | None:
-        with begin() as txn:
-            return _page(txn, low, high, limit, reverse, values, large)
-
     if limit <= _FEW_ROWS:
-        found = _read(environment, lambda begin: read(begin, False), few=True)
+        found = _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values, False), few=True)
         if found is not None:
             return found
-    found = _read(environment, lambda begin: read(begin, True))
+    found = _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values, True))
     assert found is not None
     return found
 
 
 def _page(
-    txn: Transaction[bytes], low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool, large: bool
+    begin: Begin, low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool, large: bool
 ) -> Page | None:
     """Return the page, or None if the file may have large values and `large` is false."""
-    has_large = values and txn.stat()["overflow_pages"]
-    if has_large and not large:
-        return None
-    cursor = txn.cursor()
-    if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
-        return {} if values else [], True
-    if not values:
-        keys: Iterator[bytes] = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
-        # The bound's own method compares, which saves a call of a Python function for each row.
+    with begin() as txn:
+        has_large = values and txn.stat()["overflow_pages"]
+        if has_large and not large:
+            return None
+        cursor = txn.cursor()
+        if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
+            return {} if values else [], True
+        if not values:
+            keys: Iterator[bytes] = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
+            # The bound's own method compares, which saves a call of a Python function for each row.
+            if reverse and low:
+                keys = takewhile(low.__le__, keys)
+            elif high is not None and not reverse:
+                keys = takewhile(high.__gt__, keys)
+            found = list(islice(keys, limit))
+            return found, len(found) < limit
+        pairs: Iterator[tuple[bytes, bytes]] = cursor.iterprev() if reverse else cursor.iternext()
         if reverse and low:
-            keys = takewhile(low.__le__, keys)
+            pairs = takewhile((low,).__le__, pairs)  # (key,) < (key, value)
         elif high is not None and not reverse:
-            keys = takewhile(high.__gt__, keys)
-        found = list(islice(keys, limit))
-        return found, len(found) < limit
-    pairs: Iterator[tuple[bytes, bytes]] = cursor.iterprev() if reverse else cursor.iternext()
-    if reverse and low:
-        pairs = takewhile((low,).__le__, pairs)  # (key,) < (key, value)
-    elif high is not None and not reverse:
-        pairs = takewhile((high,).__gt__, pairs)
-    if has_large:
-        return _page_of_large(pairs, limit)
-    # Each row is at most half a page of the file, so the rows need no limit in bytes.
-    rows = dict(islice(pairs, limit))
-    return rows, len(rows) < limit
+            pairs = takewhile((high,).__gt__, pairs)
+        if has_large:
+            return _page_of_large(pairs, limit)
+        # Each row is at most half a page of the file, so the rows need no limit in bytes.
+        rows = dict(islice(pairs, limit))
+        return rows, len(rows) < limit
 
 
 def _page_of_large(pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Page:

@@ -20,7 +20,7 @@ from .environment import Environment, OpenTransaction
 from .forks import Process
 from .locks import Lock, values_of
 from .options import Options, check_options, explain
-from .paths import check_way, identity
+from .paths import check_path, identity
 from .stores import OpenStore
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
@@ -76,7 +76,7 @@ def acquire(path: str, options: Options, store: OpenStore) -> Environment:
 
 
 def _open(path: str, options: Options) -> Environment:
-    check_way(path, options)
+    check_path(path, options)
     environment = Environment(path, options, process)
     _registry[id(environment)] = environment  # before it is open, so that a fork finds every open file
     try:

@@ -35,7 +35,7 @@ def begin_write(environment: Environment) -> Transaction[bytes]:
     """
     locks = environment.process_locks
     for _ in range(_ATTEMPTS):
-        handle = environment.handle()
+        handle = environment._handle or environment.handle()  # the flush has checked the process already
         locks.keep_others_from_writing()
         if (now := time.monotonic()) > environment.data_file_checked_at + _CHECK_SECONDS:
             environment.data_file_checked_at = now
@@ -76,14 +76,14 @@ def write(
     changes: Mapping[bytes, bytes | None],
     emptied: Interval | None,
     cap: int | None,
-    begin: BeginToWrite,
+    begin: BeginToWrite | None = None,
 ) -> None:
     """Delete the rows of `emptied`, write `changes` (None deletes), and commit. Needs the lock.
 
-    `begin` begins the transaction. After an error of LMDB nothing is written. MapFullError also if the map is near its
-    `cap` (bytes) and too few pages would stay free for deletions.
+    `begin` begins the transaction, by default `begin_write`. After an error of LMDB nothing is written. MapFullError
+    also if the map is near its `cap` (bytes) and too few pages would stay free for deletions.
     """
-    txn = begin()
+    txn = begin() if begin else begin_write(environment)
     try:
         if emptied is WHOLE:
             handle = environment.handle()

@@ -53,14 +53,14 @@ MUTANTS = {
         Mutant("links to a file not followed", "lmdb_path", "path = os.path.realpath(path)", "", "test_files.py"),
         Mutant(
             "pipes opened",
-            "check_place",
+            "check_file",
             "if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):",
             "if False:",
             "test_files.py",
         ),
         Mutant(
             "writable maps extend truncated files",
-            "check_place",
+            "check_file",
             "if page_size := page_size_of(data):",
             "if False:",
             "test_files.py",
@@ -104,7 +104,7 @@ MUTANTS = {
         Mutant("a file of zeros is none of LMDB's", "is_store", "is_begun(file)", "False", "test_power_cut.py"),
         Mutant(
             "a file in place of the folder not told",
-            "check_place",
+            "check_file",
             "except NotADirectoryError:",
             "except ZeroDivisionError:",
             "test_files.py",
@@ -545,7 +545,7 @@ MUTANTS = {
         ),
     ],
     "_environment/registry": [
-        Mutant("one file by two ways", "_open", "check_way(path, options)", "", "test_foreign_files.py"),
+        Mutant("one file by two ways", "_open", "check_path(path, options)", "", "test_foreign_files.py"),
         Mutant(
             "an environment for each store",
             "acquire",
