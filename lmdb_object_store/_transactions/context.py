@@ -36,7 +36,9 @@ class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
         transaction is a savepoint: an exception undoes its own part.
 
         Errors at the beginning: StoreClosedError, lmdb.ReadonlyError, and the errors of a flush. RuntimeError if this
-        thread has a transaction open on another store of the same file, or on another file and waits too long.
+        thread has a transaction open on another store of the same file. RuntimeError too if it has one open on another
+        file, and has waited ten seconds for the transaction of another thread on this file.
+
         Errors at the end: ConflictError if another process wrote while the map grew, lmdb.MapFullError at
         `max_map_size`, and other errors of LMDB. Then nothing of the transaction is in the file.
         """
