@@ -62,7 +62,7 @@ class _Exit:
     An interrupt may come at the first instruction of `__exit__`, before its `try`. Then the traceback keeps the
     transaction alive, in Jupyter until the next error, and what is written meanwhile would be rolled back later. The
     traceback does not keep the object that this returns. That object dies as the `with` statement is left, and a weak
-    reference to it rolls back. Test: test_an_interrupt_anywhere.
+    reference to it rolls back. Test: test_transaction_interrupted_anywhere_is_committed_whole_or_not.
     """
 
     def __get__(self, transaction: Transaction[Any] | None, kind: type[Transaction[Any]]) -> Callable[..., None]:

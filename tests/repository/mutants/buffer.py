@@ -651,8 +651,8 @@ MUTANTS = {
         Mutant(
             "iteration sees an emptied file",
             "ReadingMixin._is_emptied",
-            "pending is not self._write_buffer and pending.own() and pending.emptied",
-            "pending is not self._write_buffer and False",
+            "pending.is_mine() and pending.emptied",
+            "False",
             "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
         ),
     ],
