@@ -1,4 +1,4 @@
-"""The end of a store: close, the `with` block, collection, exit, and what child processes need."""
+"""The end of a store: close, collection, exit, and the ends of child processes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import sys
 import time
 import warnings
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from ._buffer.state import Pending, RefusingBuffer, TransactionBuffer
+from ._buffer.flush import FlushMixin
+from ._buffer.state import RefusingBuffer
 from ._environment.environment import Environment
-from ._environment.opening import PATIENCE
+from ._environment.locks import values_of
+from ._environment.opening import RETRY_SECONDS
 from ._environment.registry import (
     ClosedEnvironment,
     UnopenedEnvironment,
@@ -22,34 +24,18 @@ from ._environment.registry import (
     release,
     transactions_here,
 )
-from ._environment.stores import OpenStore, values_of
+from ._environment.stores import OpenStore
 from ._errors import FlushError, StoreClosedError, logger, shown
-from ._keys.codec import KeyCodec
 
 
-class Handle(OpenStore, Protocol):
-    """What these functions need of a store."""
+def close(store: FlushMixin, strict: bool) -> None:
+    """Flush, release the environment in any case, then report a flush that failed.
 
-    _sink: dict[bytes, bytes | None] | RefusingBuffer | TransactionBuffer
-    _pending: Pending
-    _environment: Environment
-    _codec: KeyCodec
-    _is_closed: bool
-    _open_pages: dict[object, list[Any]]
-
-    def close(self, strict: bool = False) -> None: ...
-    def _flush(self) -> None: ...
-    def _check_no_commit(self) -> None: ...
-
-
-def close(store: Handle, strict: bool) -> None:
-    """Flush, and let the environment go whatever became of that; then tell of a flush that failed.
-
-    RecursionError and MemoryError say nothing about the changes: a caller with more room can write them. They leave the
-    store open, as an interrupt does.
+    RecursionError and MemoryError leave the store open, as an interrupt does: a caller with more room can write the
+    changes.
     """
     environment = store._environment
-    if isinstance(environment, UnopenedEnvironment):  # closed, or a pickled handle that nobody used
+    if isinstance(environment, UnopenedEnvironment):  # closed, or unpickled and not used yet
         mark_closed(store)
         return
     environment.check_process()
@@ -57,18 +43,18 @@ def close(store: Handle, strict: bool) -> None:
         if store._environment is not environment:  # another thread was first
             return
         store._check_no_commit()
-        accept, shut = store._sink, RefusingBuffer(ClosedEnvironment(store.db_path).attach)
+        sink, refusing = store._sink, RefusingBuffer(ClosedEnvironment(store.db_path).attach)
         try:
-            failed = _flush_twice(store, shut)
+            failed = _flush_twice(store, refusing)
         except BaseException:  # the store stays open
-            store._sink = accept
+            store._sink = sink
             raise
-        # In this order, an interrupt leaves what a second call can finish.
+        # In this order, so that a second call can finish what an interrupt ends.
         release(environment, store)
         mark_closed(store)
-        try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+        try:  # noqa: SIM105  # contextlib is slow to import
             environment.close_collected()
-        except RecursionError:  # the next commit, or the exit, closes them; an error of the flush must be told
+        except RecursionError:  # the next commit, or the exit, closes them; first report the failed flush
             pass
     if failed is None:
         return
@@ -80,20 +66,20 @@ def close(store: Handle, strict: bool) -> None:
             failed.__cause__, len(failed.pending), store.db_path, exc_info=failed.__cause__,
         )  # fmt: skip
     except (RecursionError, MemoryError):
-        raise failed from failed.__cause__  # the caller must hear of it, and has the changes
+        raise failed from failed.__cause__  # it cannot be logged, and holds the changes
 
 
-def _flush_twice(store: Handle, shut: RefusingBuffer) -> FlushError | None:
-    """Flush, and once more for what came meanwhile. Return the error for a flush that failed.
+def _flush_twice(store: FlushMixin, refusing: RefusingBuffer) -> FlushError | None:
+    """Flush, then refuse changes, and flush those that came meanwhile. Return the error of a flush that failed.
 
-    The error is made here, where the store is still open: at the recursion limit that may fail in its turn.
+    The error is made while the store is still open, because at the recursion limit its creation can fail too.
     """
     try:
         try:
             store._flush()
         finally:
-            store._sink = shut
-        store._flush()  # what came during the first one, which a refusal in a signal handler would have ended
+            store._sink = refusing
+        store._flush()  # nothing was refused before, because the error could end a flush through a signal handler
     except (RecursionError, MemoryError):
         raise
     except Exception as cause:
@@ -105,8 +91,8 @@ def _flush_twice(store: Handle, shut: RefusingBuffer) -> FlushError | None:
     return None
 
 
-def mark_closed(store: Handle) -> None:
-    """Make every further use of `store` a StoreClosedError."""
+def mark_closed(store: FlushMixin) -> None:
+    """Make every further use of `store` raise StoreClosedError."""
     stand_in: Any = ClosedEnvironment(store.db_path)
     store._sink = RefusingBuffer(stand_in.attach)
     store._pending = store.write_buffer
@@ -114,17 +100,12 @@ def mark_closed(store: Handle) -> None:
     store._forget_pending()
     store._is_closed = True
     open_pages, store._open_pages = store._open_pages, {}
-    for page in values_of(open_pages):  # iterators end here, see `ManyMixin._until_close`
+    for page in values_of(open_pages):  # ends the iterators, see `_until_close` in _mapping/ordered.py
         page.clear()
 
 
-def leave(store: Handle, failed: bool) -> None:
-    """End a `with` block, whose body `failed` or not. An error of the last flush is raised unless the body raised."""
-    store.close(strict=not failed)
-
-
-def collect(store: Handle) -> None:
-    """What the garbage collector does to a store that nobody closed: it may run anywhere, and so waits for nothing."""
+def collect(store: OpenStore) -> None:
+    """Close a store that is collected and was not closed, now or later. Never wait: the collector runs anywhere."""
     environment = getattr(store, "_environment", None)
     if environment is None or isinstance(environment, UnopenedEnvironment):  # None: its constructor failed
         return
@@ -136,9 +117,9 @@ def collect(store: Handle) -> None:
 
 
 def close_all() -> None:
-    """Close every open store of this process: nothing that it accepted is to go down with it.
+    """Close every open store of this process, so that no accepted change is lost.
 
-    But what a transaction has changed that is open still. One of another thread keeps its file from being closed.
+    Open transactions of this thread are rolled back. The transaction of another thread keeps its file open.
     """
     process.check()
     for transaction in transactions_here():
@@ -147,23 +128,22 @@ def close_all() -> None:
         if not _acquire(environment):
             continue
         try:
-            environment.close_collected()  # which may be among the living still, as their finalisers brought them back
+            environment.close_collected()  # before `living`, which has those that their finalisers brought back
             for store in environment.living():
                 try:
                     store.close()
-                except Exception:  # the others must be closed all the same
+                except Exception:  # the other stores must be closed too
                     logger().exception("a store could not be closed at exit")
             environment.close_collected()
-            if environment.collected:  # there was no memory to write what they hold
+            if environment.collected:  # no memory to write their changes
                 logger().error("%d collected stores of %s are not stored", len(environment.collected), environment.path)
         finally:
             environment.lock.release()
 
 
 def _acquire(environment: Environment) -> bool:
-    """Take the lock; False where a transaction has it, and goes on while something waits to be written, or nothing
-    does."""
-    deadline = time.monotonic() + PATIENCE
+    """Take the lock. Return False if a transaction keeps it: after 10 s if changes are pending, else at once."""
+    deadline = time.monotonic() + RETRY_SECONDS
     while not environment.lock.acquire(timeout=0.1):
         waiting = any(store.write_buffer for store in environment.living())
         if environment.transaction is not None and (not waiting or time.monotonic() > deadline):
@@ -177,7 +157,7 @@ atexit.register(close_all)
 
 
 def check_carried(key_encoding: object) -> None:
-    """Raise TypeError if `key_encoding` cannot go with a pickled store."""
+    """Raise TypeError if `key_encoding` cannot be pickled with its store."""
     try:
         pickle.dumps(key_encoding)
     except Exception as error:
@@ -190,9 +170,10 @@ def check_carried(key_encoding: object) -> None:
 
 
 def flush_before_fork() -> None:
-    """Flush every store: the child drops what is pending, and the parent may end by `os._exit`, as daemons do.
+    """Flush every store, because the child drops pending changes, and the parent may end by `os._exit`, as daemons do.
 
-    A change that cannot be flushed stays with the parent. Call it with no lock held, as a store may write back values.
+    A change that cannot be flushed stays with the parent. Call this with no lock held, because a store that writes back
+    runs user code.
     """
     for environment in all_environments():
         if (environment.committing or environment.transaction is not None) and environment.lock._is_owned():
@@ -204,10 +185,10 @@ def flush_before_fork() -> None:
 
 
 def _flush_or_log(store: OpenStore) -> None:
-    known = store._flush_failed  # and reported, and nothing new has come since
+    known = store._flush_failed  # reported before, and no change came since
     try:
         store.flush()
-    except StoreClosedError:  # by another thread, just now
+    except StoreClosedError:  # another thread has closed it
         pass
     except Exception as error:
         if not known:
@@ -215,8 +196,8 @@ def _flush_or_log(store: OpenStore) -> None:
         store._flush_failed = True
 
 
-# -- the ends of children: some run nothing that `atexit` holds. It depends on how they were started, and on the version
-# of Python.
+# -- the ends of child processes. Some do not run the functions of `atexit`: it depends on how they were started, and on
+# the version of Python.
 
 _watched_by: int | None = None
 
@@ -229,7 +210,7 @@ def _close_all_at_the_end_of_this_child(_: object = None) -> None:
 
 
 def _close_all_as_a_worker_of_billiard_ends() -> None:
-    """Close the stores of a worker of Celery's pools, which ends by `os._exit` once it has called `on_exit`."""
+    """Close the stores of a worker of Celery's pools, which calls `on_exit` and then ends by `os._exit`."""
     pool, process = sys.modules.get("billiard.pool"), sys.modules.get("billiard.process")
     if pool is None or process is None:
         return
@@ -241,7 +222,7 @@ def _close_all_as_a_worker_of_billiard_ends() -> None:
 def _then_close_all(on_exit: Any, *arguments: Any) -> None:
     try:
         if on_exit is not None:
-            on_exit(*arguments)  # Celery's sends `worker_process_shutdown`, whose receivers may use a store
+            on_exit(*arguments)  # sends Celery's signal `worker_process_shutdown`, whose receivers may use a store
     finally:
         close_all()
 
@@ -254,19 +235,19 @@ def _is_child() -> bool:
 
 
 def watch_multiprocessing() -> None:
-    """Have the stores of `multiprocessing`'s children closed at their end. Called before a fork and at each open."""
+    """Close the stores of `multiprocessing`'s children at their ends. Called before a fork and at each opening."""
     global _watched_by
     if _watched_by == os.getpid() or "multiprocessing" not in sys.modules:
         return
-    from multiprocessing import util  # whose registry is that of billiard's util too
+    from multiprocessing import util  # billiard has the same registry
 
     _watched_by = os.getpid()
-    # A child drops what it has registered as its target begins. These functions run after that.
+    # A child drops its registered functions as its target begins. These functions run after that.
     util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)
     if _is_child():
         _close_all_at_the_end_of_this_child()
 
 
-if hasattr(os, "register_at_fork"):  # after the registry's, and so called before it, which takes the locks
+if hasattr(os, "register_at_fork"):  # registered after `_before_fork`, which takes all locks, and so called before it
     os.register_at_fork(before=watch_multiprocessing)
     os.register_at_fork(before=flush_before_fork)

@@ -245,7 +245,7 @@ class LmdbObjectStore(
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        _lifecycle.leave(self, failed=exc_type is not None)
+        self.close(strict=exc_type is None)
 
     def __del__(self) -> None:
         collect = getattr(_lifecycle, "collect", None)

@@ -45,13 +45,13 @@ OpenStore = Callable[..., LmdbObjectStore[Any, Any]]
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where a test's store lies."""
+    """Return the path of the test's store."""
     return str(tmp_path / "db")
 
 
 @pytest.fixture
 def open_store(path: str) -> Iterator[OpenStore]:
-    """Opens stores at `path` (str keys unless told otherwise, of the class `kind`), and closes them after the test."""
+    """Open stores at `path`, by default with str keys and of the class `kind`, and close them after the test."""
     stores: list[LmdbObjectStore[Any, Any]] = []
 
     def opened(*args: Any, **options: Any) -> LmdbObjectStore[Any, Any]:
@@ -67,13 +67,13 @@ def open_store(path: str) -> Iterator[OpenStore]:
 
 @pytest.fixture
 def store(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
-    """A store with str keys."""
+    """Open a store with str keys."""
     return open_store()
 
 
 @pytest.fixture
 def full(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
-    """A store whose next flush fails: `kept` is in the file, `small` and `large` are pending."""
+    """Open a store whose next flush fails: `kept` is in the file, `small` and `large` are pending."""
     store = open_store(**TINY)
     store["kept"] = 1
     store.flush()
@@ -84,7 +84,7 @@ def full(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
 
 @pytest.fixture
 def pending(request: pytest.FixtureRequest, open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
-    """A store of a key in the file, and one that waits."""
+    """Open a store with one key in the file and one pending."""
     store = open_store(autoflush_on_read=getattr(request, "param", True))
     store["stored"] = 1
     store.flush()
@@ -94,7 +94,7 @@ def pending(request: pytest.FixtureRequest, open_store: OpenStore) -> LmdbObject
 
 @pytest.fixture
 def _races() -> Iterator[None]:
-    """Threads take turns so often that races show. (A loop that is to be tight takes fewer turns.)"""
+    """Have threads take turns so often that races show. (A tight loop takes fewer turns.)"""
     with frequent_switches():
         yield
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import lmdb
 
 from .._environment.environment import Environment
 from .._environment.gate import BeginToWrite
-from .._environment.write import begin_write, pages_kept, write
+from .._environment.write import pages_kept, write
 from .._keys.interval import Interval
 from .state import StoreState, total_weight
 
@@ -48,7 +47,6 @@ class ResizeMixin(StoreState):
         MapFullError at `max_map_size`, LMDB's own errors otherwise: then the file is unchanged.
         """
         environment = self._environment
-        begin = begin or partial(begin_write, environment)
         try:
             while True:
                 try:

@@ -1,6 +1,6 @@
-"""Access to the files of an environment: who may open them, who owns the lock file, whether LMDB uses locks.
+"""Access to the files of an environment: permissions, the owner of the lock file, and files without locks.
 
-LMDB's errors at opening name neither the file nor the way out. `explain` adds both to the message.
+LMDB's errors name neither the file nor what to do. `explain` adds both to the message.
 """
 
 from __future__ import annotations
@@ -17,48 +17,26 @@ from .paths import data_file, lock_file
 
 Options = dict[str, Any]
 
-_warned: set[str] = set()  # the paths that `warn_without_locks` has logged
-
-
-def open_lmdb(path: str | bytes, **options: Any) -> lmdb.Environment:
-    """Return `lmdb.open(path, **options)`, without readers that a killed process of this process's id has left.
-
-    A container whose process 1 was killed starts process 1 again. `reader_check` skips the caller's own id, so that
-    the dead reader would keep old pages from being used again. LMDB frees all readers of that id when it closes.
-    No reader of this id is alive here: this process has none yet, and LMDB refuses a second process of one id.
-    """
-    handle = lmdb.open(path, **options)
-    if not _has_reader_of(os.getpid(), handle):
-        return handle
-    try:
-        handle.begin().abort()  # LMDB only looks through the part of the table that it knew at its last new reader
-    finally:
-        handle.close()
-    return lmdb.open(path, **options)
-
-
-def _has_reader_of(pid: int, handle: lmdb.Environment) -> bool:
-    # After a heading there is a line for each reader: process id, thread, transaction.
-    return any(line.split()[0] == str(pid) for line in handle.readers().splitlines())
+_warned: set[str] = set()  # paths that `warn_without_locks` has logged
 
 
 def has_locks(handle: lmdb.Environment) -> bool:
-    """Return True if LMDB uses a lock file: writers then see this process's readers, and leave them their pages.
+    """Return True if LMDB uses a lock file. Writers then see this process's readers, and leave them their pages.
 
-    LMDB uses none with lock=False, and where a file that is opened to read is on a read-only file system.
+    LMDB uses no lock file with lock=False, and for a read-only store on a read-only file system.
     """
     return not handle.readers().startswith("(no reader locks)")
 
 
 def warn_without_locks(path: str, options: Options) -> None:
-    """Log a warning, once a process, that the store at `path` is open without locks, if it has a lock file."""
+    """Log a warning that the store at `path` is open without locks, if it has a lock file. Once in each process."""
     if path in _warned or not os.path.exists(lock_file(path, options)):
         return
     _warned.add(path)
     cause = "its file system is read-only here" if options.get("lock", True) else "of lock=False"
     logger().warning(
-        "%s is open without locks, because %s. While another program writes to it, a read can give torn values without "
-        "an error, or crash. Open it where its lock file can be written to, or when nothing writes to it.",
+        "%s is open without locks, because %s. While another program writes to it, a read can return torn values "
+        "without an error, or crash. Open it where its lock file can be written to, or when nothing writes to it.",
         path,
         cause,
     )
@@ -67,23 +45,23 @@ def warn_without_locks(path: str, options: Options) -> None:
 def create_lock_file(path: str, options: Options, mode: int) -> None:
     """Create the lock file, if it is missing, for the owner of the data file.
 
-    LMDB's would be the one of whoever opens the store first. Where root looks at a service's store, the service could
-    not open its own store again. A new file of this name cannot be one that LMDB has open: it is safe to close.
+    LMDB's lock file belongs to the user who opens the store first. If that is root, who looks at the store of a
+    service, the service could not open its own store again. LMDB cannot have a new file open, so it is safe to close.
     """
     if sys.platform == "win32" or not options.get("lock", True):
         return
     try:
         owner = os.stat(data_file(path, options))
-    except OSError:  # a new store: both files are its creator's
+    except OSError:  # a new store: both files belong to its creator
         return
     if (owner.st_uid, owner.st_gid) == (os.geteuid(), os.getegid()):
         return
     try:
         fd = os.open(lock_file(path, options), os.O_RDWR | os.O_CREAT | os.O_EXCL, mode & 0o666)
-    except OSError:  # it exists, or LMDB is to say why it cannot be created
+    except OSError:  # it exists, or LMDB says why it cannot be created
         return
     try:
-        for uid in (owner.st_uid, -1):  # who is not root may give it to a group of their own
+        for uid in (owner.st_uid, -1):  # -1 changes only the group, which other users than root may do too
             try:
                 os.fchown(fd, uid, owner.st_gid)
                 break
@@ -94,18 +72,18 @@ def create_lock_file(path: str, options: Options, mode: int) -> None:
 
 
 def explain(path: str, options: Options, error: lmdb.Error) -> None:
-    """Add to the message of `error`, with which LMDB has not opened the store at `path`, the cause and the way out."""
+    """Add the cause and what to do to the message of `error`, which LMDB raised as it opened the store at `path`."""
     code = getattr(error, "code", None)
     advice = ""
     if code == errno.EAGAIN and "mdb_txn_begin" in str(error):
         advice = (
-            f"another process with the id of this one, {os.getpid()}, has {path} open, in another container. LMDB "
-            "tells processes apart by their ids. Let the containers share one set of process ids: with docker run "
-            "--pid=host or --pid=container:NAME; in Kubernetes with shareProcessNamespace: true in a pod, or with "
-            "hostPID: true. Or start this program by a wrapper under which it gets another id."
+            f"a process in another container has {path} open, and has the same process id, {os.getpid()}. LMDB tells "
+            "processes apart by their ids. Let the containers share their process ids: with docker run --pid=host or "
+            "--pid=container:NAME; in Kubernetes with shareProcessNamespace: true in a pod, or with hostPID: true. Or "
+            "start this program by a wrapper that gives it another id."
         )
     elif code == errno.EROFS:
-        advice = "open it with readonly=True, or mount it so that it can be written to."
+        advice = "open it with readonly=True, or mount the file system so that it can be written to."
     elif isinstance(error, lmdb.ReadonlyError):
         advice = refusal(path, options)[1]
     if advice:
@@ -113,7 +91,7 @@ def explain(path: str, options: Options, error: lmdb.Error) -> None:
 
 
 def refusal(path: str, options: Options) -> tuple[str, str]:
-    """Return the file at `path` that this process may not open, and a message that says so and what to do."""
+    """Return the file of the store at `path` that this process may not open, and a message with what to do."""
     reads = bool(options.get("readonly"))
     data, lock = data_file(path, options), lock_file(path, options)
     folder = os.path.dirname(lock)
@@ -139,12 +117,12 @@ _LET_IN = "Its owner can change that by chown or chmod, or by the option mode wh
 
 
 def _may(path: str, access: int) -> bool:
-    # By the effective user, where the system can tell.
+    # The effective user's permissions count, where the system can check them.
     return os.access(path, access, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _owned(path: str) -> str:
-    """Return `path` with its owner and permissions, as far as they can be told."""
+    """Return `path` with its owner and permissions, as far as the system shows them."""
     if sys.platform == "win32":
         return path
     from pwd import getpwuid
@@ -154,6 +132,6 @@ def _owned(path: str) -> str:
         owner = getpwuid(status.st_uid).pw_name
     except OSError:
         return path
-    except KeyError:  # a container knows few of the host's users
+    except KeyError:  # a container has few of the host's users
         owner = str(status.st_uid)
     return f"{path} (owner {owner}, permissions {status.st_mode & 0o777:o})"

@@ -1,4 +1,4 @@
-"""A copy of an environment's file that has its name only once it is complete."""
+"""Copy the file of an environment. The copy gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .checks import sync_folder
 from .environment import Environment
 from .paths import data_file, lmdb_path
 
-# Copies that are tried of a file to which another program writes while LMDB has no locks.
+# Attempts to copy a file without locks while another program writes to it.
 _ATTEMPTS = 5
 
 
 def part_of(target: str) -> str:
-    """A new name beside `target`, for a copy that is not complete."""
+    """Return a new path beside `target`, for a copy that is not complete."""
     return f"{target}.{os.urandom(4).hex()}.part"
 
 
 def backup(environment: Environment, target: str, part: str, compact: bool) -> None:
-    """Copy the file to `target`, by way of `part`. FileExistsError if there is something at `target`."""
+    """Copy the file to `part`, then rename the copy to `target`. FileExistsError if `target` exists."""
     _refuse_existing(target)
     subdir = environment.options.get("subdir", True)
     source = data_file(environment.path, environment.options)
@@ -35,7 +35,7 @@ def backup(environment: Environment, target: str, part: str, compact: bool) -> N
         fd = _create(copy)
         try:
             _copy(environment, fd, compact, _whole(copy))
-            shutil.copymode(source, copy)  # before the sync, which has it on the disk too
+            shutil.copymode(source, copy)  # before the sync, which includes it
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -54,7 +54,7 @@ def _create(copy: str) -> int:
 
 
 def discard(part: str) -> None:
-    """Delete what there is of an incomplete copy."""
+    """Delete an incomplete copy."""
     shutil.rmtree(part, ignore_errors=True)
     for file in (part, _whole(part)):
         with suppress(OSError):
@@ -62,16 +62,16 @@ def discard(part: str) -> None:
 
 
 def _whole(copy: str) -> str:
-    # A copy with free pages, of which `copy` is then made.
+    # A copy that includes the free pages. `copy` is made from it.
     return f"{copy}.whole"
 
 
 def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
-    """Write the file to `fd`, one snapshot of it. `whole` is the path of a copy that may be needed in between.
+    """Write a snapshot of the file to `fd`. `whole` is the path of an intermediate copy, which is needed without locks.
 
-    No lock is held meanwhile: py-lmdb lets the map move, and the environment be closed, only once no call is in
-    flight. A copy that is not compact waits in LMDB for the end of a write, whose abort waits for the copy: so that
-    one does hold the lock of those who write.
+    A compact copy holds no lock: py-lmdb moves the map, or closes the environment, only while no call is in flight. A
+    copy that is not compact waits in LMDB for the end of a write, and the abort of a write waits for the copy. So that
+    copy holds the lock that a write needs.
     """
     while True:
         with environment.lock:
@@ -83,7 +83,7 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
                 handle.copyfd(fd, compact)
             if not environment.process_locks.lock_file_is_deleted():
                 return
-            with environment.lock:  # writers by a new lock file have not seen this copy
+            with environment.lock:  # writers with a new lock file have not seen this copy
                 environment.reopen_if_lock_file_is_deleted()
         except lmdb.MapResizedError:  # another process has grown the file
             with environment.lock:
@@ -95,14 +95,14 @@ def _copy(environment: Environment, fd: int, compact: bool, whole: str) -> None:
             with environment.lock:
                 if environment.handle() is handle:
                     raise
-        _empty(fd)  # of a copy that does not count; or a fork has closed the file before the copy began
+        _empty(fd)  # this copy does not count
 
 
 def _copy_without_locks(environment: Environment, fd: int, compact: bool, whole: str) -> None:
-    """Write the file to `fd` where LMDB has no locks, on a read-only mount for example. Needs the environment's lock.
+    """Write the file to `fd` if LMDB uses no locks, on a read-only mount for example. Needs the environment's lock.
 
-    A compact copy is made of a copy of all pages, at `whole`. To leave free pages out, LMDB follows the pointers in
-    pages. Beside a writer, which does not see this reader and uses its pages again, that ended in SIGSEGV.
+    A compact copy is made from a copy of all pages, at `whole`. LMDB follows the pointers in pages to leave out free
+    pages. A writer does not see this reader and reuses its pages, which ended in SIGSEGV.
     """
     if not compact:
         return _copy_at_rest(environment, fd)
@@ -122,8 +122,8 @@ def _copy_without_locks(environment: Environment, fd: int, compact: bool, whole:
 def _copy_at_rest(environment: Environment, fd: int) -> None:
     """Write all pages of the file to `fd`. lmdb.Error if another program commits during each attempt.
 
-    If no commit ends during the copy, it is whole. A write transaction that is under way writes to new pages, and to
-    those that were free before the newest commit (mdb_page_alloc, mdb_find_oldest): to none that this commit needs.
+    The copy is whole if no commit ends during it. An unfinished write transaction writes only to new pages and to pages
+    that were free before the newest commit (mdb_page_alloc, mdb_find_oldest).
     """
     for _ in range(_ATTEMPTS):
         _empty(fd)
@@ -150,7 +150,7 @@ def _empty(fd: int) -> None:
 def _publish(part: str, target: str) -> None:
     if not os.path.isdir(part):
         try:
-            os.link(part, target)  # unlike a rename, it never replaces what has come there meanwhile
+            os.link(part, target)  # unlike a rename, never replaces a file that came meanwhile
         except FileExistsError:
             raise
         except OSError:

@@ -1,4 +1,4 @@
-"""Checks of a file that LMDB has just opened: whether a store can use it. And what makes a new file durable."""
+"""Check that a store can use a file that LMDB has just opened, and make a new file durable."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .paths import data_file, lock_file
 if TYPE_CHECKING:
     from lmdb import Transaction
 
-# Attempts to see the transaction numbers of a file between two commits, a millisecond apart.
+# Attempts to read the transaction numbers of a file between two commits, a millisecond apart.
 _ATTEMPTS = 50
-# Errors of a file system that cannot sync a folder, FUSE and SMB for example, and of a folder that may not be read.
+# Errors of a file system that cannot sync a folder, such as FUSE or SMB, and of a folder that may not be read.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
-# Names of databases that a message lists.
+# A message lists at most this many names of databases.
 _LISTED = 10
 
 
 def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any], locks: ProcessLocks) -> None:
-    """Raise lmdb.Error if the file at `path` was replaced, lmdb.IncompatibleError if it is not made for a store."""
+    """Raise lmdb.Error if the file at `path` was replaced, lmdb.IncompatibleError if a store cannot use it."""
     while True:
         try:
             _check_replaced(handle, path, options, locks)
@@ -39,11 +39,11 @@ def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any], l
 
 
 def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any], locks: ProcessLocks) -> None:
-    """Raise lmdb.Error if another file was put in the place of the data file while a process had it open.
+    """Raise lmdb.Error if the data file was replaced while a process had it open.
 
-    The lock file has the number of the last transaction, and LMDB finds its meta page by that. The file at hand must
-    have the same number. It is one ahead within a commit, after the end of a process that was killed there, and where
-    the lock file was begun during a commit: such a lock file is deleted.
+    The lock file has the number of the last transaction, by which LMDB chooses the meta page. The data file must have
+    the same number. The data file is one ahead during a commit, and after a process was killed in a commit. It is also
+    one ahead if the lock file was begun during a commit. That lock file is deleted.
     """
     for _ in range(_ATTEMPTS):
         stored = handle.info()["last_txnid"]
@@ -51,13 +51,13 @@ def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any]
             locked = transaction.id()
         if stored <= locked <= handle.info()["last_txnid"]:
             return
-        time.sleep(0.001)  # for the end of a commit, which no event announces
+        time.sleep(0.001)  # until a commit ends, which no event announces
     if stored == locked + 1:
         if options.get("readonly"):
-            return  # cannot be told from a commit, and the older meta page is whole
+            return  # perhaps a commit is under way; the older meta page is whole
         try:
             locks.keep_others_from_writing()
-            # This waits for the end of a longer commit. If its process was killed, LMDB mends the number.
+            # This waits for the end of a longer commit. If its process was killed, LMDB corrects the number.
             alone = handle.begin(write=True)
             try:
                 stored, locked = handle.info()["last_txnid"], alone.id() - 1
@@ -73,22 +73,22 @@ def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any]
 
 
 def replaced(path: str, options: dict[str, Any], stored: int, locked: int) -> lmdb.Error:
-    """The error for a data file whose last transaction, `stored`, is not the one in the lock file, `locked`."""
+    """Return the error for a data file whose last transaction is `stored`, while the lock file has `locked`."""
     return lmdb.Error(
-        f"{data_file(path, options)} was replaced while a process had it open: its last transaction is {stored}, but "
-        f"{locked} in the lock file. Nothing was changed. Close the store in all processes, delete "
+        f"{data_file(path, options)} was replaced while a process had it open: its last transaction is {stored}, "
+        f"and {locked} in the lock file. Nothing was changed. Close the store in all processes, delete "
         f"{lock_file(path, options)}, and open it again"
     )
 
 
 def _check_flags(handle: lmdb.Environment, transaction: Transaction[bytes], path: str) -> None:
-    # py-lmdb opens such a database as if it had no flags: keys are not found, and loops over them do not end.
+    # py-lmdb opens a database with flags as if it had none: keys are not found, and loops over them do not end.
     flags = handle.open_db(txn=transaction).flags()
     if any(flags.values()):
         names = ", ".join(f"MDB_{name.replace('_', '').upper()}" for name, is_set in flags.items() if is_set)
         raise lmdb.IncompatibleError(
-            f"the database in {path} has the flag {names}, by which its keys or values have another order. Another "
-            "program made it, or py-lmdb before 1.1 with `open_db(None, …)`. A store cannot use it. Nothing was "
+            f"the database in {path} has the flag {names}, which gives its keys or values another order, so a store "
+            "cannot use it. Another program made it, or py-lmdb before 1.1 with `open_db(None, …)`. Nothing was "
             "changed. Open it with that program, and copy its items into a new store"
         )
 
@@ -96,14 +96,14 @@ def _check_flags(handle: lmdb.Environment, transaction: Transaction[bytes], path
 def check_named(handle: lmdb.Environment, path: str, options: dict[str, Any]) -> None:
     """Raise lmdb.IncompatibleError if the file at `path` has named databases. A transaction must be open.
 
-    A store takes their records for values, and `clear` would destroy them.
+    A store would read their records as values, and `clear` would destroy them.
     """
     page_size = handle.stat()["psize"]
-    # A descriptor: an object of Python's would give a ResourceWarning where an interrupt of `clear` comes as it opens.
+    # A descriptor, because a file object gives a ResourceWarning if an interrupt of `clear` comes as it is opened.
     fd = os.open(data_file(path, options), os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        data = open(fd, "rb", buffering=0, closefd=False)  # noqa: SIM115  # it owns nothing
-        while True:  # until no commit came in between, from which a transaction without locks keeps no page
+        data = open(fd, "rb", buffering=0, closefd=False)  # noqa: SIM115  # `fd` is closed below
+        while True:  # until no commit came in between: without locks, a commit may reuse the pages of this read
             meta = newest_meta(data, page_size)
             names = named_databases(data, page_size, meta)
             if not names or newest_meta(data, page_size) == meta:
@@ -123,10 +123,10 @@ def check_named(handle: lmdb.Environment, path: str, options: dict[str, Any]) ->
 
 
 def make_durable(handle: lmdb.Environment, path: str, options: dict[str, Any]) -> None:
-    """Have a file that nobody has committed to on the disk, with its entry in the folder.
+    """Sync a file that has no commits yet, and its entry in the folder.
 
-    LMDB syncs the file alone. A power cut could then take away the file, and all commits with it. A process that was
-    killed may have begun the file, so this does not depend on who has.
+    LMDB syncs only the file. A power cut could remove its entry from the folder, and lose all commits. A killed process
+    may have begun the file, so each process that opens a file without commits does this.
     """
     if options.get("readonly") or not options.get("sync", True) or options.get("map_async"):
         return
@@ -138,8 +138,8 @@ def make_durable(handle: lmdb.Environment, path: str, options: dict[str, Any]) -
 
 
 def sync_folder(folder: str) -> None:
-    """Have the entries of `folder` on the disk. Does nothing where the system or the file system cannot do that."""
-    if os.name == "nt":  # where a folder cannot be opened
+    """Sync the entries of `folder`. Does nothing if the system or the file system cannot do that."""
+    if os.name == "nt":  # Windows cannot open a folder
         return
     try:
         fd = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Environment: an open LMDB file, shared by all stores of this process that have it open. Its gate, lock and map."""
+"""Environment: an open LMDB file with its gate, its lock and its map. All stores of this process on it share it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .forks import Process, leave_as_it_is, let_open_again
 from .gate import Begin, Gate
 from .lock_file import ProcessLocks
 from .locks import Lock
-from .opening import PATIENCE, opened
+from .opening import RETRY_SECONDS, open_file
 from .options import Options, check_shared
-from .paths import check_place, identity
+from .paths import check_file, identity
 from .stores import Stores
 
 T = TypeVar("T")
 MISSING: Any = object()
 
-# Whether threads take turns by CPython's global lock, and so none comes between two steps of one call into C.
+# True if CPython's global lock lets only one thread run at a time, so that no other thread runs during a call into C.
 HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
-# Readers of one file at a time, in all processes; the first to open it decides. LMDB's own 126 is soon used up.
+# Readers of one file at a time, in all processes. The first process to open it decides. LMDB's default of 126 is few.
 MAX_READERS = 1024
 
 
 class OpenTransaction(Protocol):
-    """A transaction of a store."""
+    """The open transaction of a store, as its environment sees it."""
 
-    owner: int  # the thread that opened it
+    owner: int  # the id of the thread that opened it
 
     def end(self) -> None:
-        """Undo it, in its own thread."""
+        """Roll it back, in its own thread."""
 
     def check(self) -> None:
         """Roll back if the `with` statement is gone. Otherwise raise an error if the transaction cannot go on."""
@@ -45,12 +45,11 @@ class OpenTransaction(Protocol):
 
 
 class Environment(Gate, Stores):
-    """An open file and the stores that live on it (see _registry for how they come together).
+    """An open file and its stores. `registry.py` gives each store its environment.
 
-    `begin` starts a read transaction, `stat` tells what LMDB's does. They are the gate: LMDB's own methods while the
-    map stays where it is, methods that wait for `lock` while it may move, and that raise after the close.
-    `lock` is held by whoever writes, moves the map, opens or closes. While its holder is `committing`, a signal handler
-    or a finaliser of the same thread may read and write, and must not commit.
+    `begin` begins a read transaction, and `stat` returns LMDB's figures: see `Gate`. A thread holds `lock` while it
+    writes, moves the map, opens or closes. While it is `committing`, its signal handlers and finalisers may read and
+    add changes, but must not commit.
     """
 
     def __init__(self, path: str, options: Options, process: Process) -> None:
@@ -62,28 +61,28 @@ class Environment(Gate, Stores):
         self.lock = Lock()
         self.close_gate()
         self.committing = False
-        # The transaction that is open, if any. Its thread has `lock` until it ends.
+        # The open transaction of a store, if there is one. Its thread holds `lock` until it ends.
         self.transaction: OpenTransaction | None = None
-        # Counts how often the file was closed: LMDB's transactions of an earlier generation are gone.
+        # Counts how often the file was closed. LMDB's transactions of an earlier generation have ended.
         self.generation = 0
         self.closed = False
         self.identity: tuple[int, int] | None = None
-        # The last one when the file was closed: LMDB counts them up.
+        # The number of LMDB's last transaction when the file was closed. Numbers only grow.
         self.last_transaction = 0
         self.max_key_size = 0
         self.process_locks = ProcessLocks(path, self.options)
-        # When a write last checked that the data file still has its name, in seconds of `time.monotonic`.
+        # When a write last checked that the data file was not deleted: seconds of `time.monotonic`.
         self.data_file_checked_at = 0.0
 
-    # -- reads that met an error
+    # -- reads that LMDB refused
 
     def repeat(self, read: Callable[[Begin], T]) -> T:
-        """`read(begin)` again under the lock, where nothing can move the map: its errors are real ones.
+        """Return `read(begin)`, called under the lock. Nothing can move the map there, so its errors are real.
 
-        Adopts a map that another process has grown. Waits while the reader table is full. Opens the file again where
+        Adopts a map that another process has grown. Waits 10 s while the reader table is full. Opens the file again if
         its lock file was replaced.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_SECONDS
         while True:
             with self.lock:
                 self.check_process()
@@ -104,12 +103,12 @@ class Environment(Gate, Stores):
                     self.process_locks.check_readers(self.handle())
                 finally:
                     self.process_locks.end_read()
-            time.sleep(0.001)  # for a slot of the reader table, which no event announces
+            time.sleep(0.001)  # until a slot of the reader table is free, which no event announces
 
-    # -- the handle; call these with the lock held
+    # -- the handle; all of these need the lock
 
     def handle(self) -> lmdb.Environment:
-        """LMDB's environment; opened again if a fork or a failed resize closed it."""
+        """Return LMDB's environment. Open the file again if a fork or a failed resize has closed it."""
         self.check_process()
         if self.closed:
             raise closed(self.path)
@@ -119,15 +118,15 @@ class Environment(Gate, Stores):
         return self._handle
 
     def open(self, *, create: bool) -> None:
-        """Open the file. lmdb.CorruptedError where it is truncated.
+        """Open the file. lmdb.CorruptedError if it is truncated.
 
-        The second time, lmdb.Error where it is another one, which LMDB would have made anew.
+        lmdb.Error if the file was replaced since the first opening, or is missing: LMDB would create a new one.
         """
         if self.identity not in (None, identity(self.path, self.options)):
             raise gone(self.path)
-        check_place(self.path, self.options)
+        check_file(self.path, self.options)
         try:
-            handle = opened(self.path, self.options, self.process_locks, self.last_transaction, create)
+            handle = open_file(self.path, self.options, self.process_locks, self.last_transaction, create)
         except BaseException:
             self.process_locks.close()
             raise
@@ -145,8 +144,8 @@ class Environment(Gate, Stores):
     def reopen(self) -> None:
         """Close the file and open it again, with the lock file that is there now."""
         log_in_thread(
-            "the lock file of %s was deleted or replaced while the store was open, so the file is opened again: leave "
-            "the lock file alone, or close the store in all processes before",
+            "the lock file of %s was deleted or replaced while the store was open. The file is opened again. Leave the "
+            "lock file alone while any process has the store open",
             self.path,
         )
         self._close()
@@ -154,20 +153,20 @@ class Environment(Gate, Stores):
         self.process_locks.wait_for_reads()
 
     def reopen_after_panic(self, error: lmdb.PanicError) -> None:
-        """Open the file again: LMDB refuses to use an environment once it has failed to write a meta page."""
+        """Open the file again. LMDB refuses to use an environment that failed to write a meta page."""
         log_in_thread("%s is opened again after a failed write to the disk: %s", self.path, error)
         self.suspend()
-        self.handle()  # which reads: an error that the new handle has too is raised here
+        self.handle()  # opens the file, and raises an error that persists
 
     def suspend(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file. The next use opens it again."""
         try:
             self._close()
         finally:
             self.process_locks.close()
 
     def leave_to_parent(self) -> None:
-        """Forget what LMDB has open: this process is a fork by C code."""
+        """Leave LMDB's environment to the parent: this process is a fork."""
         self.close_gate()
         self.generation += 1
         handle, self._handle = self._handle, None
@@ -181,11 +180,11 @@ class Environment(Gate, Stores):
         self.close_gate()
         self.generation += 1
         if self._handle is not None:
-            try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
+            try:  # noqa: SIM105  # contextlib is slow to import
                 self.last_transaction = self._handle.info()["last_txnid"]
-            except lmdb.Error:  # closed from outside
+            except lmdb.Error:  # the user closed it by `store.env.close()`
                 pass
-        # Nothing in between: an interrupt would leave it open, and out of reach.
+        # In one statement, so that an interrupt cannot leave the handle open and unreachable.
         handle, self._handle = self._handle, None
         try:
             if handle is not None:
@@ -194,10 +193,10 @@ class Environment(Gate, Stores):
             self.process_locks.close_lock_file()
 
     def resize(self, size: int) -> None:
-        """Give the map `size` bytes; 0 adopts the size that another process gave the file.
+        """Set the size of the map in bytes. 0 adopts the size that another process has given the file.
 
-        Where LMDB cannot map that much, its environment is dead: it is opened again at the old size
-        at the next use, and LMDB's error is raised.
+        LMDB's error if the process has not enough address space. LMDB's environment is unusable then, so the next use
+        opens the file again at the old size.
         """
         handle = self.handle()
         self.close_gate()
@@ -211,10 +210,13 @@ class Environment(Gate, Stores):
         finally:
             self.open_gate()
 
-    # -- the stores that share it
+    # -- a further store
 
-    def admit(self, options: Options) -> None:
-        """Check a further opening's options against those in force, and grow to its map size."""
+    def share(self, options: Options) -> None:
+        """Share the open file with a store of these `options`. ValueError if they contradict those of the first store.
+
+        The map grows to a larger `map_size`.
+        """
         check_shared(self.path, self.options, options)
         with self.lock:
             self.handle()

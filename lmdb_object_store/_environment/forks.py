@@ -1,9 +1,9 @@
-"""Forks by C code, of which Python is not told. uWSGI makes its workers so.
+"""Forks by C code, which Python does not notice. uWSGI makes its workers in this way.
 
-No function of `os.register_at_fork` runs then, and the child inherits open files. It must not read through them: a read
-takes a place in LMDB's table of readers that nobody gives back, since it bears the parent's process id. It must not
-close them either: that gives up the places of the parent's threads, and can wait for one of these. The child leaves
-them as they are, and opens the files once more.
+The functions of `os.register_at_fork` do not run then, and the child inherits open files. The child must not read
+through them: a read would take a slot of LMDB's reader table that is never freed, because it has the parent's process
+id. The child must not close them either: that frees the slots of the parent's threads, and can wait for one of these
+threads. The child leaves the inherited files as they are, and opens its own.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Process:
     def __init__(self, enter_child: Callable[[], None]) -> None:
         self.pid = getpid()
         self._enter_child = enter_child
-        self._entering: dict[int, Lock] = {}  # by process: a lock of the parent's may be taken for good
+        self._entering: dict[int, Lock] = {}  # by process id, because a lock that the parent held stays taken here
 
     def check(self) -> None:
-        """Leave the open files to the parent if this process is a child, and has not done so. Takes 0.2 µs."""
+        """Leave the open files to the parent if this process is a new child. Takes 0.2 µs."""
         if self.pid == getpid():
             return
         with self._entering.setdefault(getpid(), Lock()):
@@ -38,14 +38,15 @@ class Process:
 
 
 def leave_as_it_is(inherited: object) -> None:
-    """Keep an object of LMDB's that belongs to the parent from being collected, which would close it."""
+    """Keep an LMDB object of the parent from being collected, which would close it."""
     _left.append(inherited)
 
 
 def let_open_again() -> None:
-    """Have py-lmdb open files that this process has inherited. It refuses those that the process has open already.
+    """Let py-lmdb open files again that this process has inherited open.
 
-    It tells files apart by what this function of its own returns. No public one stands in for it.
+    py-lmdb refuses to open a file twice in a process. It tells files apart by the result of its function `env_keys`,
+    and has no public way to change that.
     """
     _envid: Any = import_module("lmdb._envid")
     pid, keys_of = getpid(), _envid.env_keys
@@ -60,7 +61,7 @@ def let_open_again() -> None:
 
 
 class _Hook:
-    """The hook that uWSGI calls in each process that it forks: it calls `check`, then the hook that it replaces."""
+    """The hook that uWSGI calls in each process that it forks. Calls `check`, then the hook that was there before."""
 
     def __init__(self, check: Callable[[], None], former: Callable[[], object] | None) -> None:
         self.check = check
@@ -73,12 +74,12 @@ class _Hook:
 
 
 def watch_uwsgi(check: Callable[[], None]) -> bool:
-    """Have uWSGI call `check` in its workers. Return True in the process that forks them.
+    """Set a hook by which uWSGI calls `check` in its workers. Return True in the process that forks them.
 
-    To be called again and again: `uwsgidecorators` sets a hook of its own, and may be imported late.
+    Called each time that the gate opens: `uwsgidecorators` sets a hook of its own, and may be imported late.
     """
     uwsgi: Any = sys.modules.get("uwsgi")
-    if not hasattr(uwsgi, "worker_id"):  # not there, or a file of the user's that has this name
+    if not hasattr(uwsgi, "worker_id"):  # not imported, or a user's module of the same name
         return False
     former = getattr(uwsgi, "post_fork_hook", None)
     if not isinstance(former, _Hook):

@@ -1,4 +1,4 @@
-"""Gate: how reads reach LMDB. Straight while the map stays where it is, under the lock while it may move."""
+"""Gate: a read calls LMDB directly while the map stays where it is, and waits for the lock while the map may move."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ class Gate(ABC):
 
     begin: Begin
     stat: Callable[[], Any]
-    lock: Lock  # or what stands in for it while a transaction is open
-    # Leaves all open files, and what is pending, to the parent if this process is its fork by C code.
-    check_process: Callable[[], None]
+    lock: Lock  # a transaction's `TransactionLock` stands in for it while the transaction is open
+    check_process: Callable[[], None]  # `Process.check`
     _handle: lmdb.Environment | None
-    _is_forked_by_c: bool
+    _makes_workers: bool  # True in a process of uWSGI that forks its workers
 
     @abstractmethod
     def handle(self) -> lmdb.Environment:
@@ -45,23 +44,23 @@ class Gate(ABC):
 
     def _checked_handle(self) -> lmdb.Environment:
         handle = self.handle()
-        if self._is_forked_by_c:
-            self.open_gate()  # if this is a worker now
+        if self._makes_workers:
+            self.open_gate()  # it stays closed unless this process is a worker now
         return handle
 
     def close_gate(self) -> None:
         """Make new reads wait for the lock, which the caller holds.
 
-        py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop
-        would keep it waiting forever. A map that moves under them would cost each an error.
+        py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop would keep it waiting
+        forever. If the map moved under them, each would get an error.
         """
-        self._is_forked_by_c = False
+        self._makes_workers = False
         self.begin = self._begin_under_lock
         self.stat = self._stat_under_lock
 
     def open_gate(self) -> None:
-        """Let reads go straight to LMDB again. In a process that uWSGI forks they go on to pass `handle`."""
-        self._is_forked_by_c = watch_uwsgi(self.check_process)
-        if self._handle is not None and not self._is_forked_by_c:
+        """Let reads call LMDB directly. In a process that makes uWSGI's workers, each read goes on to call `handle`."""
+        self._makes_workers = watch_uwsgi(self.check_process)
+        if self._handle is not None and not self._makes_workers:
             self.begin = self._handle.begin
             self.stat = self._handle.stat

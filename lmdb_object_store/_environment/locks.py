@@ -1,19 +1,21 @@
-"""The lock of an open file, and of the registry."""
+"""Locks, and reads of dicts, that an interrupt or a finaliser cannot break."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 RLock: Any = type(threading.RLock())
 
 
-class Lock(RLock):  # type: ignore[misc]  # the type checker knows it as a final class
-    """An RLock that is held for as long as the body of its `with` statement runs, wherever an interrupt ends it.
+class Lock(RLock):  # type: ignore[misc]  # the type checker knows RLock as a final class
+    """An RLock that is released at the end of its `with` statement, wherever an interrupt comes.
 
-    CPython 3.14 runs signal handlers between an `__enter__` that is written in C and the body. If one raises, the lock
-    stays taken (https://github.com/python/cpython/issues/148874). After a function in Python it runs none.
+    CPython 3.14 runs signal handlers between an `__enter__` that is written in C and the body. If a handler raises, a
+    plain RLock stays taken (https://github.com/python/cpython/issues/148874). It runs none after a function in Python.
     """
 
     __slots__ = ()
@@ -29,3 +31,17 @@ class Lock(RLock):  # type: ignore[misc]  # the type checker knows it as a final
 
     if sys.version_info[:2] == (3, 14):
         __enter__ = _enter
+
+
+def undisturbed(read: Callable[[], T]) -> T:
+    """Return `read()`. Call it again if a finaliser or another thread changes the size of the dict that it reads."""
+    while True:
+        try:
+            return read()
+        except RuntimeError:  # dictionary changed size during iteration
+            pass
+
+
+def values_of(mapping: dict[Any, T]) -> list[T]:
+    """Return the values of `mapping`, which a finaliser or another thread may change meanwhile."""
+    return undisturbed(lambda: list(mapping.values()))

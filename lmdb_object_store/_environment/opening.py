@@ -1,49 +1,50 @@
-"""The opening of a file by LMDB, with all that is checked before and after."""
+"""Open a file with LMDB, and check it before and after."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 import lmdb
 
 from .._errors import gone
-from .access import create_lock_file, explain, open_lmdb
+from .access import create_lock_file, explain
 from .checks import check_opened, make_durable
 from .lock_file import ProcessLocks
 from .options import Options
 from .paths import check_begun, check_length, creation_mode, data_file, lmdb_path
 
-# Seconds that an opening, or a read, goes on trying while LMDB's reader table is full or its map is being outgrown.
-PATIENCE = 10.0
-# How often a file is opened whose lock file is replaced as it is opened.
+# An opening or a read tries for this many seconds while LMDB's reader table is full, or while the map is outgrown.
+RETRY_SECONDS = 10.0
+# Attempts to open a file while its lock file is replaced again and again.
 _ATTEMPTS = 100
 
 
-def opened(path: str, options: Options, locks: ProcessLocks, least: int, create: bool) -> lmdb.Environment:
-    """Open the file at `path`, whose last transaction has the number `least` or a later one.
+def open_file(path: str, options: Options, locks: ProcessLocks, least: int, create: bool) -> lmdb.Environment:
+    """Open the file at `path`, whose last transaction has the number `least` or a greater one.
 
-    LMDB's errors, with the way out. lmdb.CorruptedError where it is truncated, lmdb.IncompatibleError where it is made
-    for another program, lmdb.Error where it is another file than before, or was replaced.
+    LMDB's errors, with what to do. lmdb.CorruptedError if the file is truncated, lmdb.IncompatibleError if it is made
+    for another program, lmdb.Error if it is another file than before, or was replaced.
     """
     for attempt in range(_ATTEMPTS):
-        handle = _opened(path, options, locks, least, create, last=attempt == _ATTEMPTS - 1)
+        handle = _try_to_open(path, options, locks, least, create, last=attempt == _ATTEMPTS - 1)
         if handle is not None:
             return handle
-    raise AssertionError("the last attempt gives a handle, or raises")
+    raise AssertionError("the last attempt returns a handle or raises")
 
 
-def _opened(
+def _try_to_open(
     path: str, options: Options, locks: ProcessLocks, least: int, create: bool, last: bool
 ) -> lmdb.Environment | None:
-    """The handle; None where the lock file was replaced meanwhile, and this is not the `last` attempt."""
+    """Return the handle, or None if the lock file was replaced meanwhile. The `last` attempt never returns None."""
     known = locks.identity()
-    handle = _open_lmdb(path, options, create)
+    handle = _open_with_advice(path, options, create)
     kept = False
     try:
         info = handle.info()
         check_length(data_file(path, options), info["last_pgno"], handle.stat()["psize"])
-        if info["last_txnid"] < least:  # another file, of the same number
+        if info["last_txnid"] < least:  # another file, for which the file system used the same number again
             raise gone(path)
         if locks.take_over(handle, known) or last:
             check_opened(handle, path, options, locks)
@@ -60,18 +61,41 @@ def _opened(
     return handle if kept else None
 
 
-def _open_lmdb(path: str, options: Options, create: bool) -> lmdb.Environment:
+def _open_with_advice(path: str, options: Options, create: bool) -> lmdb.Environment:
+    """Open the file. Add to LMDB's errors what caused them and what to do."""
     mode = creation_mode(path, options)
     create_lock_file(path, options, mode)
-    to_open: Any = lmdb_path(path, options)  # bytes too
-    deadline = time.monotonic() + PATIENCE
+    lmdb_options = {**options, "mode": mode, "create": create}
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
-            return open_lmdb(to_open, **{**options, "mode": mode, "create": create})
-        except lmdb.MapResizedError:  # another process grows the file at this very moment
+            return _open_without_dead_readers(lmdb_path(path, options), lmdb_options)
+        except lmdb.MapResizedError:  # another process grows the file at this moment
             if time.monotonic() > deadline:
                 raise
         except lmdb.Error as error:
             check_begun(path, options, error)
             explain(path, options, error)
             raise
+
+
+def _open_without_dead_readers(path: Any, options: Options) -> lmdb.Environment:
+    """Return `lmdb.open(path, **options)`. First free the readers of a killed process that had this process's id.
+
+    A container whose process 1 was killed starts another process 1. `reader_check` skips the caller's own id, so the
+    dead readers would keep old pages from being used again. LMDB frees all readers of an id when it closes a file.
+    This process has no readers yet, and LMDB refuses a second process of the same id.
+    """
+    handle = lmdb.open(path, **options)
+    if not _has_reader_of(os.getpid(), handle):
+        return handle
+    try:
+        handle.begin().abort()  # LMDB frees only as much of the table as its last new reader has seen
+    finally:
+        handle.close()
+    return lmdb.open(path, **options)
+
+
+def _has_reader_of(pid: int, handle: lmdb.Environment) -> bool:
+    # After a heading there is a line for each reader: process id, thread, transaction.
+    return any(line.split()[0] == str(pid) for line in handle.readers().splitlines())

@@ -1,4 +1,4 @@
-"""The options of LMDB that a store hands on to it; pure."""
+"""The options of `lmdb.open` that a store takes. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .paths import check_mode
 
 Options = dict[str, Any]
 
-# What two openings of one file cannot have differently, with LMDB's defaults.
+# Options that all stores of one file must have in common, with LMDB's defaults.
 _SHARED: Options = {
     "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
     "writemap": False, "meminit": True, "max_dbs": 0, "max_spare_txns": 0, "lock": True,
 }  # fmt: skip
-# The largest numbers that py-lmdb takes: its own errors do not name the option.
+# The largest numbers that py-lmdb takes. Its own errors do not name the option.
 _MOST = {"map_size": sys.maxsize, **dict.fromkeys(("max_readers", "max_dbs", "max_spare_txns"), 2**31 - 1)}
-# The store's own, of which a misspelt one is taken for one of LMDB's.
+# The options of the store itself. A misspelt one arrives here as an option of LMDB.
 _STORES = (
     "batch_size", "batch_bytes", "autoflush_on_read", "key_encoding", "key_errors", "str_normalize", "max_map_size",
     "serializer",
@@ -29,9 +29,9 @@ _ALL = _SHARED.keys() | {"map_size", "max_readers", "mode", "create", "lib_versi
 
 
 def absolute_path(path: str | os.PathLike[str] | os.PathLike[bytes] | bytes, name: str) -> str:
-    """Return `path`, the argument `name`, as an absolute path. ValueError for what names no place on the disk.
+    """Return `path`, the argument `name`, as an absolute path. ValueError if it names no place on the disk.
 
-    SQLite takes ":memory:" for a database in memory, and programs that move from it pass that on.
+    Programs that come from SQLite pass ":memory:", its name for a database in memory.
     """
     text = os.fsdecode(path)
     if not text:
@@ -39,17 +39,17 @@ def absolute_path(path: str | os.PathLike[str] | os.PathLike[bytes] | bytes, nam
     if text == ":memory:" or text.startswith("file::memory:"):
         raise ValueError(
             f"{name} {text!r} is no path: LMDB has no store in memory. Use a folder made by tempfile, on Linux in "
-            f"/dev/shm, or a dict. A folder of that very name is './{text}'."
+            f"/dev/shm, or a dict. A folder of this name is './{text}'."
         )
     return os.path.abspath(text)
 
 
 def check_options(options: Options) -> None:
-    """Raise TypeError or ValueError for what `lmdb.open` would not take; it does not say which option that is."""
+    """Raise TypeError or ValueError for an option that `lmdb.open` would refuse. LMDB does not say which one."""
     for name in sorted(options.keys() - _ALL):
         raise TypeError(f"neither the store nor lmdb.open has an option {name}{_hint(name)}")
     for name in sorted(_MOST.keys() & options.keys()):
-        if options[name] != 0:  # with which LMDB decides
+        if options[name] != 0:  # 0: LMDB's default
             check_limit(name, options[name], _MOST[name])
     if "mode" in options:
         check_mode(options["mode"])
@@ -57,7 +57,7 @@ def check_options(options: Options) -> None:
 
 def _hint(name: str) -> str:
     if name in ("writeback", "max_cached"):
-        return ": it is one of lmdb_object_store.open, with writeback=True"
+        return ": it is an option of lmdb_object_store.open, with writeback=True"
     from difflib import get_close_matches  # slow to import
 
     similar = get_close_matches(name, [*_STORES, *_ALL], n=1)
@@ -65,7 +65,7 @@ def _hint(name: str) -> str:
 
 
 def check_shared(path: str, ours: Options, theirs: Options) -> None:
-    """Raise ValueError where the file at `path`, which is open with `ours`, cannot be opened with `theirs` too."""
+    """Raise ValueError if the file at `path`, which is open with `ours`, cannot be opened with `theirs` too."""
     for name, default in _SHARED.items():
         our, their = ours.get(name, default), theirs.get(name, default)
         if our != their:
@@ -76,19 +76,19 @@ def check_shared(path: str, ours: Options, theirs: Options) -> None:
 
 
 def explain(error: Exception, path: str, options: Options) -> None:
-    """Raise `error`, which came of opening `path`, with what LMDB's own message leaves out. Return if it is clear."""
+    """Raise `error` of opening `path` again, with what to do. Return if the message of LMDB says that."""
     if "already open in this process" in str(error):
         raise lmdb.Error(
-            f"{path} is already open in this process: by py-lmdb itself, or by a second copy of this package. A copy "
-            "comes of a second import, a reload or a sub-interpreter. Close the file there first, or use it there."
+            f"{path} is already open in this process: by py-lmdb itself, or by a second copy of this package, from a "
+            "second import, a reload or a sub-interpreter. Close the file there first, or use it there."
         ) from error
     if isinstance(error, lmdb.MemoryError):
         raise lmdb.MemoryError(
-            f"{path} cannot be mapped with map_size={options.get('map_size')}: the process has not so much address "
+            f"{path} cannot be mapped with map_size={options.get('map_size')}: the process has not enough address "
             f"space. Pass a smaller map_size, or raise the limit (ulimit -v). LMDB says: {error}"
         ) from error
 
 
 def waits_for_disk(options: Options) -> bool:
-    """Whether a commit is on the disk when it returns."""
+    """Return True if a commit is on the disk when it returns."""
     return all(options.get(name, _SHARED[name]) == _SHARED[name] for name in ("sync", "metasync", "map_async"))

@@ -1,4 +1,4 @@
-"""The data file of an environment: which one it is, who may read it, and whether it has all its pages."""
+"""The files of an environment: their paths, their permissions, and checks before LMDB opens them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import lmdb
 
 from .pages import is_begun, lacks_free_pages_alone, newest_meta, page_size_of
 
-# Bytes of a reader's entry in the lock file, and of what is there beside them, with a new file's first pages.
+# Bytes in the lock file of each reader, and bytes for the rest of the lock file and the first pages of a new data file.
 _READER, _FIRST_PAGES = 64, 3 * 4096
 _PRIVATE = 0o600
 
 
 def data_file(path: str, options: dict[str, Any]) -> str:
-    """The path of the data file of the environment at `path`."""
+    """Return the path of the data file of the environment at `path`."""
     return os.path.join(path, "data.mdb") if options.get("subdir", True) else path
 
 
 def lock_file(path: str, options: dict[str, Any]) -> str:
-    """The path of the lock file of the environment at `path`."""
+    """Return the path of the lock file of the environment at `path`."""
     return os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{os.path.realpath(path)}-lock"
 
 
 def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
-    """What tells the data file at `path` from any other; None if there is none yet."""
+    """Return device and inode of the data file of the environment at `path`, or None if it does not exist."""
     try:
         status = os.stat(data_file(path, options))
     except OSError:
@@ -36,8 +36,8 @@ def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def check_mode(mode: object) -> None:
-    """Raise unless `mode` is permissions with which the owner can open the files again, after a fork, say."""
-    hint = "give permissions in octal that let the owner read and write: 0o600, say, or 0o660 for a group too"
+    """Raise unless the permissions `mode` let the owner open the files again, after a fork for example."""
+    hint = "give octal permissions that let the owner read and write, such as 0o600, or 0o660 to include a group"
     if not isinstance(mode, int):
         raise TypeError(f"mode must be an int, not {mode!r}: {hint}")
     if mode & ~0o177 != _PRIVATE:
@@ -45,10 +45,11 @@ def check_mode(mode: object) -> None:
 
 
 def creation_mode(path: str, options: dict[str, Any]) -> int:
-    """The `mode` for lmdb.open, which the umask is taken off as from any.
+    """Return the `mode` for lmdb.open. The umask applies to it as to any mode.
 
-    A new folder gets it as it is, and so it lets all enter who may read. New files get the rest of it. Where `options`
-    have none, a lock file that was lost is made as open as the data file, which others may share.
+    LMDB uses it for a new folder too, so everyone who may read gets the right to enter the folder. New files get no
+    right to execute. If `options` have no mode, a lost lock file gets the permissions of the data file, which others
+    may share.
     """
     mode: int | None = options.get("mode")
     if mode is None:
@@ -60,25 +61,25 @@ def creation_mode(path: str, options: dict[str, Any]) -> int:
 
 
 def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:
-    """The path by which LMDB is to open `path`.
+    """Return the path to pass to LMDB for `path`.
 
-    Of a file by itself that a symbolic link leads to, the file's own: LMDB has its lock file beside the path that it
-    is given, and two processes that took two ways to one file would not know of each other.
+    With `subdir=False`, symbolic links are followed. LMDB places the lock file beside the path that it gets, and two
+    processes that open one file by two paths would not see each other.
     """
     if not options.get("subdir", True):
         path = os.path.realpath(path)
     try:
         path.encode()
-    except UnicodeEncodeError:  # it came from bytes that are no text
+    except UnicodeEncodeError:  # it came from bytes that are not UTF-8
         return os.fsencode(path)
     return path
 
 
 def place(path: str) -> tuple[str, bool]:
-    """Return the path and the `subdir` by which the store at `path` is opened: one way for all processes.
+    """Return the path and the `subdir` by which all processes open the store at `path`.
 
-    A folder's data file has its lock file in the folder; one that was made with `subdir=False` has it beside itself.
-    Processes that take the other way have another lock file. They do not see each other, and overwrite each other's
+    The data file of a folder has its lock file in the folder. A data file that was made with `subdir=False` has the
+    lock file beside it. Processes that use different lock files do not see each other, and overwrite each other's
     commits.
     """
     is_folder = os.path.isdir(path)
@@ -86,56 +87,56 @@ def place(path: str) -> tuple[str, bool]:
     if not is_folder or os.path.islink(real):
         real = os.path.realpath(real)
     folder, name = os.path.split(real)
-    way, subdir = path, True
+    chosen, subdir = path, True
     if name == "data.mdb" and os.path.exists(os.path.join(folder, "lock.mdb")):
-        way = folder
+        chosen = folder
     elif os.path.isfile(real):
         if os.path.exists(f"{real}-lock"):
-            way, subdir = real, False
+            chosen, subdir = real, False
         elif not is_folder:
-            way, subdir = (folder, True) if name == "data.mdb" else (path, False)
-    return path if way == path or way == os.path.realpath(path) else way, subdir
+            chosen, subdir = (folder, True) if name == "data.mdb" else (path, False)
+    return path if chosen == path or chosen == os.path.realpath(path) else chosen, subdir
 
 
-def check_way(path: str, options: dict[str, Any]) -> None:
-    """Raise lmdb.InvalidError where the store at `path` is opened by another path, which has another lock file."""
+def check_path(path: str, options: dict[str, Any]) -> None:
+    """Raise lmdb.InvalidError if other processes open the store at `path` by another path, with another lock file."""
     if not options.get("lock", True):
         return
-    way, subdir = place(path)
-    if way != path:
+    chosen, subdir = place(path)
+    if chosen != path:
         raise lmdb.InvalidError(
-            f"{path} is the store at {way}, and has another lock file: processes that open it by different paths "
-            f"overwrite each other's commits. Open {way}{'' if subdir else ' with subdir=False'}"
+            f"{path} is the store at {chosen}, and has another lock file: processes that open it by different paths "
+            f"overwrite each other's commits. Open {chosen}{'' if subdir else ' with subdir=False'}"
         )
 
 
-def check_place(path: str, options: dict[str, Any]) -> None:
-    """Raise for what LMDB would hang at, change or be killed by as it opens the file at `path`.
+def check_file(path: str, options: dict[str, Any]) -> None:
+    """Raise if LMDB would hang at the file at `path`, change it or be killed by it.
 
-    lmdb.InvalidError for a pipe or a device, or a file in place of a folder; lmdb.CorruptedError for a truncated file
-    that a writable map would first extend; OSError where the disk has no room for a lock file, which LMDB maps: to
-    write to it would be a SIGBUS.
+    lmdb.InvalidError for a pipe or a device, or for a file in place of a folder. lmdb.CorruptedError for a truncated
+    file that a writable map would first extend. OSError if the disk has no room for the lock file: LMDB maps the lock
+    file, and a write to it would be a SIGBUS.
     """
     file = data_file(path, options)
     try:
         status = os.stat(file)
-    except NotADirectoryError:  # check_way has refused the data file of a folder
-        way = "subdir=False opens it" if os.path.isfile(path) and is_store(path) else "take another path"
-        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: {way}") from None
+    except NotADirectoryError:  # `check_path` has refused the data file of a folder before
+        advice = "subdir=False opens it" if os.path.isfile(path) and is_store(path) else "take another path"
+        raise lmdb.InvalidError(f"{path} is a file, where the store's folder would be: {advice}") from None
     except OSError:
         return _check_room(os.path.dirname(file), options)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise lmdb.InvalidError(f"{file} is neither a file nor a directory: it cannot hold a store")
     if options.get("writemap") and not options.get("readonly") and status.st_size:
         with open(file, "rb") as data:
-            if page_size := page_size_of(data):  # else LMDB tells that it is none of its files
+            if page_size := page_size_of(data):  # else LMDB refuses the file
                 check_length(file, newest_meta(data, page_size).last_page, page_size)
     if not os.path.exists(os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{file}-lock"):
         _check_room(os.path.dirname(file), options)
 
 
 def _check_room(folder: str, options: dict[str, Any]) -> None:
-    if not options.get("lock", True) or not hasattr(os, "statvfs"):  # Windows, where a drive may be missing, has none
+    if not options.get("lock", True) or not hasattr(os, "statvfs"):  # Windows has no statvfs
         return
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
@@ -146,49 +147,49 @@ def _check_room(folder: str, options: dict[str, Any]) -> None:
 
 
 def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
-    """Raise lmdb.InvalidError where `error` came of a file that holds nothing yet: LMDB's words are no help then."""
+    """Raise lmdb.InvalidError with what to do if LMDB raised `error` because the file holds nothing yet."""
     file = data_file(path, options)
     if options.get("readonly") and os.path.isfile(file) and not os.path.getsize(file):
         raise lmdb.InvalidError(
-            f"{file} is empty, so there is nothing to read: open it without readonly=True to make a store of it"
+            f"{file} is empty, so there is nothing to read: open it without readonly=True to create a store in it"
         ) from error
     if isinstance(error, lmdb.InvalidError):
         with open(file, "rb") as data:
             begun = is_begun(data)
         if begun:
             raise lmdb.InvalidError(
-                f"{file} was begun and holds nothing: a power cut or a crash came before its first commit was on the "
+                f"{file} was begun and holds nothing: a power cut or a crash came before its first commit reached the "
                 f"disk. Delete it and {lock_file(path, options)}, and open the store again to make a new one"
             ) from error
 
 
 def is_store(path: str) -> bool:
-    """Whether the file at `path` is LMDB's, by what it begins with."""
+    """Return True if the file at `path` begins as a data file of LMDB."""
     with open(path, "rb") as file:
         try:
-            newest_meta(file, 4096)  # of any size, pages have the same beginning
+            newest_meta(file, 4096)  # pages of any size have the same beginning
         except ValueError:
             return is_begun(file)
     return True
 
 
 def check_length(path: str, last_page: int, page_size: int) -> None:
-    """Raise lmdb.CorruptedError where the file at `path` lacks pages: LMDB's first look at one would be a SIGBUS.
+    """Raise lmdb.CorruptedError if the file at `path` lacks pages. A read of a missing page would be a SIGBUS.
 
-    Two system calls for a file that is as long as its `last_page` says. A shorter one may be whole:
-    LMDB does not write pages at its end that are free. They are looked for in its list of those.
+    Takes two system calls if the file is as long as its `last_page` says. A shorter file may be whole, because LMDB
+    does not write free pages at the end of a file. Its list of free pages must name all missing pages.
     """
     claimed = (last_page + 1) * page_size
     if (size := os.stat(path).st_size) >= claimed:
         return
     with open(path, "rb") as file:
-        while True:  # until no commit of another process came in between
+        while True:  # until no commit came in between
             meta = newest_meta(file, page_size)
             whole = lacks_free_pages_alone(file, page_size, meta)
             if newest_meta(file, page_size) == meta:
                 break
     if not whole:
         raise lmdb.CorruptedError(
-            f"{path} is truncated: it has {size} bytes of the {claimed} that its contents take; nothing was changed: "
-            "restore it from a copy"
+            f"{path} is truncated: it has {size} bytes of the {claimed} that its contents take. Nothing was changed. "
+            "Restore it from a copy"
         )

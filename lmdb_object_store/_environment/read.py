@@ -1,9 +1,8 @@
-"""One look-up, many look-ups, one page, the count: what a fresh read transaction answers.
+"""Reads in a fresh read transaction: one key, many keys, a page of rows, the count.
 
-Each runs without a lock. What LMDB refuses because the map moved, or was left behind by another
-process, is read again under the environment's lock (`Environment.repeat`).
-No transaction outlives its function, not even in an exception's traceback: one that is merely
-referenced keeps its reader slot.
+A read runs without a lock. LMDB refuses it if the map has moved, or if another process has grown the map. The read is
+then repeated under the environment's lock (`Environment.repeat`). No transaction outlives its function, because a
+transaction that is merely referenced keeps its slot in LMDB's reader table.
 """
 
 from __future__ import annotations
@@ -22,23 +21,22 @@ from .environment import HAS_GIL, Environment, T
 from .gate import Begin
 
 if TYPE_CHECKING:
-    from lmdb import Cursor, Transaction
+    from lmdb import Cursor
 
-# Whether `cut` is a single step of the interpreter: with CPython's global lock, and from 3.12 on, where the
-# garbage collector, and with it user code, does not run as an object is made, but between byte codes alone.
+# True if nothing else runs within a call of `cut`. From 3.12 on, CPython's garbage collector, and so user code, runs
+# only between byte codes, and not when an object is created.
 _COPIES_AT_ONCE = HAS_GIL and sys.version_info >= (3, 12)
 
-# Stored keys in order, with their values unless only keys were asked for.
+# Stored keys in order, with their values unless only keys are asked for.
 Rows = dict[bytes, bytes] | list[bytes]
-# A page, and whether the file has none beyond it.
+# A page of rows, and True if it is the last page.
 Page = tuple[Rows, bool]
 
 # A page with values ends with the row that takes it to this many bytes.
 PAGE_BYTES = 1 << 20
 
-
-# Look-ups, and rows of a page without large values, that are so few that they take less time than a commit of another
-# process. Such reads are not announced, which would take 3 µs.
+# So few look-ups, or rows without large values, take less time than a commit of another process. These reads are not
+# announced to other processes (`ProcessLocks.begin_read`), which takes 3 µs.
 _FEW_KEYS, _FEW_ROWS = 4, 64
 
 
@@ -60,7 +58,7 @@ def _read(environment: Environment, read: Callable[[Begin], T], few: bool = Fals
 
 
 def lookup(environment: Environment, key: bytes) -> bytes | None:
-    """The value stored under `key`, or None."""
+    """Return the stored value of `key`, or None."""
     try:
         return environment.begin().get(key)
     except StoreClosedError:
@@ -70,15 +68,17 @@ def lookup(environment: Environment, key: bytes) -> bytes | None:
 
 
 def lookup_large(environment: Environment, key: bytes) -> tuple[bytes | bytearray | None, list[Any]]:
-    """The value stored under `key` in the parts of `parts`, each copied once; None where there is none."""
+    """Return the stored value of `key` in the parts of `parts`, each copied once. None if there is no value."""
     data, strings = _read(environment, lambda begin: _parts(begin, key))
     return (data, strings) if data else (lookup(environment, key), [])
 
 
 def _parts(begin: Begin, key: bytes) -> tuple[bytes | bytearray, list[Any]]:
-    """LMDB's memory is valid until the map moves or the transaction ends. It is copied within the one call of `next`:
-    CPython switches threads, and runs signal handlers and finalisers, between byte codes, of which there is none
-    between LMDB's answer and the copy, and py-lmdb counts the look-up itself as under way until it holds the GIL.
+    """Copy a value in parts out of LMDB's memory, which is valid until the map moves or the transaction ends.
+
+    Each part is looked up and copied in one call of `next`. CPython switches threads, and runs signal handlers and
+    finalisers, only between byte codes, and none lies between the look-up and the copy. During the look-up py-lmdb
+    keeps the map in place until it holds the GIL again.
     """
     with begin(buffers=True) as txn:
         get = txn.get
@@ -89,22 +89,22 @@ def _parts(begin: Begin, key: bytes) -> tuple[bytes | bytearray, list[Any]]:
 
         try:
             return parts(cut)
-        except UnicodeDecodeError:  # reported as any other failure to unpickle
+        except UnicodeDecodeError:  # damaged: unpickling the whole value reports that
             return cut(bytes, 0, None), []
 
 
 def is_large(size: int) -> bool:
-    """Whether a value of `size` bytes is better read by `lookup_large` than by `lookup`."""
+    """Return True if `lookup_large` reads a value of `size` bytes faster than `lookup`."""
     return _COPIES_AT_ONCE and size >= LARGE
 
 
 def lookup_many(environment: Environment, keys: list[bytes]) -> list[bytes | None]:
-    """The values stored under `keys`, None for what is not there, from one transaction."""
+    """Return the stored values of `keys`, None for a missing one, from one transaction."""
     return _read(environment, lambda begin: list(map(begin().get, keys)), len(keys) <= _FEW_KEYS)
 
 
 def count(environment: Environment, changes: Mapping[bytes, bytes | None]) -> int:
-    """How many keys the file will have once `changes` are flushed. One look-up for each of them."""
+    """Return the number of keys that the file will have once `changes` are flushed. One look-up for each change."""
 
     def read(begin: Begin) -> int:
         with begin() as txn:
@@ -117,52 +117,50 @@ def count(environment: Environment, changes: Mapping[bytes, bytes | None]) -> in
 
 
 def page(environment: Environment, low: bytes, high: bytes | None, limit: int, *, reverse: bool, values: bool) -> Page:
-    """The first `limit` rows (the last ones, where `reverse`) from `low`, inclusive, to `high`, exclusive, and whether
-    there are no more. One descent, then row by row. A bound may be one byte too long to store and still be sought.
+    """Return the first `limit` rows with `low` <= key < `high`, and True if there are no more.
+
+    With `reverse`, the last rows, the last one first. Takes one look-up, then goes row by row. A bound may be one byte
+    longer than any stored key.
     """
-
-    def read(begin: Begin, large: bool) -> Page | None:
-        with begin() as txn:
-            return _page(txn, low, high, limit, reverse, values, large)
-
     if limit <= _FEW_ROWS:
-        found = _read(environment, lambda begin: read(begin, False), few=True)
+        found = _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values, False), few=True)
         if found is not None:
             return found
-    found = _read(environment, lambda begin: read(begin, True))
+    found = _read(environment, lambda begin: _page(begin, low, high, limit, reverse, values, True))
     assert found is not None
     return found
 
 
 def _page(
-    txn: Transaction[bytes], low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool, large: bool
+    begin: Begin, low: bytes, high: bytes | None, limit: int, reverse: bool, values: bool, large: bool
 ) -> Page | None:
-    """Read that page. Return None if the file may have large values, and `large` says to read none of them."""
-    has_large = values and txn.stat()["overflow_pages"]
-    if has_large and not large:
-        return None
-    cursor = txn.cursor()
-    if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
-        return {} if values else [], True
-    if not values:
-        keys: Iterator[bytes] = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
-        # Compared by a method of the bound itself, as no function of ours is called for each row then.
+    """Return the page, or None if the file may have large values and `large` is false."""
+    with begin() as txn:
+        has_large = values and txn.stat()["overflow_pages"]
+        if has_large and not large:
+            return None
+        cursor = txn.cursor()
+        if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
+            return {} if values else [], True
+        if not values:
+            keys: Iterator[bytes] = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
+            # The bound's own method compares, which saves a call of a Python function for each row.
+            if reverse and low:
+                keys = takewhile(low.__le__, keys)
+            elif high is not None and not reverse:
+                keys = takewhile(high.__gt__, keys)
+            found = list(islice(keys, limit))
+            return found, len(found) < limit
+        pairs: Iterator[tuple[bytes, bytes]] = cursor.iterprev() if reverse else cursor.iternext()
         if reverse and low:
-            keys = takewhile(low.__le__, keys)
+            pairs = takewhile((low,).__le__, pairs)  # (key,) < (key, value)
         elif high is not None and not reverse:
-            keys = takewhile(high.__gt__, keys)
-        found = list(islice(keys, limit))
-        return found, len(found) < limit
-    pairs: Iterator[tuple[bytes, bytes]] = cursor.iterprev() if reverse else cursor.iternext()
-    if reverse and low:
-        pairs = takewhile((low,).__le__, pairs)  # a pair is greater than what it begins with
-    elif high is not None and not reverse:
-        pairs = takewhile((high,).__gt__, pairs)
-    if has_large:
-        return _page_of_large(pairs, limit)
-    # Each row fits half a page of the file: so many of them are small.
-    rows = dict(islice(pairs, limit))
-    return rows, len(rows) < limit
+            pairs = takewhile((high,).__gt__, pairs)
+        if has_large:
+            return _page_of_large(pairs, limit)
+        # Each row is at most half a page of the file, so the rows need no limit in bytes.
+        rows = dict(islice(pairs, limit))
+        return rows, len(rows) < limit
 
 
 def _page_of_large(pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Page:

@@ -1,8 +1,7 @@
-"""The environments of this process, one for each file that is open, and what a fork does to them.
+"""The environments of this process, one for each open file, and their way through a fork.
 
-Order of locks: an environment's `lock` first, the registry's after it, nothing after that. A thread with transactions
-on several files holds several environments' locks, and so does `_before_fork`, which waits for none of them while it
-holds another.
+Order of locks: an environment's `lock` first, then the registry's, then none. A thread with transactions on several
+files holds the locks of several environments. So does `_before_fork`, which never waits for a lock while it holds one.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from typing import Any, NoReturn
 from .._errors import closed, log_in_thread
 from .environment import Environment, OpenTransaction
 from .forks import Process
-from .locks import Lock
+from .locks import Lock, values_of
 from .options import Options, check_options, explain
-from .paths import check_way, identity
-from .stores import OpenStore, values_of
+from .paths import check_path, identity
+from .stores import OpenStore
 
 _registry: dict[int, Environment] = {}  # by id, in order of opening
 _registry_lock = Lock()
 
 
 class UnopenedEnvironment:
-    """Stands in for a store's environment, or for its codec, before its first use: any use calls `attach`.
+    """Stands in for the environment, or the codec, of an unpickled store that is not used yet.
 
-    `attach` opens the file and returns the real one.
+    Any use calls `attach`, which opens the file and returns the real one.
     """
 
     def __init__(self, attach: Callable[[], object]) -> None:
@@ -42,7 +41,7 @@ class UnopenedEnvironment:
 
 
 class ClosedEnvironment(UnopenedEnvironment):
-    """Stands in for them once the store at `path` is closed: any use raises StoreClosedError."""
+    """Stands in for the environment and the codec of the closed store at `path`. Any use raises StoreClosedError."""
 
     def __init__(self, path: str) -> None:
         self.attach = partial(_refuse, path)
@@ -53,7 +52,7 @@ def _refuse(path: str) -> NoReturn:
 
 
 def acquire(path: str, options: Options, store: OpenStore) -> Environment:
-    """Return the environment of the file at `path`, opened if it is not. `store` keeps it open until it is released."""
+    """Return the environment of the file at `path`, for `store` until `release`. Open the file if it is not open."""
     process.check()
     check_options(options)
     reference = weakref.ref(store)
@@ -64,12 +63,12 @@ def acquire(path: str, options: Options, store: OpenStore) -> Environment:
             found = next(same, None)
             environment = found or _open(path, options)
             environment.stores[id(store)] = reference
-            if not environment.closed:  # by the collector, in this very thread, just before
+            if not environment.closed:  # else the collector closed it in this thread, just before
                 break
     if found is None:
         return environment
     try:
-        environment.admit(options)
+        environment.share(options)
     except BaseException:
         release(environment, store)
         raise
@@ -77,9 +76,9 @@ def acquire(path: str, options: Options, store: OpenStore) -> Environment:
 
 
 def _open(path: str, options: Options) -> Environment:
-    check_way(path, options)
+    check_path(path, options)
     environment = Environment(path, options, process)
-    _registry[id(environment)] = environment  # before it is open: a fork must find what is
+    _registry[id(environment)] = environment  # before it is open, so that a fork finds every open file
     try:
         environment.open(create=options.get("create", True))
     except BaseException as error:
@@ -90,8 +89,8 @@ def _open(path: str, options: Options) -> Environment:
     return environment
 
 
-def release(environment: Environment, store: OpenStore) -> None:
-    """Release `store` from its environment. The last store closes the file."""
+def release(environment: Environment, store: object) -> None:
+    """End the use of `environment` by `store`. The last store closes the file."""
     with environment.lock, _registry_lock:
         environment.stores.pop(id(store), None)
         if not environment.stores:
@@ -113,24 +112,24 @@ def transactions_here() -> list[OpenTransaction]:
 
 # -- forks
 
-# CPython prints an exception in one of these functions and forks all the same. An interrupt as `_before_fork` begins
-# leaves the files open: then the child leaves them to the parent as it does after a fork by C code.
+# CPython prints an exception in one of these functions, and forks all the same. If an interrupt comes as `_before_fork`
+# begins, the files stay open. The child then leaves them to the parent, as after a fork by C code.
 
 
 class _Fork(threading.local):
-    """The fork that this thread has under way: several may fork at once."""
+    """The locks of a fork. Each thread has its own, because several threads may fork at once."""
 
     def __init__(self) -> None:
-        self.locks: list[Lock] = []  # this thread had none of them before the fork, and has all or some of them now
+        self.locks: list[Lock] = []  # locks that this thread has taken for the fork, or will take
 
 
 _fork = _Fork()
 
 
 def _before_fork() -> None:
-    """Close every environment, with all locks held: a child that inherits an open one harms its parent's readers."""
+    """Take all locks and close every environment. A child that inherits an open one would harm the parent's readers."""
     interrupt: BaseException | None = None
-    awaited: list[Lock] = []  # a lock that was not free, and that is waited for with no other one held
+    awaited: list[Lock] = []  # at most one lock that was not free: wait for it while no other lock is held
     while True:
         try:
             environments = all_environments()
@@ -148,7 +147,7 @@ def _before_fork() -> None:
             interrupt = error
         _release_locks()
     if interrupt is not None:
-        raise interrupt  # to be printed, at least
+        raise interrupt  # CPython prints it
 
 
 def _release_locks() -> None:
@@ -159,16 +158,16 @@ def _release_locks() -> None:
 
 
 def _enter_child() -> None:
-    """New locks, and nothing pending: what was, the parent writes.
+    """Make new locks, and drop the pending changes, which the parent writes.
 
-    After a fork by C code the files are open still, and another thread of the parent may have had a lock.
+    After a fork by C code the files are still open, and a lock may be held by a thread that only the parent has.
     """
     global _registry_lock
     by_python = bool(_fork.locks)
     dropped = 0
     for environment in all_environments():
         lock, transaction = environment.lock, environment.transaction
-        # A thread that has its lock already, but for the fork, uses the file at this moment, and keeps it.
+        # A lock that this thread held before the fork stays: the thread uses the file at this moment.
         if transaction is not None or not lock._is_owned() or lock in _fork.locks:
             environment.lock = Lock()
             environment.committing = False
@@ -182,9 +181,9 @@ def _enter_child() -> None:
     _registry_lock = Lock()
     _fork.locks = []
     if dropped and not by_python:
-        log_in_thread(  # an environment's lock may be held here
-            "this process was forked by C code, and leaves %d pending changes to its parent; call flush() before such "
-            "a fork (under uWSGI, as the last thing that the module of the app does), and as the first thing after it",
+        log_in_thread(  # this thread may hold a lock
+            "this process was forked by C code, and leaves %d pending changes to its parent. Call flush() before such "
+            "a fork (under uWSGI, at the end of the module of the app), and as the first thing after it",
             dropped,
         )
 
@@ -193,5 +192,5 @@ process = Process(_enter_child)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_release_locks, after_in_child=process.check)
-    # Ctrl-C during the system call, which takes milliseconds, is raised as the first function after it begins.
+    # Again, because Ctrl-C during the system call, which takes milliseconds, ends the first function after it.
     os.register_at_fork(after_in_parent=_release_locks)

@@ -1,4 +1,4 @@
-"""StoreStats: figures of a store. Not imported before they are asked for, since `dataclasses` is slow to import."""
+"""StoreStats: figures of a store. Imported when they are asked for, because `dataclasses` is slow to import."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from .paths import data_file
 
 @dataclass(frozen=True)
 class StoreStats:
-    """Figures of a store and its file at one moment. Bytes are bytes, all else are counts.
+    """Figures of a store and its file at one moment. `map_size` is in bytes; fields without a unit are counts.
 
-    `entries` are those in the file; `pending` are the keys whose changes wait in memory. `map_size` is what the file
-    may grow to before the map does. Of the `file_bytes`, `used_bytes` are those of pages that hold entries, and the
-    rest is free for later writes; a compact backup takes little more than them. `depth` is the number of pages from
-    the root to an entry, 0 where there is none. `branch_pages` hold the way to entries, `leaf_pages` entries, and
-    `overflow_pages` values that are larger than about half a page of `page_bytes`. `readers` are the read
-    transactions that are open in all processes, of which a store's own are short. One of a process that was killed
-    counts until LMDB looks for those, which each opening of the file and each full map sets off.
+    `entries` are in the file. `pending` are the keys whose changes wait in memory. The file can grow to `map_size`
+    before the map grows. `used_bytes` of the `file_bytes` are pages that hold entries, and the rest is free for later
+    writes. A compact backup takes little more than `used_bytes`. `depth` is the number of pages from the root to an
+    entry, 0 in an empty file. `branch_pages` lead to entries, `leaf_pages` hold entries, and `overflow_pages` hold
+    values that are larger than about half a page of `page_bytes`. `readers` are the open read transactions of all
+    processes. A reader of a killed process counts until the file is opened again or the map is full.
     """
 
     __module__ = "lmdb_object_store"
@@ -38,7 +37,7 @@ class StoreStats:
 
 
 def measured(environment: Environment, pending: int) -> StoreStats:
-    """The figures of `environment`, and `pending`. Needs the lock."""
+    """Return the figures of `environment`, with `pending`. Needs the lock."""
     handle = environment.handle()
     stat = handle.stat()
     pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
@@ -53,6 +52,6 @@ def measured(environment: Environment, pending: int) -> StoreStats:
         branch_pages=stat["branch_pages"],
         leaf_pages=stat["leaf_pages"],
         overflow_pages=stat["overflow_pages"],
-        # py-lmdb tells of them in text alone: a line for each place in the table, with a dash for one that is idle.
+        # py-lmdb lists readers only as text: a line for each slot of the table, with a dash if it is idle.
         readers=sum(line.rpartition(" ")[2].isdigit() for line in handle.readers().splitlines()),
     )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-from .locks import Lock
-
-T = TypeVar("T")
+from .locks import Lock, values_of
 
 
 class OpenStore(Protocol):
-    """A store that has the file of an environment open."""
+    """A store, as its environment sees it."""
 
     db_path: str
     _flush_failed: bool
@@ -24,33 +21,33 @@ class OpenStore(Protocol):
         """The pending changes."""
 
     def flush(self) -> None:
-        """Commit what is pending."""
+        """Commit the pending changes."""
 
     def close(self) -> None:
-        """Flush, then leave the environment."""
+        """Flush, then release the environment."""
 
     def _forget_pending(self) -> None:
-        """Drop what is pending: this process is a fork, and it belongs to the parent."""
+        """Drop the pending changes: in a forked child they belong to the parent."""
 
 
 class Stores:
-    """What an environment knows of its stores. Needs the attributes below, which are the environment's."""
+    """The stores of an environment. Needs these attributes of the environment."""
 
     lock: Lock
     committing: bool
     transaction: object | None
 
     def __init__(self) -> None:
-        # By id. An entry goes only when its store is closed: its reference dies before the store is finalised.
+        # By id. The close of a store removes its entry: a reference dies before its store is finalised.
         self.stores: dict[int, weakref.ref[OpenStore]] = {}
-        # Stores that were collected before they were closed: kept alive until somebody can close them. A deque, since
-        # a finaliser appends to it anywhere, amid a copy of a list too, which Python 3.11 does not survive.
+        # Stores that were collected before they were closed. They are kept alive until they can be closed. A deque,
+        # because a finaliser appends anywhere, also during a copy, and a copy of a list crashes Python 3.11 then.
         self.collected: deque[OpenStore] = deque()
         self._closing_collected = False
 
     def living(self) -> list[OpenStore]:
-        """The stores that have the file open."""
-        # By identity: an empty store is false, and asking whether it is so would read it.
+        """Return the stores that have the file open and are not collected."""
+        # `is not None`, because the truth value of a store reads the file.
         return [store for ref in values_of(self.stores) if (store := ref()) is not None]
 
     def close_collected(self) -> None:
@@ -63,17 +60,20 @@ class Stores:
                 try:
                     self.collected[0].close()
                 except (RecursionError, MemoryError):
-                    return  # it stays open: the next commit, or the exit, closes it
-                self.collected.popleft()  # not before: an interrupt of the close must not lose it
+                    return  # the store stays open: the next commit, or the exit, closes it
+                self.collected.popleft()  # after the close, so that an interrupt does not lose the store
         finally:
             self._closing_collected = False
 
     def close_collected_unless_locked(self) -> None:
-        """The same, for the garbage collector, which may run anywhere and must not wait: else the next commit does."""
+        """Close the collected stores if the lock is free. Else the next commit closes them.
+
+        The garbage collector, which may run anywhere, must not wait for a lock.
+        """
         if not self.collected:
             return
         lock = self.lock
-        owned = lock._is_owned()  # by this thread, which the collector has interrupted
+        owned = lock._is_owned()  # the collector has interrupted this thread while it held the lock
         try:
             taken = owned or lock.acquire(False)
             if taken:
@@ -84,17 +84,3 @@ class Stores:
             raise
         if taken and not owned:
             lock.release()
-
-
-def values_of(mapping: dict[Any, T]) -> list[T]:
-    """Return the values of `mapping`, which a finaliser may change during this call."""
-    return undisturbed(lambda: list(mapping.values()))
-
-
-def undisturbed(read: Callable[[], T]) -> T:
-    """Return `read()`, repeated as often as a finaliser, or another thread, changes the dict that it goes through."""
-    while True:
-        try:
-            return read()
-        except RuntimeError:  # the dict has changed its size
-            pass

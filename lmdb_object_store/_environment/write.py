@@ -1,4 +1,4 @@
-"""Write changes to the file in one LMDB transaction."""
+"""Begin a write transaction, and commit changes in one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .gate import BeginToWrite
 if TYPE_CHECKING:
     from lmdb import Cursor, Transaction
 
-# This many changes are written in key order if the file has ten times as many keys: neighbours then share its pages,
-# which takes a fifth less time. In a smaller file, or for fewer changes, sorting costs more time than it saves.
+# This many changes are written in key order if the file has ten times as many keys. Neighbours then share pages, which
+# takes a fifth less time. For fewer changes, or in a smaller file, sorting costs more time than it saves.
 SORTED_FROM = 4096
 # Attempts to begin a write transaction while the lock file is replaced again and again.
 _ATTEMPTS = 100
@@ -35,7 +35,7 @@ def begin_write(environment: Environment) -> Transaction[bytes]:
     """
     locks = environment.process_locks
     for _ in range(_ATTEMPTS):
-        handle = environment.handle()
+        handle = environment._handle or environment.handle()  # the flush has checked the process already
         locks.keep_others_from_writing()
         if (now := time.monotonic()) > environment.data_file_checked_at + _CHECK_SECONDS:
             environment.data_file_checked_at = now
@@ -76,25 +76,25 @@ def write(
     changes: Mapping[bytes, bytes | None],
     emptied: Interval | None,
     cap: int | None,
-    begin: BeginToWrite,
+    begin: BeginToWrite | None = None,
 ) -> None:
     """Delete the rows of `emptied`, write `changes` (None deletes), and commit. Needs the lock.
 
-    LMDB's errors; MapFullError also where a map at its `cap` would keep too few pages to delete with. Then nothing is
-    written.
+    `begin` begins the transaction, by default `begin_write`. After an error of LMDB nothing is written. MapFullError
+    also if the map is near its `cap` (bytes) and too few pages would stay free for deletions.
     """
-    txn = begin()
+    txn = begin() if begin else begin_write(environment)
     try:
         if emptied is WHOLE:
             handle = environment.handle()
-            # Another program may have added databases since the file was opened, and LMDB would lose their pages.
+            # Another program may have added databases since the file was opened. LMDB would lose their pages.
             check_named(handle, environment.path, environment.options)
             txn.drop(handle.open_db(txn=txn), delete=False)
         elif emptied is not None:
             _empty(txn.cursor(), emptied)
         rows: Iterable[tuple[bytes, bytes | None]] = changes.items()
         if len(changes) >= SORTED_FROM and txn.stat()["entries"] >= 10 * len(changes):
-            keys = sorted(changes)  # keys alone: pairs take several times as long
+            keys = sorted(changes)  # to sort pairs takes several times as long
             rows = zip(keys, [changes[key] for key in keys])
         if None in changes.values():
             for key, data in rows:
@@ -106,21 +106,21 @@ def write(
             txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # 15 % faster than one by one
         if cap is not None and any(changes.values()):
             _check_free_pages(txn, environment.options["map_size"], cap)
-        txn.commit()  # not by a `with` block, which ends quietly where the environment was closed meanwhile
+        txn.commit()  # a `with` block would raise nothing if a fork has closed the environment
     except BaseException:
         environment.close_gate()
         txn.abort()
         raise
     finally:
-        del txn  # a kept exception must not keep a transaction
+        del txn  # the traceback of an exception would keep it, and with it the transaction
         environment.open_gate()
 
 
 def _empty(cursor: Cursor[bytes], interval: Interval) -> None:
-    """Delete the rows of `interval`. One descent, then row by row."""
+    """Delete the rows of `interval`: one look-up, then row by row."""
     found = cursor.set_range(interval.low) if interval.low else cursor.first()
     while found and (interval.high is None or cursor.key() < interval.high):
-        cursor.delete()  # which moves on to the next row
+        cursor.delete()  # moves to the next row
         found = bool(cursor.key())
 
 
@@ -128,11 +128,11 @@ def _empty(cursor: Cursor[bytes], interval: Interval) -> None:
 
 
 def pages_kept(current: int, cap: int | None, page: int) -> int:
-    """Return how many pages of `page` bytes stored rows must leave free in a map of `current` bytes near its `cap`.
+    """Return how many pages of `page` bytes stay free in a map of `current` bytes near its `cap`.
 
-    LMDB copies each page that it changes, and uses the old one again only two commits later: without free pages nothing
-    can be deleted. Kept are an eighth of the map at its cap, at most 2,048 pages; of a tiny map as many as two
-    deletions of one key take.
+    LMDB copies each page that it changes, and uses the old page again only two commits later. Without free pages
+    nothing can be deleted. An eighth of a map at its cap stays free, at most 2,048 pages. In a tiny map it is as many
+    pages as two deletions of one key take.
     """
     if cap is None:
         return 0
@@ -141,10 +141,10 @@ def pages_kept(current: int, cap: int | None, page: int) -> int:
 
 
 def _check_free_pages(txn: Transaction[bytes], map_size: int, cap: int) -> None:
-    """Raise lmdb.MapFullError unless the pages stay free that are kept to delete with."""
+    """Raise lmdb.MapFullError unless as many pages stay free as `pages_kept` says."""
     stat = txn.stat()
     # The few pages of LMDB's list of free pages are counted as free.
     used: int = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-    free = map_size // stat["psize"] - 2 - used  # two pages are LMDB's own
+    free = map_size // stat["psize"] - 2 - used  # two meta pages
     if (kept := pages_kept(map_size, cap, stat["psize"])) > max(free, 0):
-        raise lmdb.MapFullError(f"{kept} pages are kept free, to delete with")
+        raise lmdb.MapFullError(f"{kept} pages are kept free for deletions")

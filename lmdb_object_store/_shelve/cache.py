@@ -12,7 +12,7 @@ import lmdb
 from .._buffer.attributes import Limit
 from .._buffer.state import RefusingBuffer
 from .._environment.environment import MISSING
-from .._environment.stores import undisturbed
+from .._environment.locks import undisturbed
 from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
 from .._store import LmdbObjectStore

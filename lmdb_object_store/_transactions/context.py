@@ -36,7 +36,9 @@ class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
         transaction is a savepoint: an exception undoes its own part.
 
         Errors at the beginning: StoreClosedError, lmdb.ReadonlyError, and the errors of a flush. RuntimeError if this
-        thread has a transaction open on another store of the same file, or on another file and waits too long.
+        thread has a transaction open on another store of the same file. RuntimeError too if it has one open on another
+        file, and has waited ten seconds for the transaction of another thread on this file.
+
         Errors at the end: ConflictError if another process wrote while the map grew, lmdb.MapFullError at
         `max_map_size`, and other errors of LMDB. Then nothing of the transaction is in the file.
         """
@@ -60,7 +62,7 @@ class _Exit:
     An interrupt may come at the first instruction of `__exit__`, before its `try`. Then the traceback keeps the
     transaction alive, in Jupyter until the next error, and what is written meanwhile would be rolled back later. The
     traceback does not keep the object that this returns. That object dies as the `with` statement is left, and a weak
-    reference to it rolls back. Test: test_an_interrupt_anywhere.
+    reference to it rolls back. Test: test_transaction_interrupted_anywhere_is_committed_whole_or_not.
     """
 
     def __get__(self, transaction: Transaction[Any] | None, kind: type[Transaction[Any]]) -> Callable[..., None]:

@@ -33,7 +33,7 @@ SCALE_WORKLOADS = ("get", "contains", "items", "keys", "prefix", "span", "count"
 
 @dataclass
 class Settings:
-    """What one run measures."""
+    """The settings of one run."""
 
     folder: Path
     keys: int
@@ -68,7 +68,7 @@ class Worker:
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """The worker's answer. RuntimeError where it failed."""
+        """Return the worker's answer. Raise RuntimeError if it failed."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(request) + "\n")

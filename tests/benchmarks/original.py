@@ -12,7 +12,7 @@ REQUIREMENT = "lmdb-object-store==0.1.0"
 
 
 def python(cache: Path) -> Path:
-    """The interpreter of an environment under `cache` that has it; made if it is not there. OSError if it cannot be.
+    """Return the interpreter of an environment under `cache`; make it if it is missing. OSError if it cannot be made.
 
     lmdb and NumPy are of the versions that this interpreter has.
     """

@@ -42,7 +42,7 @@ def put_arrays(session: Session, count: int) -> list[Sample]:
 
 
 def get_arrays(session: Session, count: int) -> list[Sample]:
-    """Three passes; raw reads from the map, which is faster for an array than a copy as `bytes`."""
+    """Measure three passes; raw reads from the map, which is faster for an array than a copy as `bytes`."""
     pairs = _arrays(session, array_count(session.number))
     store = session.kept("arrays", None, lambda: pairs)
     wanted = [pair for _ in range(3) for pair in session.random.sample(pairs, count)]
@@ -66,7 +66,7 @@ def large(method: str) -> Run:
 
 
 def import_time(session: Session, _: int) -> list[Sample]:
-    """The least of three new interpreters; what lmdb and pickle import themselves is not counted."""
+    """Measure the least of three new interpreters, without the imports of lmdb and pickle themselves."""
     modules = ", ".join(session.system.modules)
     source = (
         f"import lmdb, pickle, time; start = time.perf_counter(); import {modules}; print(time.perf_counter() - start)"
@@ -77,7 +77,7 @@ def import_time(session: Session, _: int) -> list[Sample]:
 
 
 def memory(session: Session, _: int) -> list[Sample]:
-    """The growth of the process's own memory, mapped files left out, from the second thousand of writes on."""
+    """Measure the growth of the process's own memory, without mapped files, from the second thousand of writes on."""
     system = session.system
     levels: list[int] = []
     began = time.perf_counter()
@@ -108,7 +108,7 @@ def _own_memory() -> int:
 
 
 def encode(session: Session, _: int) -> list[Sample]:
-    """Keys of each kind, encoded by OrderedKeys without a store; raw and the others have no such thing."""
+    """Encode keys of each kind by OrderedKeys without a store; the other systems have no such encoding."""
     if session.system.distribution != "lmdbobjectstore":
         return []
     from lmdb_object_store import OrderedKeys

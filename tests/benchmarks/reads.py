@@ -57,7 +57,7 @@ def keys(session: Session, count: int) -> list[Sample]:
 
 
 def _or_all(session: Session, count: int) -> int:
-    """`count`, or more than there are where that is all: so that too many are noticed."""
+    """Return `count`, or a larger number if `count` is all, so that too many results are noticed."""
     return count + 1 if count == session.number else count
 
 
@@ -69,7 +69,7 @@ def length(session: Session, count: int) -> list[Sample]:
 
 
 def prefix(session: Session, count: int) -> list[Sample]:
-    """The ten items of a group among all others, for each of many groups."""
+    """Read the ten items of a group among all others, for each of many groups."""
     store = session.grouped()
     prefixes = [group(session.random.randrange(session.number // 10)) for _ in range(count)]
     seconds, found = session.clock(lambda: session.system.prefix(store, prefixes))
@@ -130,7 +130,7 @@ def threads(session: Session, count: int) -> list[Sample]:
 
 
 def beside(session: Session, _: int) -> list[Sample]:
-    """Three readers and a writer for a while; raw's readers take a new transaction for each thousand."""
+    """Run three readers and a writer for a while; raw's readers take a new transaction for each thousand."""
     system, store = session.system, session.filled(COMMIT_EVERY)
     keys, pairs = session.keys(session.sample(session.number)), session.pairs(session.number)
     barrier = threading.Barrier(4)

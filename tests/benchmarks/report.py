@@ -31,7 +31,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 def rows(results: Results, keys: int) -> Iterator[tuple[Workload, Row]]:
-    """Those that were measured, in the order of the tables."""
+    """Return the measured rows, in the order of the tables."""
     for workload in WORKLOADS.values():
         for row in workload.rows:
             if row.name in results.samples[keys]:
@@ -39,7 +39,7 @@ def rows(results: Results, keys: int) -> Iterator[tuple[Workload, Row]]:
 
 
 def markdown(results: Results) -> str:
-    """All tables."""
+    """Return all tables."""
     parts = ["# Benchmark results", _conditions(results)]
     if len(results.samples) > 1:
         parts.append(_growth(results))
@@ -62,7 +62,7 @@ def _conditions(results: Results) -> str:
 
 
 def _ratios(results: Results, keys: int) -> str:
-    """What each system takes as a multiple of raw's time, and raw's time."""
+    """Return each system's time as a multiple of raw's time, and raw's time."""
     systems = [name for name in results.versions if name not in ("raw", "raw1k")]
     lines = []
     for workload, row in rows(results, keys):
@@ -91,7 +91,7 @@ def _systems(results: Results) -> str:
 
 
 def _growth(results: Results) -> str:
-    """How the cost of an operation grows with the number of keys, beside raw's."""
+    """Return how the cost of an operation grows with the number of keys, beside raw's."""
     lines = []
     sizes = sorted(results.samples)
     for workload, row in rows(results, sizes[0]):

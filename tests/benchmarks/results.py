@@ -1,4 +1,4 @@
-"""What was measured, and on what."""
+"""The results of a run, and the machine that they are from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Results:
         self.samples.setdefault(keys, {}).setdefault(row, {}).setdefault(system, []).append(sample)
 
     def each(self, keys: int, row: str, system: str) -> list[float]:
-        """Seconds (or bytes) an operation, by round."""
+        """Return the seconds (or bytes) of an operation, by round."""
         return [amount / max(1, count) for amount, count in self.samples[keys].get(row, {}).get(system, ())]
 
     def median(self, keys: int, row: str, system: str) -> float | None:
@@ -35,7 +35,7 @@ class Results:
         return statistics.median(values) if values else None
 
     def ratio(self, keys: int, row: str, system: str, baseline: str | None) -> float | None:
-        """The median over the rounds of the system's value through the baseline's in the same round."""
+        """Return the median over the rounds of the system's value divided by the baseline's in the same round."""
         theirs = self.each(keys, row, baseline) if baseline else []
         ratios = [value / base for value, base in zip(self.each(keys, row, system), theirs) if base]
         return statistics.median(ratios) if ratios else None
@@ -45,7 +45,7 @@ class Results:
 
 
 def machine(folder: Path) -> dict[str, str]:
-    """The machine, its Python, and the file system that `folder` is on; a memory file system is refused."""
+    """Return the machine, its Python, and the file system of `folder`; refuse a memory file system."""
     kind = _file_system(folder)
     if kind in ("tmpfs", "ramfs"):
         raise SystemExit(f"{folder} is in memory ({kind}): give a --folder on a disk")
@@ -59,7 +59,7 @@ def machine(folder: Path) -> dict[str, str]:
 
 
 def _file_system(folder: Path) -> str:
-    """The kind of the mount that `folder` is on: the one with the longest path that leads to it."""
+    """Return the kind of the mount that `folder` is on: the mount with the longest path that leads to it."""
     try:
         lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:

@@ -53,14 +53,14 @@ class Session:
         self._kept: dict[str, tuple[Any, int | None]] = {}
         self._paths = (folder / f"store{number}" for number in range(1 << 30))
 
-    # -- data, made anew for each use
+    # data, made for each use
 
     def pairs(self, count: int) -> list[Pair]:
-        """The first `count` items, in the order in which they are put: that of their keys is random."""
+        """Return the first `count` items, in the order in which they are put: their keys are in random order."""
         return [(self.system.key(key), value) for key, value in zip(self._keys[:count], self.values)]
 
     def sample(self, count: int) -> list[int]:
-        """The numbers of `count` items, in random order."""
+        """Return the numbers of `count` items, in random order."""
         return self.random.sample(range(self.number), count)
 
     def keys(self, numbers: Iterable[int]) -> list[Any]:
@@ -71,7 +71,7 @@ class Session:
         return sorted(self._keys)
 
     def span(self, count: int) -> tuple[bytes, bytes]:
-        """Bounds, of which the upper one is outside, round `count` keys somewhere among all."""
+        """Return bounds around `count` keys somewhere among all; the upper bound is outside."""
         keys = [*self._in_order, b"\xff" * 17]
         at = self.random.randrange(self.number - count + 1)
         return keys[at], keys[at + count]
@@ -83,7 +83,7 @@ class Session:
 
     @contextmanager
     def fresh(self) -> Iterator[Path]:
-        """A path for a new store, which is removed in the end."""
+        """Return a path for a new store, which is removed in the end."""
         path = next(self._paths)
         try:
             yield path
@@ -92,7 +92,7 @@ class Session:
 
     @contextmanager
     def opened(self, batch: int | None, map_size: int | None = None) -> Iterator[Any]:
-        """A new store, open."""
+        """Open a new store."""
         with self.fresh() as path:
             store = self.system.open(path, batch=batch, map_size=map_size)
             try:
@@ -101,17 +101,17 @@ class Session:
                 self.system.close(store)
 
     def filled(self, batch: int | None) -> Any:
-        """The store with all items; it stays open for the workloads that follow."""
+        """Return the store with all items; it stays open for the workloads that follow."""
         return self.kept("filled", batch, lambda: self.pairs(self.number))
 
     def grouped(self) -> Any:
-        """A store of as many items as `filled` has, of which each ten share a prefix: see `group`."""
+        """Return a store of as many items as `filled` has. Each ten of its keys share a prefix: see `group`."""
         return self.kept(
             "groups", None, lambda: [(group(n // 10) + b"%d" % (n % 10), v) for n, v in enumerate(self.values)]
         )
 
     def kept(self, name: str, batch: int | None, pairs: Callable[[], list[Pair]]) -> Any:
-        """A store that is filled once, with `pairs`, and kept until `forget`; opened again where `batch` differs."""
+        """Return a store filled once with `pairs`, and kept until `forget`; open it again for another `batch`."""
         store, opened_with = self._kept.get(name, (None, None))
         path = self.folder / name
         if store is not None and opened_with == batch:
@@ -128,7 +128,7 @@ class Session:
         return store
 
     def closed(self, name: str) -> Path:
-        """The path of a kept store, which is closed."""
+        """Return the path of a kept store, which is closed."""
         store, _ = self._kept[name]
         if store is not None:
             self.system.close(store)
@@ -144,7 +144,7 @@ class Session:
     # -- measure and check
 
     def clock(self, work: Callable[[], T], *, writes: bool = False) -> tuple[float, T]:
-        """The seconds that `work` takes, and what it returns."""
+        """Return the seconds that `work` takes, and its result."""
         gc.collect()
         gc.freeze()  # the items of the workload are many: a collection in between would look at each
         if writes and hasattr(os, "sync"):
@@ -156,7 +156,7 @@ class Session:
         return seconds, result
 
     def check(self, store: Any, pairs: list[Pair]) -> None:
-        """A sample of `pairs` must be in the store, and nothing else besides them all."""
+        """Check that a sample of `pairs` is in the store, and nothing besides them all."""
         if "len" not in self.system.lacks:
             length = self.system.len(store, 1)
             assert length == len(pairs), f"{length} items instead of {len(pairs)}"

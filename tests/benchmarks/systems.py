@@ -28,7 +28,7 @@ class System:
 
     name: ClassVar[str]
     label: ClassVar[str]
-    # What a power cut cannot take once close() has returned. Found by experiment: see worker.py.
+    # The options under which a power cut loses nothing once close() has returned. Found by experiment: see worker.py.
     on_disk: ClassVar[str]
     # The distribution whose version is reported, the modules whose import is timed.
     distribution: ClassVar[str] = ""
@@ -40,11 +40,11 @@ class System:
         self.map_size = map_size
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
-        """The mapping at `path`. `batch` is how many writes a commit has, where that can be chosen; None: all."""
+        """Open the mapping at `path`. `batch` is the number of writes in a commit, if it can be chosen; None: all."""
         raise NotImplementedError
 
     def flush(self, store: Any) -> None:
-        """Commit what is written; nothing to do where each write is committed by itself."""
+        """Commit the writes; do nothing if each write is committed by itself."""
 
     def close(self, store: Any) -> None:
         store.close()
@@ -57,7 +57,7 @@ class System:
             file.unlink()
 
     def key(self, key: bytes) -> Any:
-        """`key` as this system takes it, a new object each time: one that was used before knows its hash."""
+        """Return `key` as this system takes it, a new object each time: an object used before knows its hash."""
         return bytes(memoryview(key))
 
     # -- reads
@@ -68,7 +68,7 @@ class System:
         return value
 
     def get_large(self, store: Any, keys: Iterable[Any]) -> Any:
-        """As `get`; raw has a second way for large values."""
+        """Get values as `get` does; raw has a second way for large values."""
         return self.get(store, keys)
 
     def get_default(self, store: Any, keys: Iterable[Any]) -> int:
@@ -109,25 +109,25 @@ class System:
         return length
 
     def prefix(self, store: Any, prefixes: Iterable[bytes]) -> int:
-        """How many items begin with one of `prefixes`; each is read."""
+        """Return how many items begin with one of `prefixes`; read each."""
         raise NotImplementedError
 
     def span(self, store: Any, low: bytes, high: bytes) -> int:
-        """How many items there are from `low` to below `high`; each is read."""
+        """Return how many items there are from `low` to below `high`; read each."""
         raise NotImplementedError
 
     def count(self, store: Any, low: bytes, high: bytes) -> int:
-        """How many keys there are from `low` to below `high`; no value is read."""
+        """Return how many keys there are from `low` to below `high`; read no value."""
         raise NotImplementedError
 
     # -- writes
 
     def commit_each(self, store: Any, pairs: Iterable[Pair]) -> None:
-        """As `put`, each write committed by itself."""
+        """Put items as `put` does, each write committed by itself."""
         raise NotImplementedError
 
     def transact_each(self, store: Any, pairs: Iterable[Pair]) -> None:
-        """The same, each in a transaction by itself."""
+        """Put items as `put` does, each in a transaction by itself."""
         raise NotImplementedError
 
     def edit_each(self, store: Any, keys: Iterable[Any]) -> None:
@@ -135,7 +135,7 @@ class System:
         raise NotImplementedError
 
     def transact(self, store: Any, pairs: Iterable[Pair]) -> None:
-        """As `put`, all in one transaction."""
+        """Put items as `put` does, all in one transaction."""
         raise NotImplementedError
 
     def put(self, store: Any, pairs: Iterable[Pair]) -> None:
@@ -143,11 +143,11 @@ class System:
             store[key] = value
 
     def put_as_one(self, store: Any, pairs: Iterable[Pair]) -> None:
-        """As `put`, where all of `pairs` may be one commit."""
+        """Put items as `put` does; all of `pairs` may be one commit."""
         self.put(store, pairs)
 
     def put_growing(self, store: Any, pairs: Iterable[Pair]) -> None:
-        """As `put`, into a file whose map was opened too small."""
+        """Put items as `put` does, into a file whose map was opened too small."""
         self.put(store, pairs)
 
     def put_many(self, store: Any, pairs: Iterable[Pair]) -> None:
@@ -157,7 +157,7 @@ class System:
         store.update(pairs)
 
     def mix(self, store: Any, wanted: Iterable[Any], pairs: Iterable[Pair]) -> Any:
-        """A read, a write, and so on."""
+        """Read, write, read, and so on."""
         for key, (changed, value) in zip(wanted, pairs):
             read = store[key]
             store[changed] = value

@@ -35,7 +35,7 @@ class Worker:
         self.last = ""
 
     def run(self, name: str, count: int | None) -> list[Sample] | None:
-        """The samples of one run, None if the system lacks what it takes; `count` None: as many as time allows."""
+        """Return the samples of one run, None if the system lacks a method; `count` None: as many as time allows."""
         system, workload = self.session.system, WORKLOADS[name]
         if name in system.lacks or (name in ("threads", "beside") and not system.threads):
             return None
@@ -53,7 +53,7 @@ class Worker:
         return workload.run(self.session, count)
 
     def _affordable(self, workload: Workload) -> int:
-        """As many operations as the workload asks for, or as fit its time; tried with few first, which are slow."""
+        """Return the workload's number of operations, or the number that fits its time; few are tried first."""
         if workload.most is None:
             return 0
         most = count = workload.most(self.session.number)
@@ -66,7 +66,7 @@ class Worker:
 
 
 def start(request: dict[str, Any]) -> tuple[dict[str, Any], Session | None]:
-    """A session, if the system is installed, and what is to be known about it."""
+    """Start a session if the system is installed, and return it with the facts about the system."""
     folder = Path(tempfile.mkdtemp(dir=request["folder"]))
     system = SYSTEMS[request["system"]](request["map_size"])
     try:

@@ -28,7 +28,7 @@ def put_and_drop(path: str, **items: int) -> None:
 
 
 def put_and_drop_in_a_cycle(path: str, **items: int) -> None:
-    """The same, for a store that only the collector can find."""
+    """Put a change and drop the store in a cycle, for the collector to find."""
     store: Store = LmdbObjectStore(path, key_encoding="utf-8")
     store.update(items)
     store.itself = store  # type: ignore[attr-defined]
@@ -160,7 +160,7 @@ def test_collection_while_the_lock_is_taken_does_not_wait(path: str, open_store:
 
 
 def open_and_put(path: str) -> Store:
-    """A store with a pending change."""
+    """Open a store with a pending change."""
     store: Store = LmdbObjectStore(path, key_encoding="utf-8")
     store["dropped"] = 2
     return store

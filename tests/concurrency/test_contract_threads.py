@@ -50,7 +50,7 @@ def test_close_during_an_unpickling_ends_and_leaves_the_value(store: Store) -> N
 
 
 class Slow:
-    """Waits while it is unpickled until the test lets it go on."""
+    """A value whose unpickling waits until the test continues it."""
 
     begun = threading.Event()
     go_on = threading.Event()

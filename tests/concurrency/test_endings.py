@@ -1,4 +1,4 @@
-"""How a program may end: whatever its store accepted is in the file, or the program was told."""
+"""Endings of programs: each accepted change is in the file, or the program got an error."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_exit_with_a_store_that_fails_closes_the_others(path: str) -> None:
     assert "no close today" in ended.stderr
 
 
-# What a script writes when all of it does not fit, and how it ends.
+# Each script writes more than fits, and ends in its own way.
 TOO_LARGE = "store = opened(map_size=1 << 20, max_map_size=1 << 20)\nstore['large'] = bytes(2 << 20)\n"
 
 
@@ -374,7 +374,7 @@ def test_close_without_memory_leaves_the_store_open(
 
 
 def raising(error: type[Exception]) -> Callable[..., None]:
-    """A function that raises `error`."""
+    """Return a function that raises `error`."""
 
     def fail(*_: object, **__: object) -> None:
         raise error

@@ -197,7 +197,7 @@ if __name__ == "__main__":
     ids=["inherited", "opened in the worker", "spawned"],
 )
 def test_close_and_join_of_a_billiard_pool_keep_what_its_tasks_wrote(path: str, method: str, before: str) -> None:
-    """Such a worker ends by `os._exit`: its stores are closed before that."""
+    """A task's worker ends by `os._exit`: its stores are closed before that."""
     pytest.importorskip("billiard", reason="billiard is not installed")
     run_script(POOL.format(method=method, before=before), path)
     assert contents(path) == {f"k{number}": number for number in range(20)}
@@ -222,7 +222,7 @@ def test_close_of_a_billiard_pool_calls_its_on_exit_first(path: str) -> None:
     assert contents(path) == {"k0": 0, "k1": 1, "end": 0}
 
 
-# -- forks by C code, of which Python is not told
+# forks by C code, which do not run Python's fork hooks
 
 
 def in_c_child(body: Callable[[], object]) -> None:
@@ -308,7 +308,7 @@ def test_c_fork_leaves_pending_and_the_file_to_the_parent(
 
 
 def test_c_fork_beside_a_reader_keeps_its_reader_slot(open_store: OpenStore) -> None:
-    """A thread of the parent that reads at the fork goes on to keep the pages of its snapshot."""
+    """A thread of the parent that reads at the fork keeps the pages of its snapshot."""
     store = open_store()
     store.put_many({"stored": 1})
 

@@ -43,7 +43,7 @@ INTERRUPTED: dict[str, Callable[[Store], object]] = {
 }
 
 
-# What interrupts the end of a generator that is dropped goes no further.
+# An interrupt at the end of a dropped generator goes no further.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("call", INTERRUPTED.values(), ids=INTERRUPTED)
 def test_methods_interrupted_anywhere_leave_a_store_that_works(
@@ -82,7 +82,7 @@ class Guarded(Lock):
 
 
 def stand_in() -> Lock:
-    """The lock of a file after a transaction, as a thread finds it that looked it up during the transaction."""
+    """Return a file's lock after a transaction, as a thread has it that looked it up during the transaction."""
     lock: Any = TransactionLock
     return lock(Lock(), SimpleNamespace(abandoned=False, ended=True))  # type: ignore[no-any-return]
 

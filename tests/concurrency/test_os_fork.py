@@ -1,4 +1,4 @@
-"""`os.fork`: parent and child go on by themselves, at any place, in signal handlers and beside threads."""
+"""Forks by `os.fork`: parent and child both continue, at any place, in signal handlers and beside threads."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def put_and_flush(store: Store) -> None:
     store.flush()
 
 
-# Not a fork, which would have this process open the file anew.
+# A fork would have this process open the file again.
 GROW = "with opened(map_size=64 << 20) as store: store['large'] = bytes(8 << 20)"
 
 AFTER_GROWTH: dict[str, Callable[[Store], object]] = {

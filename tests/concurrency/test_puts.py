@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not ONE_STEP, reason="this interpreter stages un
 
 
 def at_each_point(directory: Path, round_: Callable[[Store, int], bool]) -> None:
-    """`round_(store, number)` for a new store and each number, until it says that it got no further."""
+    """Call `round_(store, number)` for a new store and each number, until it reports that it got no further."""
     for number in itertools.count():
         with LmdbObjectStore[Any, Any](directory / str(number), key_encoding="utf-8") as store:
             if not round_(store, number):
@@ -90,7 +90,7 @@ def test_put_with_a_pop_of_another_thread_anywhere_loses_neither_value(tmp_path:
 
 
 def unless_locked(locks: Callable[[], list[Any]], body: Callable[[], object]) -> Callable[[], None]:
-    """`body` in another thread, left out where one of `locks` is held here: it would wait for that."""
+    """Run `body` in another thread, unless one of `locks` is taken here: it would wait for the lock."""
 
     def action() -> None:
         free: list[bool] = []
@@ -109,7 +109,7 @@ def unless_locked(locks: Callable[[], list[Any]], body: Callable[[], object]) ->
 
 
 def unless_pending(store: Store, key: str, value: object) -> Callable[[], object]:
-    """Another thread's write, left out where the key is pending: then it waits for the lock, which is held here."""
+    """Write in another thread, unless the key is pending: the write would wait for the lock, which is taken here."""
 
     def write() -> None:
         if key.encode() not in store.write_buffer:
@@ -263,7 +263,7 @@ HANDLERS = ["takes", "writes", "writes at once", "deletes"]
 
 
 def handle(store: Store, what: str, flushes: bool) -> list[Any]:
-    """Do to the row what a handler does; what it has taken, in a list; None if it could not do it."""
+    """Act on the row as a handler; return a list of the removed values, or None if it could not act."""
     taken: list[Any] = []
     with suppress(RuntimeError):  # within a flush there is none
         if what == "takes" and (value := store.pop("k", None)) is not None:

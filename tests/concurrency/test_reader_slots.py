@@ -55,7 +55,7 @@ def test_read_with_a_reader_table_that_stays_full_raises(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read does not wait for a reader slot forever."""
-    monkeypatch.setattr(_environment, "PATIENCE", 0.05)
+    monkeypatch.setattr(_environment, "RETRY_SECONDS", 0.05)
     store = open_store(max_readers=1)
     store.put_many({"key": 1})
     with store.env.begin(), pytest.raises(lmdb.ReadersFullError):

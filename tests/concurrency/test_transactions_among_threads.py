@@ -1,4 +1,4 @@
-"""Transactions among threads: writers wait, readers go on; blocks that another thread leaves; several files."""
+"""Transactions among threads: writers wait, readers do not; blocks that another thread leaves; several files."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ PICTURE = re.compile(
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_examples_of_a_document(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples of one document, in order, in one namespace and in a directory of their own."""
+def test_document_examples_give_what_they_show(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each document's examples run in order, in one namespace and in a directory of their own."""
     monkeypatch.chdir(tmp_path)
     on_termination = signal.getsignal(signal.SIGTERM)
     document = Document.parse(str(path), PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS))
@@ -52,8 +52,8 @@ def test_examples_of_a_document(path: Path, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "cookbook.md"], ids=lambda path: path.name)
-def test_commands_of_a_document(path: Path, tmp_path: Path) -> None:
-    """The commands of one document, in order and in one directory, print what is shown; `…` stands for anything."""
+def test_document_commands_print_what_they_show(path: Path, tmp_path: Path) -> None:
+    """Each document's commands, run in order in one directory, print what is shown; `…` stands for anything."""
     blocks = path.read_text(encoding="utf-8").split("```console\n")[1:]
     assert bool(blocks) == (path.name in {"README.md", "cli.md"})
     program = tmp_path / "bin" / "lmdb-object-store"
@@ -72,14 +72,14 @@ def test_commands_of_a_document(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_each_example_can_fail(path: Path) -> None:
+def test_document_example_can_fail(path: Path) -> None:
     """Each Python block of a document is a session, whose output is compared, or an assertion stands in or after it."""
     for block in path.read_text(encoding="utf-8").split("```python\n")[1:]:
         assert block.startswith(">>> ") or "assert " in block, block
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
+def test_document_link_leads_to_a_file(path: Path) -> None:
     """Each link to a file of this repository leads to one."""
     for target in re.findall(r'\]\(([^)\s"]+)\)', path.read_text(encoding="utf-8")):
         if "://" not in target:
@@ -87,8 +87,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_pictures_are_there(path: Path) -> None:
-    """Each picture has a file for a light and one for a dark page, the same chart."""
+def test_document_picture_has_files_for_both_themes(path: Path) -> None:
+    """Each picture has a file for a light and one for a dark page, with one chart."""
     for dark, light in PICTURE.findall(text := path.read_text(encoding="utf-8")):
         assert dark == light.replace("-light.svg", "-dark.svg") != light
         assert (path.parent / dark).is_file()
@@ -96,7 +96,7 @@ def test_pictures_are_there(path: Path) -> None:
     assert len(PICTURE.findall(text)) == text.count("<picture>\n") == text.count("<img ")
 
 
-def test_figures_of_the_comparison_are_those_of_the_results() -> None:
+def test_comparison_has_the_figures_of_the_results() -> None:
     """Each row of the comparison by speed is in the benchmark's first table, with the same figures."""
     compared = rows_of_a_table(ROOT / "docs" / "comparison.md", "| workload |")
     measured = rows_of_a_table(ROOT / "docs" / "benchmarks" / "results.md", "| workload |")
@@ -106,7 +106,7 @@ def test_figures_of_the_comparison_are_those_of_the_results() -> None:
 
 
 def rows_of_a_table(path: Path, start: str) -> dict[str, dict[str, str]]:
-    """The rows of the first table that begins with `start`, by their first cell."""
+    """Return the rows of the first table that begins with `start`, by their first cell."""
     lines = path.read_text(encoding="utf-8").partition(start)[2].partition("\n\n")[0].splitlines()
     heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: dict(zip(heads, row[1:])) for row in rows}

@@ -31,28 +31,28 @@ pytestmark = [
 
 
 def scripts_of(session: str) -> list[str]:
-    """The examples that a session of the cookbook runs, one for each time."""
+    """Return the examples that a session of the cookbook runs, one for each time."""
     return re.findall(r"^\$ python docs/examples/(\S+)", session, re.MULTILINE)
 
 
-# Those that need other libraries, whose warnings are not ours to mend.
+# These examples need other libraries, whose warnings are not this project's.
 BORROWING = {script for session in SESSIONS if "$ pip install" in session for script in scripts_of(session)}
 
 
 def command(script: str, *arguments: object) -> list[str]:
-    """To run the example `script` with warnings as errors."""
+    """Return the command that runs the example `script` with warnings as errors."""
     warnings = "always::ResourceWarning" if script in BORROWING else "error"
     return [sys.executable, "-W", warnings, str(DOCS / "examples" / script), *map(str, arguments)]
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """The environment variables of an example, with a home directory of its own."""
+    """Return the environment variables of an example, with a home directory of its own."""
     own = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CACHE_HOME"), str(home))
     return {**os.environ, **own, "PYTHONUTF8": "1"}
 
 
 def run(script: str, *arguments: object, home: Path) -> str:
-    """What the example `script` prints, run in the directory `home`."""
+    """Run the example `script` in the directory `home`, and return its output."""
     done = subprocess.run(
         command(script, *arguments),
         env=surroundings(home),
@@ -76,8 +76,8 @@ def with_examples(program: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: scripts_of(session)[0])
-def test_what_the_cookbook_shows(session: str, tmp_path: Path) -> None:
-    """Each command prints what stands below it; `…` is anything. Skipped where its `pip install` has not been done."""
+def test_cookbook_command_prints_what_it_shows(session: str, tmp_path: Path) -> None:
+    """Each command prints the lines below it; `…` is anything. It is skipped without its `pip install`."""
     for shown in session.removeprefix("$ ").split("\n$ "):
         line, _, want = shown.partition("\n")
         words = line.split()
@@ -89,7 +89,7 @@ def test_what_the_cookbook_shows(session: str, tmp_path: Path) -> None:
         assert re.fullmatch(re.escape(want.strip()).replace("…", ".*"), got.strip(), re.DOTALL), got
 
 
-def test_the_cookbook_shows_every_example() -> None:
+def test_cookbook_shows_every_example() -> None:
     """Each file is linked and run, quickstart.py by the README and the tests below."""
     files = {path.name for path in (DOCS / "examples").glob("*.py")}
     assert set(re.findall(r"\]\(examples/(\w+\.py)\)", COOKBOOK)) == files
@@ -97,12 +97,12 @@ def test_the_cookbook_shows_every_example() -> None:
 
 
 def fetched(lines: list[str]) -> list[str]:
-    """The pages that a crawl has fetched, in order."""
+    """Return the pages that a crawl has fetched, in order."""
     return [line.split()[1] for line in lines if line.startswith("fetched ")]
 
 
-def test_a_killed_crawl_goes_on(tmp_path: Path) -> None:
-    """Killed twice on its way, it ends with the pages of a crawl that nobody kills, and fetches none again."""
+def test_crawl_after_kills_resumes(tmp_path: Path) -> None:
+    """A crawl killed twice ends with the pages of a crawl that nobody kills, and fetches no page again."""
     pages: list[str] = []
     slowly = command("job_queue.py", "crawl.db", "asyncio", 0.1)
     for count in (1, 5):
@@ -127,8 +127,8 @@ def test_a_killed_crawl_goes_on(tmp_path: Path) -> None:
     assert len(whole) - len(pages) <= 2, "one may be stored and not printed yet at each kill"
 
 
-def test_a_crawl_from_two_pages(tmp_path: Path) -> None:
-    """The second page to start from waits behind the first, whose crawl was killed before it had fetched anything."""
+def test_crawl_from_a_second_page_continues_the_first(tmp_path: Path) -> None:
+    """The second start page waits behind the first, whose crawl was killed before it had fetched anything."""
 
     def job_waits() -> bool:
         try:
@@ -154,7 +154,7 @@ def test_a_crawl_from_two_pages(tmp_path: Path) -> None:
     assert summary == run("job_queue.py", "another.db", "json", home=tmp_path).splitlines()[-1]
 
 
-def test_equal_names_of_two_modules_in_a_cache(tmp_path: Path) -> None:
+def test_cache_of_two_functions_with_one_name_keeps_them_apart(tmp_path: Path) -> None:
     """Each function has its own results, though both have one name and get the same arguments."""
     for name, factor in (("one", 2), ("two", 3)):
         (tmp_path / f"{name}.py").write_text(f"def f(number):\n    return number * {factor}\n", encoding="utf-8")
@@ -171,7 +171,7 @@ def test_equal_names_of_two_modules_in_a_cache(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["14 21 2", "14 21 2"], done.stderr
 
 
-def test_a_killed_computation_keeps_its_results(tmp_path: Path) -> None:
+def test_computation_that_is_killed_keeps_its_results(tmp_path: Path) -> None:
     """Each result is in the file before the next is computed."""
     program = """
         import os
@@ -188,7 +188,7 @@ def test_a_killed_computation_keeps_its_results(tmp_path: Path) -> None:
     assert "5 computed, 4 known before" in run("memoise.py", home=tmp_path)
 
 
-def test_word_index_of_a_folder(tmp_path: Path) -> None:
+def test_word_index_of_a_folder_counts_words_by_module(tmp_path: Path) -> None:
     """Words are counted by module, in any case; modules with both words, and completions, are in order."""
     folder = tmp_path / "sources"
     folder.mkdir()
@@ -216,19 +216,19 @@ def test_reader_pool_counts_as_one_process_does(tmp_path: Path) -> None:
 @pytest.mark.posix
 @pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
-def test_torch_workers_started_otherwise(method: str, tmp_path: Path) -> None:
-    """The cookbook starts the workers by spawn; what they read is the same in each case."""
+def test_torch_workers_of_any_start_method_read_the_same(method: str, tmp_path: Path) -> None:
+    """The cookbook starts the workers by spawn. The workers read the same data by every start method."""
     assert "20 batches, loss 0.0000" in run("torch_dataset.py", "samples.db", method, home=tmp_path)
 
 
 @pytest.mark.slow  # indexes the whole standard library of Python
-def test_quickstart_runs_twice(tmp_path: Path) -> None:
-    """It works on a fresh machine, and again on what it left there."""
+def test_quickstart_run_twice_works(tmp_path: Path) -> None:
+    """The script works on a fresh machine, and again on the files that it left there."""
     for _ in range(2):
         assert "answered from the store" in run("quickstart.py", home=tmp_path)
 
 
-def test_quickstart_reads_again_only_what_changed(tmp_path: Path) -> None:
+def test_quickstart_after_changes_reads_only_changed_files(tmp_path: Path) -> None:
     """The index follows the files: new, changed, dropped, not valid Python, not a module."""
     root, store = tmp_path / "root", tmp_path / "store"
     shutil.copytree(STDLIB / "json", root / "json", ignore=shutil.ignore_patterns("*.pyc"))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.once  # the site is the same with each Python
 
 ROOT = Path(__file__).parents[2]
 MISSING = object()
-# Of what has no name to call it by: what a reader would look for.
+# A reader looks for these texts, which have no name of their own.
 SPECIAL = {
     *("__getitem__", "__setitem__", "__delitem__", "__contains__", "__iter__", "__reversed__", "__len__"),
     *("__eq__", "__or__", "__ior__", "__enter__", "__exit__"),
@@ -30,7 +30,7 @@ SPECIAL = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the site: that which SITE names, else a new one."""
+    """Return the folder of the site: the value of SITE, else a new folder."""
     pytest.importorskip("furo")
     pytest.importorskip("myst_parser")
     if built := os.environ.get("SITE"):
@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def documented(site: Path) -> set[str]:
-    """The names that the site's inventory has, without the package's."""
+    """Return the names in the site's inventory, without the package's."""
     from sphinx.util.inventory import InventoryFile
 
     with open(site / "objects.inv", "rb") as stream:
@@ -54,14 +54,14 @@ def documented(site: Path) -> set[str]:
 
 
 def members(one: object) -> set[str]:
-    """The public attributes of `one`, without those that it has as any object has them."""
+    """Return the public attributes of `one`, without those of any object."""
     names = {*dir(type(one)), *getattr(one, "__dict__", ())}
     own = {name for name in names if getattr(type(one), name, None) is not getattr(object, name, MISSING)}
     return {name for name in own if not name.startswith("_") or name in SPECIAL}
 
 
-def test_every_public_name_is_in_the_reference(documented: set[str]) -> None:
-    """Each name of the package: those in `__all__`, and what else of its own it has under a public name."""
+def test_reference_has_every_public_name(documented: set[str]) -> None:
+    """Each name in `__all__`, and each other public name of the package's own, is in the reference."""
     names = [name for name in dir(lmdb_object_store) if not name.startswith("_")]
     own = {name for name in names if is_own(getattr(lmdb_object_store, name))}
     assert {*lmdb_object_store.__all__, "open"} <= own
@@ -72,8 +72,8 @@ def is_own(value: object) -> bool:
     return (getattr(value, "__module__", None) or "").startswith("lmdb_object_store")
 
 
-def test_the_whole_interface_of_a_store_is_in_the_reference(documented: set[str], path: str) -> None:
-    """Each method, property and attribute of a store, and of its parts and views."""
+def test_reference_has_the_whole_interface_of_a_store(documented: set[str], path: str) -> None:
+    """Each method, property and attribute of a store, its parts and its views is in the reference."""
     with LmdbObjectStore[bytes, Any](path) as store:
         shown: dict[str, list[object]] = {
             "": [store, store.range()],
@@ -90,7 +90,7 @@ def test_the_whole_interface_of_a_store_is_in_the_reference(documented: set[str]
 
 
 class Page(HTMLParser):
-    """What a page shows and links to."""
+    """The links and targets of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Page(HTMLParser):
             self.ids.add(given["id"] or "")
 
 
-def test_charts_follow_the_theme(site: Path) -> None:
+def test_chart_follows_the_theme(site: Path) -> None:
     """Each chart of the page on performance is there for a light and for a dark page, and shown on that alone."""
     page = Page((site / "performance.html").read_text(encoding="utf-8"))
     shown = [(source, classes) for source, classes in page.images if source.endswith(".svg")]
@@ -121,8 +121,8 @@ def test_charts_follow_the_theme(site: Path) -> None:
         assert (site / source).is_file()
 
 
-def test_links_of_the_site_lead_somewhere(site: Path) -> None:
-    """Each link within the site leads to a page of it, or a file, and to a place that is there."""
+def test_site_link_leads_to_an_existing_place(site: Path) -> None:
+    """Each link within the site leads to a page or a file of the site, and to an existing place in it."""
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
     assert pages

@@ -28,13 +28,13 @@ class Refused(Exception):
 
 
 def open_store(path: str, source: random.Random) -> Store:
-    """A store that grows soon."""
+    """Open a store that grows soon."""
     flush = source.random() < 0.5
     return LmdbObjectStore(path, key_encoding="utf-8", map_size=1 << 20, sync=False, autoflush_on_read=flush)
 
 
 def move(store: Store, name: str, source: random.Random, half_way: Callable[[], None] = lambda: None) -> None:
-    """Move an amount from one account to another, and count it as a move of `name`; an inner block is undone."""
+    """Move an amount from one account to another, and count it as a move of `name`; roll an inner block back."""
     amount = source.randrange(1, 40)
     one, other = source.sample(ACCOUNTS, 2)
     with store.transaction():
@@ -53,7 +53,7 @@ def move(store: Store, name: str, source: random.Random, half_way: Callable[[], 
 
 
 def move_until_killed(path: str, name: str, seed: float, file: int) -> None:
-    """Do so, and note in `file` how many moves were acknowledged; then be killed in a block, or amid its commit.
+    """Move and note in `file` how many moves were acknowledged, until a kill in a block or during its commit.
 
     Not while it waits for LMDB's lock: one that is killed as it is woken there may leave others asleep.
     """
@@ -77,7 +77,7 @@ def move_until_killed(path: str, name: str, seed: float, file: int) -> None:
 
 
 def check(store: Store, source: random.Random) -> int:
-    """The sum is the same in a transaction, in one `get_many`, and in an iteration, whose first page has them all."""
+    """Check that the sum is the same in a transaction, in one `get_many`, and in an iteration of one page."""
     way = source.randrange(3)
     if way == 0:
         with store.transaction():
@@ -90,7 +90,7 @@ def check(store: Store, source: random.Random) -> int:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """Two processes, which are killed, and two threads that move, beside a process and a thread that check."""
+    """Run two processes, which are killed, and two threads that move, beside a process and a thread that check."""
     source, figures = random.Random(seed), Figures("amounts moved between accounts")
     path = str(folder / "db")
     for _ in budget(seconds, 1):

@@ -1,4 +1,4 @@
-"""A map at its cap: what does not fit is taken back, deletions succeed and make room, and nothing else goes missing."""
+"""A map at its cap: values that do not fit are undone, deletions make room, and nothing else goes missing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
 
 
 def _fill(store: Store, batch: int, state: State, size: Callable[[random.Random], int], source: random.Random) -> int:
-    """Write until the map is full, and take back what is pending then. How many writes were committed."""
+    """Write until the map is full, and undo the pending changes. Return how many writes were committed."""
     store.batch_size = batch
     written, waiting = 0, list[str]()
     with suppress(lmdb.MapFullError):

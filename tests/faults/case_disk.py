@@ -1,4 +1,4 @@
-"""A full disk amid flush, put_many, growth and close; reads go on, and the same store flushes once there is space."""
+"""A full disk during flush, put_many, growth and close; reads work, and the store flushes once there is space."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Quota:
         _limit(size + left)
 
     def free(self) -> None:
-        """Take the limit away."""
+        """Remove the limit."""
         _limit(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
 
 
@@ -89,7 +89,7 @@ def _limit(size: int) -> None:
 
 @contextmanager
 def disks(folder: Path) -> Iterator[list[Disk]]:
-    """A quota, and a small file system where this user may mount one."""
+    """Yield a quota, and a small file system if this user may mount one."""
     small = folder / "small"
     small.mkdir()
     is_mounted = mounted(small)
@@ -161,7 +161,7 @@ def _open(disk: Disk, source: random.Random) -> Store:
 
 
 def _fail(store: Store, kind: str, large: Operation, journal: Journal, state: State) -> State:
-    # What is pending and stays so is expected beside what is in the file.
+    # Changes that stay pending are expected beside the file's contents.
     journal.number += 1
     values = {key: value_of((journal.number, size or 0)) for key, size in large[1].items()}
     with pytest.raises((lmdb.Error, FlushError)) as caught:  # noqa: PT012

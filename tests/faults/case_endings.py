@@ -38,7 +38,7 @@ if __name__ == "__main__":
 
 
 def in_worker(method: str) -> str:
-    """The program as the work of a process of `multiprocessing`, which keeps its store and does not close it."""
+    """Run the program as the work of a `multiprocessing` process, which keeps its store and does not close it."""
     body = PROGRAM.replace("store = opened(", "global kept, store; kept = store = opened(")
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     return f"def work(*arguments):\n    sys.argv[1:] = arguments\n    global journal, source\n{lines}" + (
@@ -72,7 +72,7 @@ ENDINGS: dict[str, tuple[str, int, bool]] = {
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """One ending after the other."""
+    """Run one ending after the other."""
     source, figures, path = random.Random(seed), Figures("endings"), folder / "db"
     found_on = f"{Path(__file__).parent}:{Path(__file__).parents[1]}"
     for number in budget(seconds, len(ENDINGS)):

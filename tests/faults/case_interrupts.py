@@ -24,7 +24,7 @@ FURTHEST = 120  # places in a call where it is interrupted, at most; most calls 
 
 
 def open_store(path: str) -> Store:
-    """A store that grows and flushes soon, and whose few reader slots would be missed."""
+    """Open a store that grows and flushes soon, and whose few reader slots would be missed."""
     return LmdbObjectStore(path, BATCH_SIZE, key_encoding="utf-8", map_size=1 << 20, sync=False, max_readers=8)
 
 
@@ -42,7 +42,7 @@ def read(store: Store, name: str) -> None:
 
 
 class Checked:
-    """A store, and what it may hold by what has been done to it."""
+    """A store, and the contents that it may have by its operations."""
 
     def __init__(self, path: str, source: random.Random) -> None:
         self.path, self.source = path, source
@@ -52,7 +52,7 @@ class Checked:
         self.acknowledged = 0
 
     def step(self, run: object) -> Verdict:
-        """Do something at random by way of `run(body)`, which may interrupt it; then compare."""
+        """Do something at random by `run(body)`, which may interrupt it; then compare."""
         assert callable(run)
         if self.source.random() < 0.4:
             name = self.source.choice(READS)
@@ -70,14 +70,14 @@ class Checked:
         return self.compare(model.state)
 
     def reopen(self) -> None:
-        """Close whatever the interrupt left open, and open the store again."""
+        """Close the parts that the interrupt left open, and open the store again."""
         self.store.close(strict=True)
         found = found_at(self.path)
         self.store = open_store(self.path)
         assert {key: stamp_of(value) for key, value in self.store.items()} == found
 
     def compare(self, after: State) -> Verdict:
-        """The store holds what it held before, or what it was to hold after; that is what it holds from now on."""
+        """Check that the store has its earlier or its intended contents, which are the expected ones from now on."""
         keys = {key for key in {*self.state, *after} if self.state.get(key) != after.get(key)}
         found = {key: stamp_of(value) for key in keys if (value := self.store.get(key)) is not None}
         before = [found.get(key) == self.state.get(key) for key in keys]
@@ -92,7 +92,7 @@ class Checked:
         return Verdict(lost=lost, partial=not lost)
 
     def look(self) -> Verdict:
-        """All of it, after a flush and growth in another thread: nothing is locked, no reader slot taken."""
+        """Check all of it, after a flush and growth in another thread: nothing is locked, no reader slot taken."""
         in_thread(self.store.flush, limit=10)
         in_thread(lambda: self.store.put_many({"grown": bytes(self.source.randrange(4) << 20)}), limit=10)
         found = {key: stamp_of(value) for key, value in self.store.items()}
@@ -104,7 +104,7 @@ class Checked:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """An interrupt at a random point of a random call, in each round."""
+    """Interrupt a random call at a random point, in each round."""
     source, figures = random.Random(seed), Figures("interrupts")
     checked = Checked(str(folder / "db"), source)
 
@@ -125,7 +125,7 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
 
 
 def run_from_another_thread(seed: int, seconds: float, folder: Path) -> Figures:
-    """Exceptions that another thread sets at random moments, over and over."""
+    """Set exceptions from another thread at random moments, over and over."""
     source, figures = random.Random(seed), Figures("exceptions from another thread")
     raising = ctypes.pythonapi.PyThreadState_SetAsyncExc
     checked = Checked(str(folder / "db"), source)

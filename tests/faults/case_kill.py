@@ -1,4 +1,4 @@
-"""`kill -9` at random moments, amid every kind of write; a writer killed while it holds LMDB's lock."""
+"""`kill -9` at random moments, during every kind of write; a writer killed while it has LMDB's lock."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from lmdb_object_store import LmdbObjectStore
 
 BATCH_SIZES = [1, 2, 10, 100, 1000]
 LONGEST = 0.03  # seconds until a kill: a few hundred operations
-MOST = 1_000_000  # operations in a round
+MOST = 1_000_000  # operations of each run
 FRESH = 50  # rounds until a new file is begun
 
 
 def open_store(path: str, batch_size: int, *, sync: bool = True) -> Store:
-    """A store whose map is as small as its contents allow, so that it grows soon."""
+    """Open a store whose map is as small as its contents allow, so that it grows soon."""
     return LmdbObjectStore(path, batch_size, key_encoding="utf-8", map_size=1 << 20, sync=sync)
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """One writer, killed after a random time while it does one kind of write above all."""
+    """Run one writer, and kill it after a random time during mostly one kind of write."""
     source, figures, state = random.Random(seed), Figures("kill -9"), State()
     path = folder / "db"
     for number in budget(seconds, len(OPERATIONS)):
@@ -65,7 +65,7 @@ def write_for_ever(path: str, journal: Journal, seed: float, often: str, batch_s
 
 
 def run_two_writers(seed: int, seconds: float, folder: Path) -> Figures:
-    """Two writers, of which one is killed within its transaction; the other one's writes go on."""
+    """Run two writers, and kill one within its transaction; the other one's writes continue."""
     source, figures = random.Random(seed), Figures("kill -9 of one of two writers, which holds LMDB's lock")
     path = str(folder / "db")
     states: dict[str, State] = {"a": {}, "b": {}}

@@ -21,17 +21,17 @@ BATCH_SIZE = 20
 
 
 def use(tool: str, path: Path) -> None:
-    """Let `tool` at the folder of the store, in this process."""
+    """Run `tool` on the store's folder, in this process."""
     TOOLS[tool](path, path.parent / f"scratch {os.getpid()}")
 
 
 def open_store(path: str) -> Store:
-    """A store in the hands of a writer."""
+    """Open a store for a writer."""
     return LmdbObjectStore(path, BATCH_SIZE, key_encoding="utf-8")
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """Two processes put and flush, and count in transactions; each lets a tool at the folder now and then."""
+    """Run two processes that put, flush and count in transactions; each runs a tool on the folder now and then."""
     source, figures = random.Random(seed), Figures("lock files read, copied, deleted, replaced")
     for number in budget(seconds, len(TOOLS)):
         tool = [*TOOLS][number % len(TOOLS)]
@@ -79,7 +79,7 @@ def write(path: Path, name: str, journal: Journal, seed: float, tool: str) -> No
 
 
 def visit(path: Path, tool: str) -> None:
-    """Open the store again and again, and read all of it: the values are such as the writers write."""
+    """Open the store again and again, and read all of it: the values are those of the writers."""
     logging.disable()
     for number in budget(0.7, 5):
         with open_store(str(path)) as store:

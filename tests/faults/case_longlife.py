@@ -21,7 +21,7 @@ DESCRIPTORS = "/proc/self/fd"
 
 
 def open_store(path: str) -> Store:
-    """A store that commits a tenth of its keys at a time."""
+    """Open a store that commits a tenth of its keys at a time."""
     return LmdbObjectStore(path, BATCH, key_encoding="utf-8", sync=False)
 
 
@@ -36,7 +36,7 @@ def read(path: str, seed: float) -> None:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """Overwrite random keys; threads and processes read meanwhile, and some of the processes are killed."""
+    """Overwrite random keys while threads and processes read, and kill some of the processes."""
     source, figures = random.Random(seed), Figures("long life")
     path = str(folder / "db")
     store = open_store(path)

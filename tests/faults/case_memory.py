@@ -31,12 +31,12 @@ def limited(allowed: int, body: Callable[[], object]) -> None:
 
 
 def open_store(path: str) -> Store:
-    """A store with the limits that a store has by default."""
+    """Open a store with the default limits."""
     return LmdbObjectStore(path, key_encoding="utf-8", sync=False)
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """As much data as `seconds` allow; what is read back is compared to what was written."""
+    """Write as much data as `seconds` allow, read it back and compare."""
     path, figures = str(folder / "db"), Figures("memory")
     small = min(1_000_000, int(seconds * 20_000))
     large = min(1000, int(seconds * 7))
@@ -58,21 +58,21 @@ def run(seed: int, seconds: float, folder: Path) -> Figures:
 
 
 def put_small(path: str, count: int, seed: int) -> None:
-    """Numbers under random keys."""
+    """Put numbers under random keys."""
     with open_store(path) as store:
         for number in range(count):
             store[f"s{random.Random(seed + number).randrange(1 << 40)} {number}"] = number
 
 
 def put_large(path: str, count: int) -> None:
-    """Values of 10 MB, one by one."""
+    """Put values of 10 MB, one by one."""
     with open_store(path) as store:
         for number in range(count):
             store[f"l{number}"] = value_of((number, 10_000_000))
 
 
 def iterate(path: str, large: int, small: int) -> None:
-    """All values, large and small: each is there, and right."""
+    """Read all values, large and small: each is there, and right."""
     with open_store(path) as store:
         numbers, stamps = 0, 0
         for key, value in store.items():
@@ -86,7 +86,7 @@ def iterate(path: str, large: int, small: int) -> None:
 
 
 def put_huge(path: str, size: int) -> None:
-    """One value."""
+    """Put one value."""
     with open_store(path) as store:
         store["huge"] = bytes(size)
 

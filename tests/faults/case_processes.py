@@ -16,16 +16,16 @@ from lmdb_object_store import LmdbObjectStore
 
 NAMES = ["a", "b", "c"]
 BATCH_SIZE = 20
-MOST = 1_000_000  # operations in a round
+MOST = 1_000_000  # operations of each run
 
 
 def open_store(path: str) -> Store:
-    """A store with the least map, which every process must grow or adopt."""
+    """Open a store with the least map, which every process must grow or adopt."""
     return LmdbObjectStore(path, BATCH_SIZE, key_encoding="utf-8", map_size=1 << 20, sync=False)
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """Writers with keys of their own and readers of all of them, all growing one file from 1 MiB; some are killed."""
+    """Run writers with own keys and readers of all keys; they grow one file from 1 MiB, and some are killed."""
     source, figures = random.Random(seed), Figures("several processes")
     path = str(folder / "db")
     states: dict[str, State] = {name: {} for name in NAMES}
@@ -95,7 +95,7 @@ def read(path: str, seed: float, seconds: float) -> None:
 
 
 def run_hundredfold(seed: int, seconds: float, folder: Path) -> Figures:
-    """Stores that stay open, reading and idle, while another process grows the file from 1 MiB to a hundred."""
+    """Keep stores open, reading and idle, while another process grows the file from 1 MiB to a hundred."""
     source, figures = random.Random(seed), Figures("a file grown a hundredfold beside open readers")
     for number in budget(seconds, 1):
         path = str(folder / f"db{number % 2}")

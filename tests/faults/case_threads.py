@@ -60,7 +60,7 @@ class Writers:
             self.clears_done += 1
 
     def verdict(self, found: State) -> Verdict:
-        """Each last write is there if no clear came after it, is gone if one did, and may be either if one ran then."""
+        """Check that each last write is there without a later clear, gone after one, and either if one ran then."""
         verdict = Verdict(self.acknowledged)
         for key, (number, size, begun, done) in self.last.items():
             there = found.pop(key, None)
@@ -75,7 +75,7 @@ class Writers:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Figures:
-    """All at once, in few threads and in hundreds, until `close` ends it.
+    """Run all at once, in few threads and in hundreds, until `close`. No wrong value, no error but the closed one.
 
     No wrong value, no error but the closed one.
     """
@@ -142,7 +142,7 @@ def read(store: Store, _: str, source: random.Random) -> None:
 
 
 def iterate(store: Store, _: str, source: random.Random) -> None:
-    """Go through the store, either way: keys in order, values whole."""
+    """Iterate in both directions: keys in order, values whole."""
     backwards = source.random() < 0.5
     last = None
     # A hundred threads that look at all of it would do nothing else.
@@ -177,7 +177,7 @@ def _unpickle() -> Slow:
 
 
 def run_unpickling(seed: int, seconds: float, folder: Path) -> Figures:
-    """Values that sleep and write as they are read, small and large ones, while other threads grow the map."""
+    """Read values that sleep and write as they are unpickled, while other threads grow the map."""
     source, figures = random.Random(seed), Figures("unpickling that sleeps and writes")
     path = str(folder / "db")
     for number in budget(seconds, 2):

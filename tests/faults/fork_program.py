@@ -41,7 +41,7 @@ ENDINGS = {
 
 
 def use(store: Store, folder: Path, name: str, ending: str) -> None:
-    """Read and write `store` as a child, and end as told; only a child that ends normally comes back."""
+    """Use `store` as a child reads and writes, and end as required; only a child that ends normally returns."""
     assert "parent" in store
     assert stamp_of(store["parent"]) == (1, 10)
     for key, value in store.items():

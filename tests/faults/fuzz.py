@@ -19,7 +19,7 @@ REFUSED = (TypeError, ValueError)  # a UnicodeError is the latter
 
 
 def key_of(data: Any) -> Any:
-    """A key of any kind, or what is none."""
+    """Return a key of any kind, or an object that is no key."""
     kind = data.ConsumeIntInRange(0, 3)
     if kind == 0:
         return data.PickValueInList(KEYS)
@@ -27,7 +27,7 @@ def key_of(data: Any) -> Any:
 
 
 def stored(key: Any) -> str | bytes:
-    """The key in the form in which the store gives it back; TypeError or ValueError where it takes none such."""
+    """Return the key in the form in which the store gives it; raise TypeError or ValueError if it takes none."""
     if not isinstance(key, (str, bytes, bytearray, memoryview)):
         raise TypeError
     raw = key.encode() if isinstance(key, str) else bytes(key)
@@ -40,7 +40,7 @@ def stored(key: Any) -> str | bytes:
 
 
 def both(store: Any, model: dict[Any, Any], data: Any) -> None:
-    """One call to the store, and what it means to a dict."""
+    """Call the store, and return the outcome and its meaning for a dict."""
     call, key, value = data.ConsumeIntInRange(0, 9), key_of(data), data.ConsumeBytes(20)
     try:
         own, refused = stored(key), False
@@ -76,7 +76,7 @@ def both(store: Any, model: dict[Any, Any], data: Any) -> None:
 
 
 def run_one(data: bytes) -> None:
-    """A sequence of calls; the store then has what the dict has."""
+    """Run a sequence of calls, and check that the store has what the dict has."""
     source = atheris.FuzzedDataProvider(data)
     STORE.clear()
     model: dict[Any, Any] = {}

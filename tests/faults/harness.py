@@ -1,4 +1,4 @@
-"""What the fault cases share: figures, a budget of time, children that can be killed and do not outlive their limit."""
+"""Shared parts of the fault cases: figures, a budget of time, children that can be killed and have a time limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Figures:
     remarks: dict[str, object] = field(default_factory=dict)
 
     def add(self, verdict: Verdict) -> None:
-        """Count one verdict in."""
+        """Add one verdict."""
         self.acknowledged += verdict.acknowledged
         self.lost += verdict.lost
         self.partial += verdict.partial
@@ -43,7 +43,7 @@ class Figures:
         self.remarks[what] = before + number
 
     def row(self) -> str:
-        """A line of the table."""
+        """Return a line of the table."""
         remarks = ", ".join(
             f"{what} {number:,}" if isinstance(number, int) else f"{what} {number}"
             for what, number in self.remarks.items()
@@ -53,13 +53,13 @@ class Figures:
 
 
 def table(rows: list[Figures]) -> str:
-    """All figures, in Markdown."""
+    """Return all figures, in Markdown."""
     head = ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|--:|--:|---|"]
     return "\n".join(head + [figures.row() for figures in rows])
 
 
 def budget(seconds: float, at_least: int = 1) -> Iterator[int]:
-    """Numbers of rounds until `seconds` are over, `at_least` so many of them."""
+    """Yield numbers of rounds until `seconds` are over, at least `at_least` of them."""
     end = time.monotonic() + seconds
     number = 0
     while number < at_least or time.monotonic() < end:
@@ -68,7 +68,7 @@ def budget(seconds: float, at_least: int = 1) -> Iterator[int]:
 
 
 def mounted(folder: Path) -> bool:
-    """Mount a file system of 16 MiB in memory at `folder`; false where this user may not."""
+    """Mount a file system of 16 MiB in memory at `folder`; yield False if this user may not."""
     command = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)]
     try:
         return subprocess.run(command, capture_output=True).returncode == 0
@@ -94,12 +94,12 @@ class Child:
         os.close(_held_by_child)
 
     def kill(self) -> None:
-        """SIGKILL, and wait for its end."""
+        """Kill the child by SIGKILL, and wait for its end."""
         os.kill(self.pid, signal.SIGKILL)
         assert self.wait() in (0, -signal.SIGKILL), "the child failed before it was killed"
 
     def wait(self, limit: float = LIMIT) -> int:
-        """Its exit status, negative for a signal; AssertionError where it takes longer than `limit` seconds."""
+        """Return its exit status, negative for a signal; raise AssertionError after `limit` seconds."""
         in_time, _, _ = select.select([self._watched], [], [], limit)  # readable once the child has ended
         os.close(self._watched)
         if not in_time:

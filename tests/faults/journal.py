@@ -27,13 +27,13 @@ Operation = tuple[str, dict[str, int | None]]
 
 @dataclass
 class Transaction:
-    """What one commit does to the file."""
+    """The changes of one commit to the file."""
 
     changes: dict[str, Stamp | None]
     empties: bool = False
 
     def applied_to(self, state: State) -> State:
-        """The file's contents after it."""
+        """Return the file's contents after it."""
         merged = {**({} if self.empties else state), **self.changes}
         return {key: stamp for key, stamp in merged.items() if stamp is not None}
 
@@ -48,13 +48,13 @@ class Verdict:
 
 
 def value_of(stamp: Stamp) -> tuple[int, bytes]:
-    """The value that an operation of that number writes: bytes of the given size that no other writes."""
+    """Return the value that the operation of that number writes: bytes of the given size that no other writes."""
     number, size = stamp
     return number, (number.to_bytes(8, "big") * (size // 8 + 1))[:size]
 
 
 def stamp_of(value: Any) -> Stamp:
-    """The stamp of a value that was read; (-1, -1), which is never right, for anything that was not written so."""
+    """Return the stamp of a value that was read; (-1, -1), which is never right, for any other value."""
     try:
         stamp = (value[0], len(value[1]))
         return stamp if value_of(stamp) == value else (-1, -1)
@@ -63,7 +63,7 @@ def stamp_of(value: Any) -> Stamp:
 
 
 def found_at(path: str, prefix: str = "") -> State:
-    """What is in the file under keys that begin with `prefix`, by py-lmdb alone."""
+    """Return the rows of the file under keys that begin with `prefix`, by py-lmdb alone."""
     try:
         rows = contents(path)
     except lmdb.Error:
@@ -75,7 +75,7 @@ def found_at(path: str, prefix: str = "") -> State:
 
 
 def in_file(store: Store) -> State:
-    """What is in the file of `store`, which is open, by py-lmdb alone."""
+    """Return the rows of the file of `store`, which is open, by py-lmdb alone."""
     with store.env.begin() as txn:
         return {bytes(key).decode(): stamp_of(pickle.loads(data)) for key, data in txn.cursor()}
 
@@ -100,16 +100,16 @@ class Journal:
         os.write(self._handle, (json.dumps(words) + "\n").encode())
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._handle)
 
     def read(self) -> Iterator[tuple[int, Operation, bool]]:
-        """Each operation with its number, and whether it was acknowledged."""
+        """Return each operation with its number, and True if it was acknowledged."""
         return self.read_file(self.file)
 
     @staticmethod
     def read_file(file: Path) -> Iterator[tuple[int, Operation, bool]]:
-        """The same, of the journal in `file`."""
+        """Return the same for the journal in `file`."""
         begun: dict[int, Operation] = {}
         done: set[int] = set()
         for line in file.read_text().splitlines():
@@ -143,7 +143,7 @@ def perform(store: Store, operation: Operation, number: int) -> None:
 
 
 class _Undo(Exception):
-    """What a savepoint is left by."""
+    """The exception that rolls back a savepoint."""
 
 
 def _in_transaction(store: Store, sizes: dict[str, int | None], number: int) -> None:
@@ -172,7 +172,7 @@ class Model:
         self.pending: dict[str, Stamp | None] = {}
 
     def transactions(self, operation: Operation, number: int) -> list[Transaction]:
-        """The commits that `operation` makes, in order; what it stages is pending then."""
+        """Return the commits that `operation` makes, in order; its buffered changes are pending then."""
         name, sizes = operation
         stamps = {key: None if size is None else (number, size) for key, size in sizes.items()}
         if name in ("put", "delete"):
@@ -188,7 +188,7 @@ class Model:
         return Transaction(changes)
 
     def replay(self, lines: Iterable[tuple[int, Operation, bool]]) -> tuple[int, list[State]]:
-        """Acknowledged writes, and the contents that the file may have: more than one if an operation was cut off."""
+        """Return the acknowledged writes, and each possible state of the file: several if an operation was cut off."""
         acknowledged = 0
         allowed = [self.state]
         for number, operation, done in lines:
@@ -202,7 +202,7 @@ class Model:
 
 
 def compare(acknowledged: int, allowed: list[State], found: State) -> Verdict:
-    """The verdict on what was `found` in the file, which must be one of the states `allowed`, the first at least."""
+    """Return the verdict on the rows `found` in the file, which must be one of the states `allowed`."""
     verdict = Verdict(acknowledged)
     if found not in allowed:
         for key in {*found, *(key for state in allowed for key in state)}:
@@ -215,7 +215,7 @@ OPERATIONS = {"put": 70, "delete": 8, "flush": 8, "put_many": 8, "transaction": 
 
 
 def random_operation(source: random.Random, prefix: str, often: str = "", without: str = "") -> Operation:
-    """Any operation on keys with that prefix; `often`, if given, each second time."""
+    """Return any operation on keys with that prefix; `often`, if given, each second time."""
     names = [name for name in OPERATIONS if name != without]
     name = source.choices(names, [OPERATIONS[name] for name in names])[0]
     if often and source.random() < 0.5:

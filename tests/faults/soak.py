@@ -50,7 +50,7 @@ CASES = {
 }
 LONG_ONLY = {"fuzz"}
 LONGER = {"fuzz": 12}  # times as long as the others
-MARGIN = 120.0  # seconds that a case may take longer than it was told to
+MARGIN = 120.0  # seconds that a case may take beyond its limit
 SHORT = 2.0  # seconds for each case where it is one test among others
 
 

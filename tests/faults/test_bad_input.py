@@ -36,7 +36,7 @@ LOOKUPS: dict[str, Callable[[Store, Any], object]] = {
 
 @pytest.fixture
 def store(path: str) -> Any:
-    """A store with a stored and a pending item, which nothing here may change."""
+    """Open a store with a stored and a pending item, which nothing here may change."""
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8", autoflush_on_read=False) as store:
         store.put_many({"a": 1})
         store["b"] = 2
@@ -46,23 +46,25 @@ def store(path: str) -> Any:
 
 
 @pytest.mark.parametrize("call", [*WRITES.values(), *LOOKUPS.values()], ids=[*WRITES, *LOOKUPS])
-def test_keys_of_wrong_kinds(store: Store, call: Callable[[Store, Any], object]) -> None:
-    """A TypeError that names the kind, from each method."""
+def test_methods_key_of_a_wrong_type_raises_type_error(store: Store, call: Callable[[Store, Any], object]) -> None:
+    """Each method raises a TypeError that names the type."""
     for key in KEYS:
         with pytest.raises(TypeError, match=r"[Kk]ey"):
             call(store, key)
 
 
 @pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
-def test_keys_that_cannot_be_stored(store: Store, call: Callable[[Store, Any], object]) -> None:
-    """A ValueError at the write that names the key: too long, or no text that can be encoded."""
+def test_write_of_a_key_that_cannot_be_stored_raises_value_error(
+    store: Store, call: Callable[[Store, Any], object]
+) -> None:
+    """The error names the key, which is too long or is text that cannot be encoded."""
     for key in TOO_LONG:
         with pytest.raises(ValueError, match="key"):
             call(store, key)
 
 
-def test_values_that_cannot_be_pickled(store: Store) -> None:
-    """The pickler's own error, before anything is changed."""
+def test_write_of_a_value_that_cannot_be_pickled_changes_nothing(store: Store) -> None:
+    """The pickler's own error is raised before anything is changed."""
 
     class Unpicklable:
         def __reduce__(self) -> str:
@@ -79,16 +81,16 @@ def test_values_that_cannot_be_pickled(store: Store) -> None:
 
 @pytest.mark.parametrize("items", [1, None, [1], [("a",)], [("a", 1, 2)], "text", [None]], ids=repr)
 @pytest.mark.parametrize("method", ["put_many", "update"])
-def test_items_of_wrong_kinds(store: Store, method: str, items: Any) -> None:
-    """TypeError or ValueError for what is neither a mapping nor pairs, as a dict's `update` raises."""
+def test_update_items_of_wrong_types_are_refused(store: Store, method: str, items: Any) -> None:
+    """TypeError or ValueError is raised for neither a mapping nor pairs, as by a dict's `update`."""
     with pytest.raises((TypeError, ValueError)):
         getattr(store, method)(items)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "batch_bytes", "max_map_size"])
 @pytest.mark.parametrize("limit", [0, -1, -(1 << 70), 1.5, float("nan"), "10", b"1", [1]], ids=repr)
-def test_limits_that_are_none(path: str, name: str, limit: object) -> None:
-    """TypeError for what is no whole number, ValueError for what is below 1; no file is made."""
+def test_constructor_limit_that_is_none_is_refused(path: str, name: str, limit: object) -> None:
+    """A limit that is no whole number is a TypeError, one below 1 a ValueError. No file is made."""
     with pytest.raises((TypeError, ValueError), match=name):
         LmdbObjectStore(path, **{name: limit})  # type: ignore[arg-type]
     assert not os.path.exists(path)
@@ -108,14 +110,14 @@ def test_limits_that_are_none(path: str, name: str, limit: object) -> None:
     ],
     ids=str,
 )
-def test_options_that_are_none(path: str, options: dict[str, Any], hint: str) -> None:
-    """The error names the option and the way out; no file is made."""
+def test_constructor_option_that_is_wrong_is_refused(path: str, options: dict[str, Any], hint: str) -> None:
+    """The error names the option and the remedy. No file is made."""
     with pytest.raises((TypeError, ValueError), match=hint):
         LmdbObjectStore(path, **options)
     assert not os.path.exists(path)
 
 
-def test_no_path_at_all() -> None:
-    """It is a TypeError, as of any function that takes a path."""
+def test_constructor_without_a_path_raises_type_error() -> None:
+    """Any function that takes a path raises the same error."""
     with pytest.raises(TypeError, match="NoneType"):
         LmdbObjectStore(None)  # type: ignore[arg-type]

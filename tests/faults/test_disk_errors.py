@@ -1,4 +1,4 @@
-"""An I/O error on a meta page, after which LMDB refuses to go on with its environment."""
+"""An I/O error on a meta page, after which LMDB refuses every use of its environment."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_transaction_whose_meta_page_fails_is_undone_and_can_run_again(path: str
     assert contents(path) == {"key": 1}
 
 
-def test_backup_after_a_transaction_whose_meta_page_failed(path: str, failing_disk: None) -> None:
+def test_backup_after_a_transaction_whose_meta_page_failed_works(path: str, failing_disk: None) -> None:
     """A copy has nothing to flush then, and opens the file again itself."""
     source = """
         import ctypes, lmdb

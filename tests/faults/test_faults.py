@@ -8,7 +8,7 @@ from soak import CASES, LONG_ONLY, SHORT, run_apart
 
 @pytest.mark.slow  # two seconds or more for each case, in processes of its own
 @pytest.mark.parametrize("name", [name for name in CASES if name not in LONG_ONLY])
-def test_a_fault_case(name: str) -> None:
+def test_fault_case_loses_nothing(name: str) -> None:
     """Nothing that was acknowledged is lost, and no transaction is found in part."""
     figures = run_apart(name, seed=0, seconds=SHORT)
     assert figures.rounds > 0

@@ -27,7 +27,7 @@ Store = LmdbObjectStore[Any, Any]
 
 
 def make(path: str, **options: Any) -> Path:
-    """A store with some pages of all kinds; its data file."""
+    """Make a store with some pages of all kinds, and return its data file."""
     store: Store = LmdbObjectStore(path, key_encoding="utf-8", map_size=1 << 28, **options)
     for turn in range(3):
         store.put_many({f"k{number:03}": bytes(100 * turn + number) for number in range(500)})
@@ -46,8 +46,8 @@ def opened(path: str, **options: Any) -> None:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("version", FORMATS)
-def test_a_truncated_file(path: str, version: int) -> None:
-    """A file cut short, at whatever place, is an error when it is opened, not a SIGBUS when it is read."""
+def test_open_truncated_file_raises(path: str, version: int) -> None:
+    """A file cut at any place is an error when it is opened, not a SIGBUS when it is read."""
     file = make(path, lib_version=version)
     whole = file.read_bytes()
     source = random.Random(version)
@@ -67,8 +67,8 @@ def test_a_truncated_file(path: str, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", FORMATS)
-def test_a_truncated_file_in_a_writable_map(path: str, version: int) -> None:
-    """It is refused before LMDB extends it, which would take away what tells that it is truncated."""
+def test_open_truncated_file_with_writemap_raises(path: str, version: int) -> None:
+    """The file is refused before LMDB extends it, because its length shows that it is truncated."""
     file = make(path, lib_version=version)
     whole = file.read_bytes()
     for part in (0.99, 0.7, 0.4, 0.1):
@@ -79,8 +79,8 @@ def test_a_truncated_file_in_a_writable_map(path: str, version: int) -> None:
     opened(path, lib_version=version, writemap=True)
 
 
-def test_the_error_of_a_truncated_file(path: str) -> None:
-    """It names the file, its size, and the size that it should have."""
+def test_open_truncated_file_names_its_sizes(path: str) -> None:
+    """The error names the file, its size and its expected size."""
     file = make(path)
     size = file.stat().st_size
     os.truncate(file, size - 1)
@@ -92,8 +92,8 @@ def test_the_error_of_a_truncated_file(path: str) -> None:
 
 @pytest.mark.parametrize("version", FORMATS)
 @pytest.mark.parametrize("free", [100, 3000], ids=["few", "more than a page lists"])
-def test_a_file_whose_last_pages_are_free(path: str, version: int, free: int) -> None:
-    """LMDB leaves free pages at the end unwritten: such a file is shorter than its meta page says, and whole."""
+def test_open_file_whose_last_pages_are_free_works(path: str, version: int, free: int) -> None:
+    """LMDB leaves free pages at the end unwritten. Such a file is whole, though its meta page names a larger size."""
     make(path, lib_version=version)
     with lmdb.open(path, map_size=1 << 28, lib_version=version) as environment:
         with environment.begin(write=True) as txn:
@@ -110,9 +110,9 @@ def test_a_file_whose_last_pages_are_free(path: str, version: int, free: int) ->
 
 
 @pytest.mark.parametrize("version", FORMATS)
-def test_a_file_with_free_last_pages_that_was_cut(path: str, version: int) -> None:
-    """Where pages in use are missing as well, it is truncated."""
-    test_a_file_whose_last_pages_are_free(path, version, 100)
+def test_open_truncated_file_with_free_last_pages_raises(path: str, version: int) -> None:
+    """The file is truncated if pages in use are missing as well."""
+    test_open_file_whose_last_pages_are_free_works(path, version, 100)
     file = Path(path, "data.mdb")
     size = file.stat().st_size
     for less in range(1, 40):
@@ -121,7 +121,7 @@ def test_a_file_with_free_last_pages_that_was_cut(path: str, version: int) -> No
             LmdbObjectStore(path, lib_version=version)
 
 
-def test_opening_beside_a_process_that_writes(path: str) -> None:
+def test_open_beside_a_writing_process_works(path: str) -> None:
     """A file that grows and changes at that very moment is never taken for a truncated one."""
     make(path)
     source = """
@@ -141,36 +141,36 @@ def test_opening_beside_a_process_that_writes(path: str) -> None:
 
 
 def directory(path: Path) -> None:
-    """Where a file is expected."""
+    """Make a directory in the place of a file."""
     path.mkdir()
     (path / "data.mdb").mkdir()
 
 
 def garbage(path: Path) -> None:
-    """Where LMDB's file is expected."""
+    """Make a file of garbage in the place of LMDB's."""
     path.mkdir()
     (path / "data.mdb").write_bytes(random.Random(0).randbytes(50_000))
 
 
 def empty(path: Path) -> None:
-    """A data file that nobody has written to yet."""
+    """Make a data file that nobody has written to yet."""
     path.mkdir()
     (path / "data.mdb").touch()
 
 
 def pipe(path: Path) -> None:
-    """Where LMDB would wait for ever, and all threads with it."""
+    """Make a pipe, on which LMDB would wait forever, and all threads with it."""
     path.mkdir()
     os.mkfifo(path / "data.mdb")
 
 
 def text(path: Path) -> None:
-    """Where a directory is expected."""
+    """Make a file in the place of a directory."""
     path.write_text("not a store")
 
 
 def inside_a_file(path: Path) -> None:
-    """Where the path goes through a file."""
+    """Make a file as a part of the path."""
     path.parent.rmdir()
     path.parent.write_text("a file")
 
@@ -195,8 +195,10 @@ NO_STORES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("prepare", "options"), NO_STORES.values(), ids=NO_STORES)
-def test_what_is_no_store(tmp_path: Path, prepare: Callable[[Path], None], options: dict[str, Any]) -> None:
-    """The error is LMDB's or the system's, names the path, and nothing is changed or left behind."""
+def test_open_path_of_no_store_raises_and_changes_nothing(
+    tmp_path: Path, prepare: Callable[[Path], None], options: dict[str, Any]
+) -> None:
+    """The error is LMDB's or the system's, and names the path. Nothing is changed or left behind."""
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "db"
     prepare(path)
@@ -207,16 +209,16 @@ def test_what_is_no_store(tmp_path: Path, prepare: Callable[[Path], None], optio
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_the_other_version_of_the_format(path: str, version: int) -> None:
-    """A file of LMDB 0.9 opened as one of 1.0, or the other way round, says so and is left alone."""
+def test_open_file_of_the_other_format_raises(path: str, version: int) -> None:
+    """A file of LMDB 0.9 opened as one of 1.0, or the reverse, is refused and left alone."""
     file = make(path, lib_version=version)
     with unchanged(file.parent), pytest.raises(lmdb.Error, match=r"(?i)version"):
         LmdbObjectStore(path, lib_version=1 - version)
     opened(path, lib_version=version)
 
 
-def test_an_empty_file_to_read(path: str) -> None:
-    """The error says that there is nothing in it, and what to do."""
+def test_open_empty_file_to_read_raises(path: str) -> None:
+    """The error says that the file is empty, and names a remedy."""
     empty(Path(path))
     with pytest.raises(lmdb.InvalidError, match=r"data.mdb is empty.*readonly"):
         LmdbObjectStore(path, readonly=True)
@@ -224,8 +226,8 @@ def test_an_empty_file_to_read(path: str) -> None:
     opened(path, readonly=True)
 
 
-def test_a_read_only_file_system(tmp_path: Path) -> None:
-    """It is read with readonly=True; any other use is an error that says why."""
+def test_open_on_a_read_only_file_system_needs_readonly(tmp_path: Path) -> None:
+    """The file is read with readonly=True. Any other use raises an error with the reason."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if not mounted(disk):
@@ -246,8 +248,8 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_full_disk_at_the_opening(tmp_path: Path) -> None:
-    """No room for the lock file, which LMDB maps, is an error: it was a SIGBUS. With room again the store opens."""
+def test_open_on_a_full_disk_raises(tmp_path: Path) -> None:
+    """No room for the lock file, which LMDB maps, is an error and not a SIGBUS. With room again the store opens."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if not mounted(disk):
@@ -274,7 +276,7 @@ def test_a_full_disk_at_the_opening(tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_two_ways_to_one_file(tmp_path: Path) -> None:
+def test_open_by_a_link_uses_the_same_lock_file(tmp_path: Path) -> None:
     """Processes that reach a file by its path and by a link to it have one lock file."""
     file, link = tmp_path / "db", tmp_path / "link"
     with LmdbObjectStore[Any, Any](file, subdir=False) as store:
@@ -286,8 +288,8 @@ def test_two_ways_to_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
-def test_a_path_that_is_no_text(tmp_path: Path) -> None:
-    """Paths may be any bytes that the system takes."""
+def test_open_path_that_is_no_text_works(tmp_path: Path) -> None:
+    """A path may be any bytes that the system takes."""
     path = os.fsencode(tmp_path) + b"/\xff"
     with LmdbObjectStore[Any, Any](path) as store:
         store[b"a"] = 1
@@ -296,14 +298,14 @@ def test_a_path_that_is_no_text(tmp_path: Path) -> None:
     assert os.path.exists(path + b"/data.mdb")
 
 
-def test_an_empty_path() -> None:
-    """It is not taken for the current directory."""
+def test_open_empty_path_raises() -> None:
+    """The empty path is not taken for the current directory."""
     with pytest.raises(ValueError, match="db_path is empty"):
         LmdbObjectStore("")
 
 
-def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
-    """The error says so, and the file stays as it is."""
+def test_open_file_in_place_of_the_folder_raises(tmp_path: Path) -> None:
+    """The error says so, and the file stays unchanged."""
     (tmp_path / "file").write_text("kept")
     with pytest.raises(lmdb.InvalidError, match=r"file is a file, .*take another path"):
         LmdbObjectStore(tmp_path / "file")
@@ -312,8 +314,8 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_no_permission(path: str) -> None:
-    """Without the right to read or write the file the error says so."""
+def test_open_without_permission_raises(path: str) -> None:
+    """The error says that the right to read or write the file is missing."""
     file = make(path)
     file.chmod(0o400 if os.geteuid() else 0o600)
 
@@ -334,7 +336,7 @@ GONE = "deleted or replaced"
 
 @pytest.mark.posix
 @pytest.mark.parametrize("what", ["file", "directory"])
-def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
+def test_write_after_the_file_was_deleted_is_refused(path: str, what: str) -> None:
     """A write is refused, as it would vanish with the process; reads go on with the file that is open. After a fork
     they are refused too."""
     make(path)
@@ -366,8 +368,8 @@ def test_a_file_deleted_while_it_is_open(path: str, what: str) -> None:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("forks", [False, True])
-def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool) -> None:
-    """Another file that took its place is not taken for it after a fork, and neither of them is written to."""
+def test_fork_after_the_file_was_replaced_is_refused(path: str, tmp_path: Path, forks: bool) -> None:
+    """Another file in its place is not taken for it after a fork, and neither file is written to."""
     make(path)
     other = make(str(tmp_path / "other"))
     with pytest.raises(FlushError), LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
@@ -381,8 +383,8 @@ def test_a_file_replaced_while_it_is_open(path: str, tmp_path: Path, forks: bool
 
 
 @pytest.mark.posix
-def test_a_file_replaced_after_a_fork(path: str) -> None:
-    """Nor is one that has even its number: the file system may give that to the next file that is made."""
+def test_fork_after_the_file_was_replaced_by_its_number_is_refused(path: str) -> None:
+    """The file system may give the old file's number to the next file that is made."""
     make(path)
     with pytest.raises(FlushError), LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         environment = store._environment
@@ -395,9 +397,9 @@ def test_a_file_replaced_after_a_fork(path: str) -> None:
             store.flush()
 
 
-def test_a_damaged_free_list(path: str) -> None:
+def test_open_short_file_with_a_damaged_free_list_raises(path: str) -> None:
     """A short file whose list of free pages cannot be read counts as truncated."""
-    test_a_file_whose_last_pages_are_free(path, 0, 3000)
+    test_open_file_whose_last_pages_are_free_works(path, 0, 3000)
     file = Path(path, "data.mdb")
     whole = file.read_bytes()
     source = random.Random(0)

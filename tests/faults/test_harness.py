@@ -25,7 +25,7 @@ COMMITTED: State = {"a": (1, 10), "b": (2, 10)}
 
 
 def verdict(found: State, lines: list[tuple[int, Operation, bool]] = LINES) -> Verdict:
-    """What is said of a file with these contents."""
+    """Return the verdict on a file with these contents."""
     return compare(*Model(2).replay(lines), found)
 
 
@@ -37,8 +37,8 @@ def verdict(found: State, lines: list[tuple[int, Operation, bool]] = LINES) -> V
         {**COMMITTED, "c": (3, 10), "d": (4, 5), "e": (4, 5)},
     ],
 )
-def test_what_a_cut_off_operation_may_leave(found: State) -> None:
-    """Before it, between its transactions, or after it."""
+def test_journal_of_an_operation_that_was_cut_off_allows_each_stage(found: State) -> None:
+    """The state before the operation, between its transactions, and after it are right."""
     assert verdict(found) == Verdict(acknowledged=2)
 
 
@@ -52,19 +52,19 @@ def test_what_a_cut_off_operation_may_leave(found: State) -> None:
         ({**COMMITTED, "x": (1, 10)}, 1),
     ],
 )
-def test_lost_and_wrong_writes_are_counted(found: State, lost: int) -> None:
-    """A missing row, another value, a value that nobody wrote, a row that nobody wrote."""
+def test_journal_counts_lost_and_wrong_writes(found: State, lost: int) -> None:
+    """A missing row, another value, a value that nobody wrote and a row that nobody wrote are counted."""
     assert verdict(found) == Verdict(2, lost=lost)
 
 
 @pytest.mark.parametrize("found", [{**COMMITTED, "d": (4, 5), "e": (4, 5)}, {**COMMITTED, "c": (3, 10), "d": (4, 5)}])
-def test_partial_transactions_are_counted(found: State) -> None:
-    """The second of two transactions alone, half of one."""
+def test_journal_counts_partial_transactions(found: State) -> None:
+    """The second of two transactions alone, and half of one, are counted."""
     assert verdict(found) == Verdict(2, partial=1)
 
 
-def test_deletions_and_clear_count() -> None:
-    """What was deleted and comes back is wrong."""
+def test_journal_counts_deleted_rows_that_return() -> None:
+    """A deleted row that comes back is wrong."""
     lines: list[tuple[int, Operation, bool]] = [
         *LINES[:2],
         (3, ("delete", {"a": None}), True),
@@ -79,8 +79,8 @@ def test_deletions_and_clear_count() -> None:
     assert verdict(COMMITTED, lines[:4]).lost == 1
 
 
-def test_the_journal_of_a_store(tmp_path: Path) -> None:
-    """What a journal says of random operations is what their store has, and it notices one row too few."""
+def test_journal_of_random_operations_is_that_of_the_store(tmp_path: Path) -> None:
+    """The journal says what the store has, and notices one row too few."""
     path, source = str(tmp_path / "db"), random.Random(0)
     store = LmdbObjectStore[str, object](path, 10, key_encoding="utf-8")
     journal = Journal(tmp_path / "journal")
@@ -97,7 +97,7 @@ def test_the_journal_of_a_store(tmp_path: Path) -> None:
     assert compare(acknowledged, allowed, found).lost == 1
 
 
-def test_values_are_told_apart() -> None:
+def test_stamp_of_a_value_differs_from_others() -> None:
     """A stamp is that of the very value that was written."""
     assert stamp_of(value_of((7, 20))) == (7, 20)
     assert stamp_of((8, value_of((7, 20))[1])) == (-1, -1)
@@ -105,8 +105,8 @@ def test_values_are_told_apart() -> None:
 
 
 @pytest.mark.posix
-def test_children_end() -> None:
-    """A child's status is told, and one that fails before it is killed is noticed."""
+def test_child_that_fails_is_noticed() -> None:
+    """A child's status is reported, and a failure before its kill is noticed."""
     Child(lambda: None).join()
     with pytest.raises(AssertionError, match="status 1"):
         Child(lambda: os._exit(1)).join()
@@ -115,14 +115,14 @@ def test_children_end() -> None:
     Child(signal.pause).kill()
 
 
-def test_the_limit_of_memory_is_one(tmp_path: Path) -> None:
-    """What needs more memory than it is allowed fails."""
+def test_memory_limit_ends_a_program_that_needs_more(tmp_path: Path) -> None:
+    """A program that needs more memory than allowed fails."""
     with pytest.raises(AssertionError, match="status 1"):
         limited(START, partial(put_huge, str(tmp_path / "db"), 2 * START))
 
 
-def test_the_table() -> None:
-    """A line for each case, in Markdown."""
+def test_table_has_a_line_for_each_case() -> None:
+    """The table is Markdown, with a line for each case."""
     lines = table([Figures("one", 1, 2, 3, 4, 5.4, {"peak MB": 12_000})]).splitlines()
     assert lines[-1] == "| one | 1 | 2 | 3 | 4 | 5 | peak MB 12,000 |"
     assert len({line.count("|") for line in lines}) == 1

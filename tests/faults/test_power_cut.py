@@ -29,7 +29,7 @@ needs_folders = pytest.mark.skipif(os.name == "nt", reason="Windows cannot sync 
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders and files that Python has synced, and the permissions that it has set, in order."""
+    """Return the folders and files that Python has synced, and the permissions that it has set, in order."""
     events: list[str] = []
     names: dict[tuple[int, int], str] = {}
 
@@ -148,7 +148,7 @@ def test_fork_of_an_empty_store_still_works(path: str, synced: list[str]) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("strace"), reason="needs strace")
 def test_new_store_is_on_the_disk_before_its_first_commit(path: str, tmp_path: Path) -> None:
-    """The system calls: LMDB writes both meta pages, syncs the file, and the folders are synced before any commit."""
+    """LMDB's system calls write both meta pages and sync the file. The folders are synced before any commit."""
     source = """
 import sys
 from lmdb_object_store import LmdbObjectStore
@@ -204,7 +204,7 @@ def lost_pages(file: Path) -> list[bytes]:
 def test_open_begun_file_says_that_it_holds_nothing(
     path: str, subdir: bool, version: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """LMDB says only that it is invalid. The message says that nothing is lost, and how to go on."""
+    """LMDB reports only an invalid file. The message says that nothing is lost, and names a remedy."""
     file = begin(path, subdir=subdir, version=version)
     lock = f"{path}/lock.mdb" if subdir else f"{path}-lock"
     ways: list[dict[str, Any]] = [{}, {"readonly": True}, {"writemap": True}]  # the last one would extend the file
@@ -228,7 +228,7 @@ def test_open_begun_file_says_that_it_holds_nothing(
 
 @pytest.mark.parametrize("version", FORMATS)
 def test_open_damaged_store_does_not_say_that_it_holds_nothing(path: str, version: int) -> None:
-    """Zeros in a file that held something, or in one of another program, are no sign of that."""
+    """Zeros in a file that had contents, or in one of another program, are no sign of an unused store."""
     file = begin(path, version=version)
     half = file.stat().st_size // 2
     with Store(path, lib_version=version) as store:
@@ -271,7 +271,7 @@ def test_backup_sets_permissions_before_it_syncs(path: str, tmp_path: Path, sync
 def test_backup_on_a_file_system_without_folder_sync_works(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subdir: bool, number: int
 ) -> None:
-    """The copy itself is synced. A folder that cannot be is no reason to fail."""
+    """The copy itself is synced. A folder that cannot be synced is no reason to fail."""
     real_fsync: Callable[[int], None] = os.fsync
 
     def fsync(fd: int) -> None:

@@ -18,16 +18,16 @@ Changes = dict[bytes, bytes | None]
 
 
 class Interrupt(BaseException):
-    """What a signal may raise in the midst of a commit."""
+    """An error that a signal may raise during a commit."""
 
 
 def fresh(data: bytes | None) -> bytes | None:
-    """`data` as an object of its own, as each pickle is."""
+    """Return `data` as an object of its own, as each pickle is."""
     return None if data is None else bytes(bytearray(data))
 
 
 def weigh(changes: Mapping[bytes, bytes | None]) -> int:
-    """Bytes of keys and values that wait."""
+    """Return the bytes of pending keys and values."""
     return sum(len(key) + len(data or b"") for key, data in changes.items())
 
 
@@ -55,7 +55,7 @@ class BufferMachine(RuleBasedStateMachine):
     def plan(
         self, early: list[Change], first_end: BaseException | None, late: list[Change], last_end: BaseException | None
     ) -> None:
-        """Commits from now on: handlers write, an error is raised, before and after the file has changed."""
+        """Plan the next commits: handlers write, and an error is raised before or after the file has changed."""
         self.host.before = self.step(early, first_end)
         self.host.after = self.step(late, last_end)
 
@@ -79,13 +79,13 @@ class BufferMachine(RuleBasedStateMachine):
         return None
 
     def left_of(self, pending: Changes) -> Changes:
-        """What waits after `pending` was committed: what came meanwhile, but for what the file knows already."""
+        """Return the changes pending after a commit of `pending`: later ones, without those that the file has."""
         return {
             key: data for key, data in self.meanwhile.items() if data is not None or pending.get(key, b"") is not None
         }
 
     def staged(self, call: Step, changes: Changes, full: Callable[[Changes], bool]) -> None:
-        """`call` accepts `changes`, and sets off a flush exactly where they fill the buffer (none by taking back)."""
+        """Check that `call` accepts `changes`, and flushes exactly if they fill the buffer (undoing never flushes)."""
         pending, commits = {**self.buffer, **changes}, self.host.commits
         takes_back = any(data is None and self.buffer.get(key) is not None for key, data in changes.items())
         error = self.outcome(call)
@@ -104,38 +104,38 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(key=keys, data=values)
     def stage(self, key: bytes, data: bytes | None) -> None:
-        """A change is accepted."""
+        """Add a change, which is accepted."""
         self.staged(lambda: self.host._add(key, fresh(data)), {key: data}, lambda p: self.many(p) or self.heavy(p))
 
     @rule(key=keys, data=values)
     def stage_at_any_count(self, key: bytes, data: bytes | None) -> None:
-        """A change is accepted, and the number of keys does not count."""
+        """Add a change without counting keys, which is accepted."""
         self.staged(lambda: self.host._add(key, data, 1 << 60), {key: data}, self.heavy)
 
     @rule(key=keys, value=st.integers(0, 300), text=st.booleans())
     def put(self, key: bytes, value: int, text: bool) -> None:
-        """A value is pickled and accepted, by its stored key or another."""
+        """Put a value, which is pickled and accepted, by its stored key or another."""
         changes: Changes = {key: pickle.dumps(value, pickle.HIGHEST_PROTOCOL)}
         given = key.decode() if text else key
         self.staged(lambda: self.host.put(given, value), changes, lambda p: self.many(p) or self.heavy(p))
 
     @rule(key=keys, value=st.integers(0, 300), text=st.booleans())
     def update(self, key: bytes, value: int, text: bool) -> None:
-        """A value is pickled and accepted, and the number of keys does not count."""
+        """Update with a value, which is pickled and accepted, without counting keys."""
         changes: Changes = {key: pickle.dumps(value, pickle.HIGHEST_PROTOCOL)}
         given = key.decode() if text else key
         self.staged(lambda: self.host._update([(given, value)]), changes, self.heavy)
 
     @rule(key=keys, data=values)
     def add_if_unchanged(self, key: bytes, data: bytes | None) -> None:
-        """A change is accepted, without a flush, where the row is as it was."""
+        """Add a change without a flush, if the row is unchanged."""
         data, pending, commits = fresh(data), self.buffer.get(key, MISSING), self.host._commits
         assert self.host._add_if_unchanged(key, pending, commits, data)
         self.content = apply(self.content, {key: data})
 
     @rule(key=keys, pending=values, data=values)
     def stage_if_it_has_changed(self, key: bytes, pending: bytes | None, data: bytes | None) -> None:
-        """A change is not accepted over another one than was seen, nor where a commit came between."""
+        """Add no change over another one than was seen, nor after a commit in between."""
         commits = self.host._commits
         if key not in self.buffer:
             pending, commits = MISSING, commits - 1
@@ -147,7 +147,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        """A flush that returns has put into the file all that was pending as it began."""
+        """Flush; without an error, all changes that were pending at the start are in the file."""
         before, pending = self.content, dict(self.buffer)
         error = self.outcome(self.host._flush)
         self.content = apply(before, self.meanwhile)
@@ -157,7 +157,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """A clear that returns has left nothing. One that raises keeps the pending changes, and the file if it can."""
+        """Clear; without an error nothing is left. An error keeps the pending changes, and the file if it can."""
         pending, file = dict(self.buffer), self.host.file
         error = self.outcome(lambda: self.host._commit_emptied(WHOLE))
         kept = {} if error is None else apply(file if self.host.file is file else {}, pending)
@@ -165,7 +165,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def read(self) -> None:
-        """A read is not failed by LMDB's errors in its flush, and a flush that failed is not tried again by reads."""
+        """Read; LMDB's error in the flush does not fail the read, and reads do not try that flush again."""
         error = self.outcome(self.host._flush_before_read)
         self.content = apply(self.content, self.meanwhile)
         assert not isinstance(error, lmdb.Error)
@@ -176,12 +176,12 @@ class BufferMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_accepted_is_lost(self) -> None:
-        """Pending changes laid over the file are all that was accepted."""
+        """Check that the pending changes laid over the file are all accepted ones."""
         assert apply(self.host.file, self.buffer) == self.content
 
     @invariant()
     def the_buffer_is_sound(self) -> None:
-        """It is the same dict always, its weight is right, and nothing is left of a commit."""
+        """Check that the buffer is the same dict always, with the right weight, and without the rest of a commit."""
         assert self.host.write_buffer is self.buffer
         assert self.host._pending_bytes == weigh(self.buffer)
         assert not self.host.world.committing

@@ -22,7 +22,7 @@ from lmdb_object_store._keys.codec import EMPTY
 
 
 def in_order(items: dict[bytes, Any]) -> Any:
-    """The model's order: that of the keys, the empty one where 511 NUL bytes are, which stand for it."""
+    """Return the keys in the model's order, in which the empty key stands at its 511 NUL bytes."""
     return SortedDict(lambda key: key or EMPTY, items)
 
 
@@ -48,7 +48,7 @@ class OrderedMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def part(self, cuts: list[Cut]) -> tuple[Any, Any]:
-        """A part of the store and of the model."""
+        """Cut a part of the store and of the model."""
         items = {key: value for key, value in self.model.items() if all(inside(key, cut) for cut in cuts)}
         return part_of(self.store, cuts), in_order(items)
 

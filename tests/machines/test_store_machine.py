@@ -37,7 +37,7 @@ class Unpicklable:
 
 
 class Undo(Exception):
-    """What a transaction is left by, to be undone."""
+    """The exception that rolls back a transaction."""
 
 
 class Box:
@@ -57,7 +57,7 @@ class Box:
 
 
 def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
-    """What `call` returns, or the class of what it raises."""
+    """Return the result of `call`, or the class of its error."""
     try:
         return "value", call()
     except (KeyError, TypeError, ValueError) as error:
@@ -153,7 +153,7 @@ class StoreMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def same(self, call: Callable[[Any], Any]) -> Any:
-        """Run `call` on the store and on the model, and hold the outcomes against each other."""
+        """Run `call` on the store and on the model, and compare the outcomes."""
         expected = outcome(lambda: call(self.model))
         assert outcome(lambda: call(self.store)) == expected
 
@@ -439,14 +439,14 @@ class StoreMachine(RuleBasedStateMachine):
             assert strict
             assert self.capped
         if self.capped:
-            self.model = dict(self.durable)  # where the map was full, as close() has told
+            self.model = dict(self.durable)  # the map was full, and close() has raised
         self.store = self.open()
         assert dict(self.store.items()) == self.model == self.durable
 
     @precondition(lambda self: not self.stack)
     @rule()
     def crash(self) -> None:
-        """Lose what is in memory, as a kill does."""
+        """Lose all memory, as a kill does."""
         self.iterator = None
         self.store.write_buffer.clear()
         self.store.close()

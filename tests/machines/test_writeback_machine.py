@@ -1,4 +1,4 @@
-"""A store that writes back, by random calls, held against what its objects hold."""
+"""A store that writes back, by random calls, compared with the values of its objects."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NEEDS_MORE = {"put_arrays", "get_arrays", "memory"}  # NumPy, more keys
 
 
 @pytest.mark.slow  # 35 workloads, for six systems each
-def test_every_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
+def test_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
     """Each workload has a result for this store and for what it is compared to; the workloads check what they read."""
     arguments = ["--keys", "50", "--rounds", "1", "--seconds", "0.02"]
     systems = ["--systems", "raw,raw1k,store,tuned,ordered,dict"]

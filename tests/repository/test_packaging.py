@@ -32,7 +32,7 @@ def configured() -> ConfigParser:
 
 
 def environments() -> list[str]:
-    """The environments that `tox run` runs, in order."""
+    """Return the environments that `tox run` runs, in order."""
     tox = configured()
     listed = re.sub(
         r"(\w+)\{(.*?)\}", lambda m: ", ".join(m[1] + end for end in m[2].split(",")), tox["tox"]["env_list"]
@@ -41,13 +41,13 @@ def environments() -> list[str]:
 
 
 def matrix(name: str) -> list[list[str]]:
-    """The lists of that name among the workflow's matrices."""
+    """Return the lists of that name among the workflow's matrices."""
     workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
     return [re.findall(r"[\w.-]+", found) for found in re.findall(rf"^ +{name}: \[(.*)\]$", workflow, re.M)]
 
 
-def test_one_version() -> None:
-    """The distribution's is the package's."""
+def test_distribution_has_the_packages_version() -> None:
+    """The distribution's version is the package's."""
     assert DISTRIBUTION["Version"] == lmdb_object_store.__version__
 
 
@@ -57,8 +57,8 @@ def test_distribution_requires_lmdb_alone() -> None:
     assert needed == ["lmdb>=3.0"]
 
 
-def test_the_same_pythons_everywhere() -> None:
-    """Classifiers, the version required, tox, the check of the wheel and the workflow name the same ones."""
+def test_python_versions_are_the_same_everywhere() -> None:
+    """Classifiers, the required version, tox, the check of the wheel and the workflow name the same Pythons."""
     pythons = re.findall(r":: (3\.\d+)$", "\n".join(DISTRIBUTION.get_all("Classifier", [])), re.M)
     names = [f"py{version.replace('.', '')}" for version in pythons]
     assert DISTRIBUTION["Requires-Python"] == f">={pythons[0]}"
@@ -67,7 +67,7 @@ def test_the_same_pythons_everywhere() -> None:
     assert matrix("python") == [pythons]
 
 
-def test_only_tested_systems_are_named() -> None:
+def test_classifiers_name_the_tested_system_alone() -> None:
     """Classifiers name the system that the README calls tested, and no other."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,8 +75,8 @@ def test_only_tested_systems_are_named() -> None:
     assert re.findall(r"^Tested on (\w+)\.", readme, re.M) == ["Linux"]
 
 
-def test_the_workflow_runs_what_tox_runs() -> None:
-    """Each environment that `tox run` runs is in the workflow, and those that take more to install are."""
+def test_workflow_runs_every_tox_environment() -> None:
+    """Each environment of `tox run` is in the workflow, and so are those that take more to install."""
     (checks,) = matrix("environment")
     more = ["cookbook", "torch"]
     assert sorted(checks) == sorted([name for name in environments() if not name.startswith("py3")] + more)
@@ -112,7 +112,7 @@ def test_coverage_takes_a_python_that_can_run_all_code() -> None:
     assert sorted(pythons) == [name for name in environments() if name.startswith("py3") and name >= "py312"]
 
 
-def test_the_documented_command_leaves_out_slow_tests_alone() -> None:
+def test_documented_command_leaves_out_slow_tests_alone() -> None:
     """The README's command installs what the tests need, and spreads all other tests over the processors."""
     assert selected(documented_command()) == {(False, False), (False, True)}
     assert " --group tests " in documented_command()
@@ -168,13 +168,13 @@ def test_ci_runs_the_documented_command_with_one_python_then_tox(tmp_path: Path,
     assert not with_tox or with_tox[-1][1].startswith("-m tox run-parallel")
 
 
-def test_it_is_typed() -> None:
+def test_package_has_py_typed() -> None:
     """Type checkers read the annotations of a package that has this file."""
     assert (INSTALLED / "py.typed").is_file()
 
 
 def wheel(folder: Path, version: str, without: str = "", also: str = "", readme: str = "") -> Path:
-    """A wheel of the installed package: of another version, without a file or with one more, with a README."""
+    """Make a wheel of the installed package: of another version, without a file or with one more, with a README."""
     about = f"lmdbobjectstore-{version}.dist-info"
     path = folder / f"lmdbobjectstore-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -187,8 +187,8 @@ def wheel(folder: Path, version: str, without: str = "", also: str = "", readme:
     return path
 
 
-def test_a_wheel_is_checked(tmp_path: Path) -> None:
-    """One that lacks a file, has another's or another version, or dead links, does not pass."""
+def test_wheel_that_is_wrong_does_not_pass(tmp_path: Path) -> None:
+    """A wheel that lacks a file, has a foreign file, another version or dead links does not pass."""
     version = lmdb_object_store.__version__
     package.check_wheel(wheel(tmp_path, version, readme="see [LMDB](https://lmdb.readthedocs.io/)"), INSTALLED)
     for wrong in (

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CLEAN = [
     "lmdb_object_store/__init__.py",
     "lmdb_object_store/_cli",
+    "lmdb_object_store/_environment",
     "lmdb_object_store/_keys",
+    "lmdb_object_store/_lifecycle.py",
     "lmdb_object_store/_shelve",
     "lmdb_object_store/_values",
     "tests/repository",

@@ -24,7 +24,7 @@ KINDS = [LmdbObjectStore, WritebackStore]
 
 @pytest.mark.parametrize("flag", ["c", "r"])
 def test_set_writeback_on_plain_store_raises_and_names_open(path: str, flag: str) -> None:
-    """A shelf takes it, and would write back. A store that only took it would lose the changes."""
+    """A shelf takes the attribute, and writes back. A store that only took the attribute would lose the changes."""
     lmdb_object_store.open(path).close()
     with lmdb_object_store.open(path, flag) as store:
         with pytest.raises(AttributeError, match=r"writeback is fixed.*open\(path, writeback=True\)"):
@@ -55,7 +55,7 @@ def test_set_writeback_on_plain_store_raises_and_names_open(path: str, flag: str
 def test_set_option_of_open_store_raises_and_changes_nothing(
     open_store: OpenStore, kind: type[Any], name: str, value: Any
 ) -> None:
-    """It would be ignored: the error says so, before the user counts on it. Closed stores too."""
+    """The option would be ignored, so the error says so before the user counts on it. Closed stores raise too."""
     store = open_store(kind=kind)
     store["k"] = 1
     before = getattr(store, name)
@@ -100,7 +100,7 @@ def test_set_option_to_its_own_value_does_nothing(path: str, monkeypatch: pytest
 
 
 def test_option_before_init_is_no_attribute() -> None:
-    """Not an internal error."""
+    """The error is AttributeError, not an internal one."""
     for name in ("db_path", "serializer", "writeback"):
         assert not hasattr(LmdbObjectStore.__new__(LmdbObjectStore), name)
 
@@ -132,7 +132,7 @@ def test_set_batch_bytes_to_none_raises(open_store: OpenStore) -> None:
 
 
 def test_set_limit_takes_effect(open_store: OpenStore) -> None:
-    """At the next write."""
+    """The limit applies to the next write."""
     store = open_store(map_size=1 << 20, max_map_size=1 << 20)
     store.batch_size = 2
     store["a"] = 1
@@ -154,7 +154,7 @@ def test_set_limit_takes_effect(open_store: OpenStore) -> None:
 
 
 def test_set_max_cached_takes_effect(path: str) -> None:
-    """At the next read, as long as what is kept is more."""
+    """The bound applies to the next read, until no more is kept than it allows."""
     with WritebackStore[str, Any](path, key_encoding="utf-8") as store:
         store.update({str(number): [number] for number in range(5)})
         store.max_cached = 2
@@ -204,7 +204,7 @@ def test_second_init_of_open_store_raises_and_changes_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_init_of_closed_store_opens_it_again(path: str, kind: type[Any]) -> None:
-    """A program may open its object again so; where that fails the store is closed as before."""
+    """A program may open its object again by `__init__`; if that fails, the store is closed as before."""
     store: Any = kind(path, key_encoding="utf-8")
     store["k"] = 1
     store.close()
@@ -238,7 +238,7 @@ class _Mixin:
 
 
 def test_writeback_of_a_class_with_another_base_cannot_be_set(path: str) -> None:
-    """It would have no effect there either."""
+    """The attribute would have no effect there either."""
 
     class Mixed(LmdbObjectStore[Any, Any], _Mixin):
         pass

@@ -27,7 +27,7 @@ Store = LmdbObjectStore[Any, Any]
 
 
 def parts(folder: Path) -> list[str]:
-    """The incomplete copies in `folder`."""
+    """Return the incomplete copies in `folder`."""
     return [name for name in os.listdir(folder) if name.endswith(".part")]
 
 
@@ -49,7 +49,7 @@ def test_backup_has_the_pending_changes(open_store: OpenStore, tmp_path: Path, s
 
 
 def test_backup_path_of_any_kind_is_taken(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """bytes too, as the constructor does."""
+    """The target may be bytes too, as the constructor's path."""
     store["a"] = 1
     monkeypatch.chdir(tmp_path)
     store.backup(b"copy")
@@ -57,7 +57,7 @@ def test_backup_path_of_any_kind_is_taken(store: Store, tmp_path: Path, monkeypa
 
 
 def test_backup_compact_leaves_free_pages_out(store: Store, tmp_path: Path) -> None:
-    """And one that is not compact keeps them."""
+    """A compact copy has no free pages, and another copy has them."""
     store["large"] = bytes(1 << 20)
     store.flush()
     del store["large"]
@@ -70,7 +70,7 @@ def test_backup_compact_leaves_free_pages_out(store: Store, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
 def test_backup_to_an_existing_target_is_refused(store: Store, tmp_path: Path, kind: str) -> None:
-    """FileExistsError that names the target, which stays as it is."""
+    """FileExistsError names the target, which stays unchanged."""
     target = tmp_path / "copy"
     if kind == "file":
         target.write_bytes(b"mine")
@@ -88,7 +88,7 @@ def test_backup_to_an_existing_target_is_refused(store: Store, tmp_path: Path, k
 def test_backup_target_that_comes_meanwhile_is_not_replaced(
     open_store: OpenStore, tmp_path: Path, subdir: bool
 ) -> None:
-    """Neither a file nor a folder with something in it, and the copy is taken away."""
+    """The target may be a file or a folder with contents. The copy is removed."""
     store = open_store(subdir=subdir)
     target = tmp_path / "copy"
 
@@ -106,7 +106,7 @@ def test_backup_target_that_comes_meanwhile_is_not_replaced(
 def test_backup_without_hard_links_still_replaces_nothing(
     open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the file system has none, it is renamed, and still replaces nothing."""
+    """The copy is renamed on a file system without hard links, and still replaces nothing."""
 
     def link(*_: object) -> None:
         raise PermissionError
@@ -122,7 +122,7 @@ def test_backup_without_hard_links_still_replaces_nothing(
 
 @pytest.mark.parametrize("subdir", [True, False])
 def test_backup_has_the_permissions_of_the_store(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
-    """What only its owner may read stays so, from the first byte on."""
+    """A store that only its owner may read has such a backup, from the first byte on."""
     store = open_store(subdir=subdir)
     data = tmp_path / "db" / "data.mdb" if subdir else tmp_path / "db"
     data.chmod(0o640)
@@ -138,7 +138,7 @@ def test_backup_has_the_permissions_of_the_store(open_store: OpenStore, tmp_path
 
 
 def test_backup_into_a_missing_folder_is_refused(store: Store, tmp_path: Path) -> None:
-    """And is not made."""
+    """The folder is not made."""
     with pytest.raises(FileNotFoundError):
         store.backup(tmp_path / "nowhere" / "copy")
     assert os.listdir(tmp_path) == ["db"]
@@ -156,7 +156,7 @@ def test_backup_of_a_read_only_store_works(open_store: OpenStore, tmp_path: Path
 
 
 def test_backup_of_an_unpickled_handle_opens_it(store: Store, tmp_path: Path) -> None:
-    """The one opens its file first, the other refuses."""
+    """A handle opens its file first, and a closed store refuses."""
     store["a"] = 1
     with pickle.loads(pickle.dumps(store)) as handle:
         handle.backup(tmp_path / "copy")
@@ -171,7 +171,7 @@ def test_backup_of_an_unpickled_handle_opens_it(store: Store, tmp_path: Path) ->
 
 
 def test_backup_within_a_commit_is_refused(store: Store, tmp_path: Path) -> None:
-    """It would not have what is being committed: RuntimeError, as of flush()."""
+    """The copy would lack the changes being committed. RuntimeError is raised, as by flush()."""
 
     def handler() -> None:
         with pytest.raises(RuntimeError, match="commit"):
@@ -182,7 +182,7 @@ def test_backup_within_a_commit_is_refused(store: Store, tmp_path: Path) -> None
 
 
 def test_backup_whose_flush_fails_copies_nothing(open_store: OpenStore, tmp_path: Path) -> None:
-    """The caller hears of it, and the change is still pending."""
+    """The caller gets the error, and the change is still pending."""
     store = open_store(map_size=1 << 18, max_map_size=1 << 18)
     store["large"] = bytes(1 << 20)
     with pytest.raises(lmdb.MapFullError):
@@ -193,7 +193,7 @@ def test_backup_whose_flush_fails_copies_nothing(open_store: OpenStore, tmp_path
 
 @pytest.mark.parametrize("compact", [True, False])
 def test_backup_lets_other_threads_commit_and_read(store: Store, tmp_path: Path, compact: bool) -> None:
-    """The lock of those who write is free amid a compact copy. One that is not compact must hold it: LMDB waits in it
+    """A compact copy leaves the write lock free. Another copy must have it: LMDB waits in the copy
     for the end of a write, whose abort would wait for the copy."""
     store["a"] = 1
     free: list[bool] = []
@@ -216,7 +216,7 @@ def test_backup_lets_other_threads_commit_and_read(store: Store, tmp_path: Path,
 
 @pytest.mark.parametrize("compact", [True, False])
 def test_backup_beside_writers_and_growth_is_one_moment(open_store: OpenStore, tmp_path: Path, compact: bool) -> None:
-    """Each copy is one moment's: both keys of each transaction, and all that was committed before."""
+    """Each copy is of one moment: it has both keys of each transaction, and all earlier commits."""
     store = open_store(map_size=1 << 18)
     store.put_many({"a": (0, b""), "b": (0, b"")})
     written = 0
@@ -241,7 +241,7 @@ def test_backup_beside_writers_and_growth_is_one_moment(open_store: OpenStore, t
 
 @pytest.mark.posix
 def test_backup_with_a_fork_before_the_copy_is_complete(store: Store, tmp_path: Path) -> None:
-    """It closes the file, and the copy begins again; the child's own backup is complete too."""
+    """The fork closes the file, and the copy begins again. The child's own backup is complete too."""
     store["a"] = 1
     with at_copies(lambda: in_child(lambda: store.backup(tmp_path / "child")), lambda: None):
         store.backup(tmp_path / "copy")
@@ -249,7 +249,7 @@ def test_backup_with_a_fork_before_the_copy_is_complete(store: Store, tmp_path: 
 
 
 def test_backup_with_a_close_before_the_copy_is_refused(store: Store, tmp_path: Path) -> None:
-    """StoreClosedError, and nothing is left."""
+    """StoreClosedError is raised, and nothing is left."""
     with pytest.raises(StoreClosedError), at_copies(store.close):
         store.backup(tmp_path / "copy")
     assert os.listdir(tmp_path) == ["db"]
@@ -258,7 +258,7 @@ def test_backup_with_a_close_before_the_copy_is_refused(store: Store, tmp_path: 
 def test_backup_of_a_file_that_another_process_grows_is_complete(
     open_store: OpenStore, path: str, tmp_path: Path
 ) -> None:
-    """Its size is adopted."""
+    """The copy adopts the larger size."""
     store = open_store(map_size=1 << 18)
     store["a"] = 1
     with at_copies(lambda: run_script("with opened() as store: store['large'] = bytes(1 << 20)", path), lambda: None):
@@ -268,7 +268,7 @@ def test_backup_of_a_file_that_another_process_grows_is_complete(
 
 @pytest.mark.parametrize("subdir", [True, False])
 def test_backup_that_is_interrupted_leaves_nothing(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
-    """It takes effect when LMDB is done, and the copy is taken away."""
+    """The interrupt takes effect at the end of LMDB's copy, which is then removed."""
     store = open_store(subdir=subdir)
     interrupted = threading.Event()
 
@@ -286,7 +286,7 @@ def test_backup_that_is_interrupted_leaves_nothing(open_store: OpenStore, tmp_pa
 @pytest.mark.posix
 @pytest.mark.parametrize("subdir", [True, False])
 def test_backup_on_a_full_disk_leaves_nothing(open_store: OpenStore, tmp_path: Path, subdir: bool) -> None:
-    """An error, nothing is left, the store goes on, and a backup works once there is space."""
+    """The error leaves nothing, the store works, and a backup succeeds once there is space."""
     import resource
 
     store = open_store(subdir=subdir)
@@ -311,7 +311,7 @@ def test_backup_on_a_full_disk_leaves_nothing(open_store: OpenStore, tmp_path: P
 def test_backup_killed_before_it_is_complete_has_a_temporary_name(
     path: str, tmp_path: Path, when: str, subdir: bool
 ) -> None:
-    """What is left has a temporary name; the next backup to the same path succeeds."""
+    """The incomplete copy has a temporary name, and the next backup to the same path succeeds."""
     run_script(
         """
         store = opened(subdir=sys.argv[2] == "True")
@@ -331,7 +331,7 @@ def test_backup_killed_before_it_is_complete_has_a_temporary_name(
 
 
 def test_backup_killed_at_any_moment_is_complete_or_absent(path: str, tmp_path: Path) -> None:
-    """Killed when its temporary file is seen, or a little later: the copy is complete, or it is not there."""
+    """The process is killed when its temporary file is seen, or a little later. The copy is complete or not there."""
     source = "store = opened(); store.update({str(i): bytes(1 << 20) for i in range(24)}); store.flush()\n"
     run_script(source, path)
     program = "import sys; from lmdb_object_store import LmdbObjectStore as S; S(sys.argv[1]).backup(sys.argv[2])"
@@ -355,7 +355,7 @@ def test_backup_killed_at_any_moment_is_complete_or_absent(path: str, tmp_path: 
 
 
 def test_stats_of_an_empty_store_are_zero(store: Store) -> None:
-    """Nothing in it, and nothing to go through."""
+    """An empty store has no entries and no bytes."""
     stats = store.stats()
     assert (stats.entries, stats.pending, stats.depth, stats.used_bytes, stats.readers) == (0, 0, 0, 0, 0)
     assert stats.map_size == store.env.info()["map_size"]
@@ -363,7 +363,7 @@ def test_stats_of_an_empty_store_are_zero(store: Store) -> None:
 
 @pytest.mark.parametrize("subdir", [True, False])
 def test_stats_are_those_of_lmdb_and_of_the_buffer(open_store: OpenStore, path: str, subdir: bool) -> None:
-    """Each figure against the place it comes from; nothing is flushed."""
+    """Each figure is compared with its source, and nothing is flushed."""
     store = open_store(subdir=subdir, batch_size=None)
     store.put_many({f"k{i:05}": i for i in range(5000)})
     store.put_many({"large": bytes(100_000)})
@@ -381,7 +381,7 @@ def test_stats_are_those_of_lmdb_and_of_the_buffer(open_store: OpenStore, path: 
 
 
 def test_stats_count_the_readers_of_all_processes(store: Store, path: str) -> None:
-    """Open transactions, and no place in LMDB's table that was used once."""
+    """Open transactions are counted, and earlier uses of a reader slot are not."""
     store["a"] = 1
     assert store["a"] == 1
     assert store.stats().readers == 0
@@ -404,7 +404,7 @@ def test_stats_unpickle_nothing(path: str, open_store: OpenStore) -> None:
 
 
 def test_stats_are_frozen_and_public(store: Store) -> None:
-    """A dataclass of whole numbers, which nobody changes."""
+    """The figures are a frozen dataclass of whole numbers."""
     stats = store.stats()
     assert type(stats) is StoreStats
     assert all(type(value) is int for value in dataclasses.asdict(stats).values())
@@ -417,7 +417,7 @@ def test_stats_are_frozen_and_public(store: Store) -> None:
 
 
 def test_backup_and_stats_import_their_modules_late(path: str) -> None:
-    """The modules that the package itself has no use for are not, as they are slow to import."""
+    """The modules that are slow to import are not imported by the package itself."""
     program = """
     def imported():
         return sorted({"argparse", "dataclasses", "json", "pickletools", "shutil"} & set(sys.modules))

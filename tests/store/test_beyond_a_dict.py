@@ -27,7 +27,7 @@ def _refuse() -> None:
 
 @pytest.fixture(params=STORES, ids=option_names)
 def filled(request: pytest.FixtureRequest, open_store: OpenStore) -> Any:
-    """A store of `DATA` with each set of options."""
+    """Open a store of `DATA` with each set of options."""
     store = open_store(**request.param)
     store.update(DATA)
     return store
@@ -109,7 +109,7 @@ def test_repr_reads_no_value(filled: Any) -> None:
 
 
 def test_reads_of_keys_unpickle_no_value(filled: Any) -> None:
-    """A read that does not need a value is not disturbed where it cannot be unpickled."""
+    """A read of keys works although a value cannot be unpickled."""
     filled["bad"] = Unloadable()
     assert "bad" in filled
     assert filled.exists("bad")
@@ -141,7 +141,7 @@ def test_reads_of_keys_unpickle_no_value(filled: Any) -> None:
     ],
 )
 def test_values_that_cannot_be_unpickled_raise_and_stay(filled: Any, call: Callable[[Any], Any]) -> None:
-    """A read that needs such a value raises RuntimeError with the key and the cause, and the row stays."""
+    """A read of such a value raises RuntimeError with the key and the cause, and the row stays."""
     filled["bad"] = Unloadable()
     with pytest.raises(RuntimeError, match="bad") as caught:
         call(filled)
@@ -162,7 +162,7 @@ def test_setitem_replaces_a_value_that_cannot_be_unpickled(filled: Any) -> None:
 
 
 def test_put_keeps_a_copy_of_the_value(filled: Any) -> None:
-    """The store keeps what was put, not the object: later changes to it stay outside."""
+    """Later changes to a stored object do not reach the store."""
     value = [1]
     filled["list"] = value
     value.append(2)
@@ -180,7 +180,7 @@ def test_put_value_that_cannot_be_pickled_changes_nothing(filled: Any) -> None:
 
 
 def test_keys_set_operators_with_foreign_elements_find_none(filled: Any) -> None:
-    """Set operations look for any object: what cannot be a key or an item is simply not there."""
+    """Set operations take any object. An object that cannot be a key or an item is not found."""
     assert filled.keys() & [1, None, "a", [], "\ud800"] == {"a"}
     assert filled.items() & [1, None, ("a", 1), (1, 1), ("\ud800", 1), ([], 1)] == {("a", 1)}
     assert {1, "a", "\ud800"} - filled.keys() == {1, "\ud800"}

@@ -29,7 +29,7 @@ def test_put_at_batch_size_flushes(open_store: OpenStore) -> None:
 
 
 def test_update_beyond_batch_size_makes_one_commit(open_store: OpenStore) -> None:
-    """`batch_size` is looked at when all is staged; what a failing iterable gave before waits as a put would."""
+    """`batch_size` is compared once all is buffered. Items of a failing iterable stay pending as after a put."""
     store = open_store(3)
     with patch.object(_resize, "write", wraps=write_changes) as write:
         store.update({f"k{i}": i for i in range(10)})
@@ -162,7 +162,7 @@ def test_read_with_autoflush_flushes(pending: Store, read: Callable[[Store], Any
 @pytest.mark.parametrize("pending", [False], indirect=True)
 @pytest.mark.parametrize("read", READS)
 def test_read_without_autoflush_does_not_flush(pending: Store, read: Callable[[Store], Any]) -> None:
-    """Without it none does, and each sees what is pending all the same."""
+    """Without `autoflush_on_read` no read flushes, and each sees the pending changes."""
     assert not flushes(pending, read)
     assert pending.get("pending") == 2
     assert list(pending.items()) == [("pending", 2), ("stored", 1)]
@@ -171,7 +171,7 @@ def test_read_without_autoflush_does_not_flush(pending: Store, read: Callable[[S
 
 @pytest.mark.parametrize("call", NO_FLUSH)
 def test_contains_and_writes_never_flush(pending: Store, call: Callable[[Store], Any]) -> None:
-    """`in` has no side effect, a pending key is answered from the buffer, and writes wait for the threshold."""
+    """`in` has no side effect, the buffer answers for a pending key, and writes flush at the threshold alone."""
     assert not flushes(pending, call)
 
 
@@ -191,7 +191,7 @@ def test_exists_flush_argument_wins_over_the_option(pending: Store) -> None:
     [lambda store: store[b"stored"], lambda store: store.get(b"stored"), lambda store: store.get(b"missing")],
 )
 def test_reads_of_bytes_keys_flush(open_store: OpenStore, read: Callable[[Store], Any], autoflush: bool) -> None:
-    """The short way that keys of bytes take flushes first too, if `autoflush_on_read` is on."""
+    """The fast path of bytes keys flushes first too, if `autoflush_on_read` is on."""
     store = open_store(key_encoding=None, autoflush_on_read=autoflush)
     store[b"stored"] = 1
     store.flush()

@@ -29,7 +29,7 @@ EMPTY = b"\0" * 511
 
 @pytest.fixture
 def filled(store: LmdbObjectStore[Any, Any]) -> str:
-    """The path of a store with values and keys of all kinds, closed."""
+    """Return the path of a closed store with values and keys of all kinds."""
     return fill(store)
 
 
@@ -37,7 +37,7 @@ def filled(store: LmdbObjectStore[Any, Any]) -> str:
 
 
 def test_info_prints_the_figures_of_stats(filled: str) -> None:
-    """The figures of stats(), a line each."""
+    """Each figure of stats() has a line."""
     out, _ = run("info", filled)
     with LmdbObjectStore[Any, Any](filled, readonly=True) as store:
         stats = store.stats()
@@ -48,7 +48,7 @@ def test_info_prints_the_figures_of_stats(filled: str) -> None:
 
 
 def test_keys_prints_a_line_for_each_key(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """In order, on a line each; what is no printable text in hexadecimal."""
+    """Keys come in order, on a line each. Keys that are no printable text are hexadecimal."""
     names = ["0x", "0x30783431", "ada", "alan", "day", "half", "nan", "pair", "0x74776f0a6c696e6573", "0xff"]
     assert run("keys", filled)[0].splitlines() == names
     assert here(capsys, "keys", filled, "--prefix", "a")[0] == "ada\nalan\n"
@@ -58,7 +58,7 @@ def test_keys_prints_a_line_for_each_key(filled: str, capsys: pytest.CaptureFixt
 
 
 def test_get_prints_json_or_the_repr(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON where the value is, else its repr."""
+    """A value is printed as JSON if possible, else as its repr."""
     assert json.loads(run("get", filled, "alan")[0]) == [1, 2.5, None, True, "ü"]
     answers = {"ada": '{"born": 1815}', "pair": "(1, 2)", "day": "datetime.date(2020, 1, 1)", "nan": "nan"}
     answers.update({"0x": "3", "0x74776f0a6c696e6573": "1", "0x30783431": "2", "0xff": "4", "": "3"})
@@ -84,13 +84,13 @@ def test_set_and_delete_change_the_store(tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("value", ["{", "NaN", "[Infinity]", "", "'a'", "[" * 100_000])
 def test_set_value_that_is_not_json_is_refused(tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 2 as for all wrong arguments, and no store is made."""
+    """The status is 2, as for all wrong arguments, and no store is made."""
     assert "JSON" in here(capsys, "set", tmp_path / "new", "a", value, status=2)[1]
     assert not (tmp_path / "new").exists()
 
 
 def test_dump_and_load_through_a_pipe_keep_every_value(filled: str, tmp_path: Path) -> None:
-    """Through a pipe: what is JSON comes back as the same value, all else with the same bytes."""
+    """A JSON value comes back as an equal value, any other with the same bytes."""
     dumping = subprocess.Popen([*COMMAND, "dump", filled], stdout=subprocess.PIPE, env=environ())
     subprocess.run([*COMMAND, "load", tmp_path / "new"], stdin=dumping.stdout, check=True, env=environ(), timeout=LIMIT)
     assert dumping.stdout is not None
@@ -111,7 +111,7 @@ def test_dump_and_load_through_a_pipe_keep_every_value(filled: str, tmp_path: Pa
 
 
 def test_load_into_a_store_keeps_other_keys(filled: str) -> None:
-    """A load is so many writes; empty lines count for nothing."""
+    """A load writes items one by one, and ignores empty lines."""
     lines = '{"key": "ada", "value": 1}\n\n{"value": 2, "key": "more"}\n'
     run("load", filled, given=lines)
     found = stored(filled)
@@ -151,7 +151,7 @@ def test_load_line_that_cannot_be_loaded_is_named(
 
 
 def test_backup_copies_all_rows(filled: str, tmp_path: Path) -> None:
-    """The same rows; a target that exists is left alone."""
+    """The copy has the same rows. An existing target is left alone."""
     with LmdbObjectStore[Any, Any](filled) as store:
         store.put_many({b"large": bytes(1 << 20)})
         store.delete(b"large")
@@ -165,7 +165,7 @@ def test_backup_copies_all_rows(filled: str, tmp_path: Path) -> None:
 
 
 def test_verify_counts_values_and_names_those_that_fail(filled: str, path: str) -> None:
-    """Status 0 and a count where all is well, else 1 and the keys that fail."""
+    """The status is 0 with a count if all values are readable, else 1 with the failing keys."""
     assert run("verify", filled)[0] == "10 values, 0 of which cannot be read\n"
     with lmdb.open(path) as environment, environment.begin(write=True) as txn:
         txn.put(b"broken\n", b"no pickle")
@@ -182,7 +182,7 @@ def test_verify_counts_values_and_names_those_that_fail(filled: str, path: str) 
 def test_verify_of_a_damaged_file_reads_no_value(
     open_store: OpenStore, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the check of the structure finds is printed, and no value is read."""
+    """The problems of the structure are printed, and no value is read."""
     with open_store() as store:
         store.update({f"k{i:04}": i for i in range(1000)})
         page = store.stats().page_bytes
@@ -210,13 +210,13 @@ def test_verify_beside_a_writer_sees_one_moment(store: LmdbObjectStore[str, Any]
 
 
 def dumb(path: str) -> shelve.Shelf[Any]:
-    """A shelf in the format that every Python has."""
+    """Make a shelf in the format that every Python has."""
     return shelve.Shelf(dbm.dumb.open(path, "c"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("make", [shelve.open, dumb])
 def test_import_shelve_copies_all_items(tmp_path: Path, make: Callable[[str], Any]) -> None:
-    """All items, with the bytes that the shelf has; nothing is unpickled."""
+    """All items are copied with the shelf's bytes, and nothing is unpickled."""
     proof = tmp_path / "proof"
     with make(str(tmp_path / "old")) as shelf:
         shelf.update({"ada": {"born": 1815}, "ü": (1, 2), "": None})
@@ -233,7 +233,7 @@ def test_import_shelve_copies_all_items(tmp_path: Path, make: Callable[[str], An
 
 
 def test_import_shelve_of_another_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An error, and no store where the shelf is missing."""
+    """The command reports an error, and makes no store if the shelf is missing."""
     here(capsys, "import-shelve", tmp_path / "nothing", tmp_path / "new", status=1)
     assert os.listdir(tmp_path) == []
     with dbm.dumb.open(str(tmp_path / "old"), "c") as other:
@@ -275,7 +275,7 @@ def test_commands_but_get_and_verify_unpickle_nothing(
 
 
 def test_commands_that_read_make_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not even its lock file, in a folder that is there already."""
+    """No lock file is made either, in an existing folder."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").touch()
     (tmp_path / "other").write_bytes(b"no LMDB file" * 1000)
@@ -321,7 +321,7 @@ def test_commands_on_a_data_file_open_its_store(
 def test_commands_in_a_folder_that_cannot_be_written_to_read(
     filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is no lock file, and none can be made, none is needed."""
+    """A lock file that is missing and cannot be made is not needed."""
     os.unlink(os.path.join(filled, "lock.mdb"))
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "ada" in here(capsys, "keys", filled)[0]
@@ -335,7 +335,7 @@ def test_serializer_json_reads_and_writes_such_a_store(
     tmp_path: Path,
     path: str,
 ) -> None:
-    """`--serializer json` reads and writes the values of such a store; their bytes travel as they are."""
+    """`--serializer json` reads and writes the values of a JSON store. Their bytes travel unchanged."""
     option = ("--serializer", "json")
     with open_store(serializer=json) as store:
         store["a"] = [1]
@@ -357,7 +357,7 @@ def test_key_encoding_ordered_takes_literals(
     path: str,
     tmp_path: Path,
 ) -> None:
-    """`--key-encoding ordered`: keys are literals of Python's, text is itself, and what has no literal is bytes."""
+    """Keys are Python literals under `--key-encoding ordered`. Text is itself, and keys without a literal are bytes."""
     keys: list[Any] = [None, b"b", "5", "ada", "0x00", ("u", (1, 2.5)), -7, 5, 1.5, True, date(2024, 5, 1)]
     ordered = ("--key-encoding", "ordered")
     with open_store(key_encoding=OrderedKeys()) as store:
@@ -387,7 +387,7 @@ def test_key_encoding_ordered_takes_literals(
 def test_key_encoding_gives_the_keys_of_such_a_store(
     open_store: OpenStore, capsys: pytest.CaptureFixture[str], path: str
 ) -> None:
-    """Keys are those of a store that is opened with it."""
+    """Keys are printed as a store with that encoding gives them."""
     with open_store(key_encoding="latin-1") as store:
         store["ü"] = 1
     assert here(capsys, "get", path, "ü", "--key-encoding", "latin-1")[0] == "1\n"

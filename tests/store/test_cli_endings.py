@@ -25,7 +25,7 @@ from lmdb_object_store import LmdbObjectStore
 
 @pytest.fixture
 def filled(store: LmdbObjectStore[Any, Any]) -> str:
-    """The path of a store with values and keys of all kinds, closed."""
+    """Return the path of a closed store with values and keys of all kinds."""
     return fill(store)
 
 
@@ -38,7 +38,7 @@ def filled(store: LmdbObjectStore[Any, Any]) -> str:
 def test_command_with_wrong_arguments_ends_with_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 2, and one line."""
+    """The command ends with one line and status 2."""
     assert "--help" in here(capsys, *arguments, status=2)[1]
 
 
@@ -48,17 +48,17 @@ def test_set_text_without_quotes_shows_how_text_is_given(capsys: pytest.CaptureF
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    """That of the package."""
+    """The version is the package's."""
     assert here(capsys, "--version")[0] == f"lmdb-object-store {lmdb_object_store.__version__}\n"
 
 
 def test_command_message_of_several_lines_is_put_into_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is put into one."""
+    """The lines are joined."""
     assert here(capsys, "keys", tmp_path / "two\nlines", status=1)[1].endswith("two lines\n")
 
 
 def test_help_describes_each_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the whole and of each command."""
+    """The help of the program and of each command is described."""
     out, _ = here(capsys, "--help")
     for command in ("info", "keys", "get", "set", "delete", "dump", "load", "backup", "verify", "import-shelve"):
         assert command in out
@@ -66,7 +66,7 @@ def test_help_describes_each_command(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_get_value_that_cannot_be_unpickled_names_its_key(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line that names the key."""
+    """The command prints one line that names the key."""
     with lmdb.open(path) as environment, environment.begin(write=True) as txn:
         txn.put(b"gone", b"cno.where\nthing\n.")
     assert "gone" in here(capsys, "get", path, "gone", status=1)[1]
@@ -74,7 +74,7 @@ def test_get_value_that_cannot_be_unpickled_names_its_key(path: str, capsys: pyt
 
 @pytest.fixture
 def long(open_store: OpenStore, path: str) -> str:
-    """The path of a store whose keys fill any pipe."""
+    """Return the path of a store whose keys fill any pipe."""
     with open_store() as store:
         store.update({f"{i:0100}": i for i in range(20_000)})
     return path
@@ -82,7 +82,7 @@ def long(open_store: OpenStore, path: str) -> str:
 
 @pytest.mark.parametrize("command", ["keys", "dump"])
 def test_command_on_a_closed_pipe_is_quiet(long: str, command: str) -> None:
-    """Nothing on standard error, and the status that a shell reports of other programs then."""
+    """Nothing is on standard error, and the status is the one that a shell reports of other programs."""
     process = subprocess.Popen([*COMMAND, command, long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ())
     assert process.stdout is not None
     assert process.stdout.readline()
@@ -96,7 +96,7 @@ def test_command_on_a_closed_pipe_is_quiet(long: str, command: str) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
 @pytest.mark.parametrize("command", ["info", "dump"])
 def test_command_whose_output_cannot_be_written_says_so(long: str, command: str) -> None:
-    """One line, whether it is noticed amid the command or at its end."""
+    """The command prints one line, whether the error comes early or at its end."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*COMMAND, command, long], stdout=full, stderr=subprocess.PIPE, text=True, env=environ(), timeout=LIMIT
@@ -108,7 +108,7 @@ def test_command_whose_output_cannot_be_written_says_so(long: str, command: str)
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 def test_command_without_standard_output_works(filled: str) -> None:
-    """What is printed goes nowhere."""
+    """The output is dropped."""
     done = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "keys", filled], stderr=subprocess.PIPE, env=environ(), timeout=LIMIT
     )
@@ -117,7 +117,7 @@ def test_command_without_standard_output_works(filled: str) -> None:
 
 @pytest.mark.posix
 def test_set_and_load_on_a_full_disk_say_so(filled: str) -> None:
-    """One line, with the cause, and no traceback of the log."""
+    """The command prints one line with the cause, and no traceback of the log."""
     import resource
 
     def limit() -> None:
@@ -132,13 +132,13 @@ def test_set_and_load_on_a_full_disk_say_so(filled: str) -> None:
 
 
 def interruptible() -> None:
-    """Undo what a job in the background inherits."""
+    """Undo the settings that a job in the background inherits."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.posix
 def test_load_that_is_interrupted_keeps_what_was_committed(tmp_path: Path) -> None:
-    """Status 130, nothing on standard error, and what was committed stays."""
+    """The status is 130, nothing is on standard error, and committed items stay."""
     process = subprocess.Popen(
         [*COMMAND, "load", tmp_path / "new"],
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environ(), preexec_fn=interruptible,
@@ -161,7 +161,7 @@ def test_load_that_is_interrupted_keeps_what_was_committed(tmp_path: Path) -> No
 
 @pytest.mark.posix
 def test_backup_that_is_interrupted_leaves_no_part(open_store: OpenStore, path: str, tmp_path: Path) -> None:
-    """Status 130, and no part of the copy is left; or it was complete just before."""
+    """The status is 130, and no part of the copy is left; or it was complete just before."""
     with open_store() as store:
         store.update({str(i): bytes(1 << 20) for i in range(48)})
     process = subprocess.Popen(
@@ -181,7 +181,7 @@ def test_backup_that_is_interrupted_leaves_no_part(open_store: OpenStore, path: 
 
 
 def test_script_is_installed_with_the_package() -> None:
-    """As part of the distribution, and tqdm as its extra."""
+    """The script is part of the distribution, and tqdm is its extra."""
     try:
         distribution = importlib.metadata.distribution("lmdbobjectstore")
     except importlib.metadata.PackageNotFoundError:
@@ -195,7 +195,7 @@ def test_script_is_installed_with_the_package() -> None:
 
 
 def on_terminal(*arguments: object, output: bool = False, path: str = "", status: int = 0) -> tuple[str, str]:
-    """What a command prints, and what appears on the terminal that is its standard error, or with `output` both."""
+    """Return the output of a command, and what appears on its terminal: standard error, or with `output` both."""
     import fcntl
     import pty
     import termios
@@ -227,7 +227,7 @@ def on_terminal(*arguments: object, output: bool = False, path: str = "", status
 
 @pytest.mark.posix
 def test_progress_on_a_terminal_is_a_bar(long: str, tmp_path: Path) -> None:
-    """A bar on standard error, which goes away at the end; the output is as without."""
+    """The bar is on standard error and is removed at the end. The output is the same as without a bar."""
     out, shown = on_terminal("dump", long)
     assert "20.0k" in shown
     assert "rows/s" in shown
@@ -240,21 +240,21 @@ def test_progress_on_a_terminal_is_a_bar(long: str, tmp_path: Path) -> None:
 
 @pytest.mark.posix
 def test_progress_among_printed_rows_is_not_shown(filled: str) -> None:
-    """Nor any where rows are printed to a terminal themselves."""
+    """Rows printed to a terminal leave no place for a bar."""
     for command in ("dump", "keys"):
         assert on_terminal(command, filled, output=True)[1] == run(command, filled)[0]
 
 
 @pytest.mark.posix
 def test_progress_without_tqdm_is_not_shown(filled: str, tmp_path: Path) -> None:
-    """Where it is not installed there is none, and nothing is said of it."""
+    """Without tqdm there is no bar, and no message about it."""
     (tmp_path / "tqdm.py").write_text("raise ImportError")
     assert on_terminal("verify", filled, path=str(tmp_path)) == ("10 values, 0 of which cannot be read\n", "")
 
 
 @pytest.mark.posix
 def test_progress_with_failing_keys_prints_them_above_the_bar(filled: str) -> None:
-    """Whole lines on a terminal that shows both."""
+    """The lines stay whole on a terminal that shows both."""
     with lmdb.open(filled) as environment, environment.begin(write=True) as txn:
         txn.put(b"broken", b"no pickle")
     shown = on_terminal("verify", filled, output=True, status=1)[1]

@@ -101,7 +101,7 @@ def test_with_block_after_a_caught_failure_raises_the_last_one(full: Store, capl
 
 
 def test_with_block_with_changes_after_a_failure_raises(full: Store) -> None:
-    """A change written after a failure that was raised is lost too, and nobody has heard of that."""
+    """A change written after a failure that was raised is lost too, and no error has reported it."""
     with pytest.raises(FlushError), full:  # the block is what is tested
         with pytest.raises(lmdb.MapFullError):
             full.flush()
@@ -109,7 +109,7 @@ def test_with_block_with_changes_after_a_failure_raises(full: Store) -> None:
 
 
 def test_with_block_after_a_logged_failure_raises(full: Store) -> None:
-    """A failure that a read has logged has not been heard by the caller."""
+    """A failure that a read has only logged is raised."""
     with pytest.raises(FlushError), full:
         assert full["kept"] == 1
 
@@ -206,7 +206,7 @@ def test_iterator_of_a_closed_store_raises(open_store: OpenStore) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), lmdb.DiskError("full")])
 def test_close_calls_the_flush_that_replaced_its_own(store: Store, error: Exception) -> None:
-    """Whoever has put another `_flush` in its place finds it called by `close`, and its error chained."""
+    """`close` calls a function that has replaced `_flush`, and chains its error."""
 
     def flush() -> None:
         raise error
@@ -220,7 +220,7 @@ def test_close_calls_the_flush_that_replaced_its_own(store: Store, error: Except
 def test_close_that_is_interrupted_leaves_the_store_open(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """KeyboardInterrupt in the final flush goes on up; nothing is lost, and the store can be closed again."""
+    """KeyboardInterrupt in the final flush is raised; nothing is lost, and the store can be closed again."""
     store = open_store()
     store["a"] = 1
 

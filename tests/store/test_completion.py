@@ -17,7 +17,7 @@ from lmdb_object_store._mapping import ordered as _ordered
     [(None, [b"a", b"b"]), ("utf-8", ["a", "b"]), (OrderedKeys(), [("x", 2), 1])],
 )
 def test_completions_are_the_keys(open_store: OpenStore, key_encoding: Any, keys: list[Any]) -> None:
-    """As iteration gives them, what is pending among them, and of a part its own."""
+    """The completions are the keys as iteration gives them, pending ones included, and those of a part are its own."""
     store = open_store(key_encoding=key_encoding)
     store.put_many({keys[0]: 1})
     store[keys[1]] = 2
@@ -26,7 +26,7 @@ def test_completions_are_the_keys(open_store: OpenStore, key_encoding: Any, keys
 
 
 def test_completions_flush_nothing(open_store: OpenStore) -> None:
-    """A tab is no read of the program's."""
+    """Pressing the tab key is no read of the program's."""
     store = open_store(autoflush_on_read=True)
     store["a"] = 1
     assert store._ipython_key_completions_() == ["a"]
@@ -34,7 +34,7 @@ def test_completions_flush_nothing(open_store: OpenStore) -> None:
 
 
 def test_completions_are_bounded_in_number(open_store: OpenStore) -> None:
-    """The first thousand: more would be of no use, and fill the screen."""
+    """The first thousand keys are completed: more would fill the screen."""
     store = open_store()
     store.put_many({f"{i:05}": i for i in range(5000)})
     assert store._ipython_key_completions_() == [f"{i:05}" for i in range(1000)]
@@ -52,7 +52,7 @@ def test_completions_are_bounded_in_time(open_store: OpenStore, monkeypatch: pyt
 
 
 def test_completions_of_unusable_store_are_empty(open_store: OpenStore, tmp_path: Any) -> None:
-    """An error would be printed into the prompt."""
+    """An error would be printed into the prompt, so there are no completions."""
     store = open_store()
     store["a"] = 1
     part = store.range("a")

@@ -28,7 +28,7 @@ class KeysOnly:
 
 
 def test_mapping_is_a_mutable_mapping(m: Any) -> None:
-    """It is an instance of the abstract classes, and so are its views."""
+    """The mapping is an instance of the abstract classes, and so are its views."""
     assert isinstance(m, MutableMapping)
     assert isinstance(m.keys(), KeysView)
     assert isinstance(m.items(), ItemsView)
@@ -120,7 +120,7 @@ def test_getitem_missing_key_raises_key_error(m: Any, call: Callable[[Any], Any]
     ],
 )
 def test_getitem_impossible_key_raises_type_error(m: Any, call: Callable[[Any], Any]) -> None:
-    """An object that can be no key is a TypeError everywhere, and changes nothing."""
+    """An object that cannot be a key is a TypeError everywhere, and changes nothing."""
     with pytest.raises(TypeError):
         call(m)
     assert m == DATA
@@ -241,7 +241,7 @@ def test_or_gives_a_dict_in_which_the_right_wins(m: Any, kind: Callable[[Any], A
 
 
 def test_or_of_two_of_a_kind_gives_a_dict(make: Make) -> None:
-    """`|` of two of a kind is a dict, of which the right one wins."""
+    """`|` of two mappings of a kind is a dict, in which the right one wins."""
     assert make(DATA) | make({"c": 30}) == {**DATA, "c": 30}
 
 
@@ -271,7 +271,7 @@ def test_ior_of_a_dict_takes_the_mapping(m: Any) -> None:
 
 
 def test_ior_refuses_what_is_no_mapping(m: Any) -> None:
-    """`|=` with what `update` would refuse is a TypeError."""
+    """`|=` refuses the arguments that `update` refuses."""
     with pytest.raises(TypeError):
         m |= 5
 
@@ -282,7 +282,7 @@ DIFFERENT = [{}, {"a": 1, "b": 2}, {**DATA, "d": 4}, {**DATA, "c": 4}, {"a": 1, 
 
 @pytest.mark.parametrize("other", EQUAL, ids=lambda other: type(other).__name__)
 def test_eq_mapping_of_the_same_items_is_true(m: Any, other: Any) -> None:
-    """It equals any mapping of the same items, in whatever order, from both sides."""
+    """The mapping equals any mapping of the same items, in any order, from both sides."""
     assert m == other
     assert other == m
     assert (m != other, other != m) == (False, False)
@@ -290,7 +290,7 @@ def test_eq_mapping_of_the_same_items_is_true(m: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("other", [*DIFFERENT, None, 3, [("a", 1)], set(DATA)])
 def test_eq_mapping_of_other_items_is_false(m: Any, other: Any) -> None:
-    """It differs from a mapping of other items and from what is no mapping, from both sides."""
+    """The mapping differs from a mapping of other items and from any other object, from both sides."""
     assert m != other
     assert other != m
     assert (m == other, other == m) == (False, False)
@@ -305,7 +305,7 @@ def test_eq_of_two_of_a_kind_compares_items(make: Make) -> None:
 
 
 def test_hash_of_mapping_and_views_is_refused(m: Any) -> None:
-    """Neither it nor its set-like views can be hashed."""
+    """Neither the mapping nor its set-like views can be hashed."""
     for unhashable in (m, m.keys(), m.items()):
         with pytest.raises(TypeError, match="unhashable"):
             hash(unhashable)

@@ -98,7 +98,7 @@ def test_constructor_options_of_lmdb_are_forwarded(open_store: OpenStore, path: 
 
 
 def test_constructor_without_max_readers_allows_1024(store: Store) -> None:
-    """Unless told otherwise, 1024 readers may read at once."""
+    """By default 1024 readers may read at once."""
     assert store.env.info()["max_readers"] == 1024
 
 

@@ -84,7 +84,7 @@ def ended(command: list[str]) -> str:
 @needs_pid_namespaces
 @pytest.mark.parametrize("readonly", [True, False])
 def test_open_with_another_containers_process_id_names_the_cause_and_the_remedies(readonly: bool, path: str) -> None:
-    """Both are process 1. The second error is LMDB's as before; the first process goes on."""
+    """Both processes have the number 1. The second error is LMDB's as before. The first process continues."""
     first = """
 with LmdbObjectStore(path) as store:
     print("open", flush=True)
@@ -101,7 +101,7 @@ except lmdb.LockError as error:
         message = ended([*_PID_NAMESPACE, *python(second, path)])
         process.communicate("kept", timeout=LIMIT)
     assert message.startswith("mdb_txn_begin: Resource temporarily unavailable: ")
-    for words in ("id of this one, 1,", path, "container", "--pid=host", "shareProcessNamespace", "hostPID"):
+    for words in ("same process id, 1.", path, "container", "--pid=host", "shareProcessNamespace", "hostPID"):
         assert words in message, words
     with LmdbObjectStore[bytes, str](path) as store:
         assert store[b"a"] == "kept"
@@ -118,7 +118,7 @@ with LmdbObjectStore(path) as store:
 
 
 def check_few_pages(path: str) -> None:
-    """60 overwrites took 0.6 MB where pages are used again, and 12.8 MB where a reader keeps all of them."""
+    """Check that overwrites use pages again: 60 took 0.6 MB then, and 12.8 MB while a reader kept all pages."""
     assert os.path.getsize(os.path.join(path, "data.mdb")) < 1_000_000
 
 
@@ -134,7 +134,7 @@ def test_open_as_process_1_again_uses_pages_that_the_killed_process_1_read(path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the lock file's layout is that of Linux")
 def test_open_with_a_dead_readers_process_id_uses_the_pages_that_it_read(open_store: OpenStore, path: str) -> None:
-    """Process ids are used again: here the dead reader is given that of the test, which then opens the store."""
+    """Process ids are used again: the dead reader here gets the id of the test, which then opens the store."""
     with running(python(_HOLD, path)):
         with running(python(_READ, path)) as reader:
             pass
@@ -162,7 +162,7 @@ def give_reader(path: str, pid: int, to: int) -> None:
 
 @needs_mounts
 def test_open_on_a_read_only_mount_is_logged_once_and_can_be_copied(open_store: OpenStore, tmp_path: Path) -> None:
-    """A volume that is mounted read-only in one container, and written to in another."""
+    """A volume is mounted read-only in one container, and is written to in another."""
     folder, mount = tmp_path / "volume", tmp_path / "mount"
     folder.mkdir()
     mount.mkdir()
@@ -194,7 +194,7 @@ main(["backup", path, sys.argv[2] + "-2"])
 
 @needs_mounts
 def test_open_to_write_on_a_read_only_mount_names_the_way_out(open_store: OpenStore, tmp_path: Path) -> None:
-    """LMDB says `Read-only file system`, of which kind of error there is no class."""
+    """LMDB says `Read-only file system`, and has no class for this error."""
     folder, mount = tmp_path / "volume", tmp_path / "mount"
     folder.mkdir()
     mount.mkdir()
@@ -245,7 +245,7 @@ with LmdbObjectStore(path, readonly=True) as reader:
 def test_open_without_locks_is_logged_once_where_a_lock_file_exists(
     open_store: OpenStore, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not with locks, and not where there is no lock file: then nobody has the file open."""
+    """A missing lock file means that nobody has the file open. Stores with locks log nothing."""
     open_store().close()
     open_store(readonly=True).close()
     assert not caplog.records
@@ -292,7 +292,7 @@ with LmdbObjectStore(path, key_encoding="utf-8", **eval(sys.argv[2])) as store:
 
 @contextmanager
 def committing(path: str, **options: Any) -> Iterator[Callable[[], None]]:
-    """Gives a function with which another process commits the next number, as the value of a hundred keys."""
+    """Return a function by which another process commits the next number, as the value of a hundred keys."""
     with running(python(_COMMIT, path, repr(options))) as process:
         numbers = count()
 
@@ -383,7 +383,7 @@ def test_backup_without_locks_beside_a_busy_writer_is_whole_or_refused(path: str
 def test_verify_without_locks_is_refused_if_another_process_commits_meanwhile(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pages that were used again can look like damage there."""
+    """Pages used again can look like damage there."""
     with committing(path) as commit:
 
         def check(*_: object, **__: object) -> list[str]:

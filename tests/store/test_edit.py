@@ -35,7 +35,7 @@ def test_edit_stores_the_object_at_the_end(store: Store) -> None:
 
 
 def test_edit_without_a_change_writes_nothing(store: Store) -> None:
-    """The same pickle is not stored again; what the block has written under the key itself stays."""
+    """An equal pickle is not stored again. The block's own write to the key stays."""
     store["list"] = [1]
     store.flush()
     before = store.env.info()["last_txnid"]
@@ -49,7 +49,7 @@ def test_edit_without_a_change_writes_nothing(store: Store) -> None:
 
 
 def test_edit_that_fails_changes_nothing(store: Store) -> None:
-    """A missing key, an exception, a value that cannot be pickled or unpickled, a bad key: nothing has changed."""
+    """A missing key, an exception, a bad key, or a value that cannot be pickled or unpickled changes nothing."""
     store["list"] = [1]
     with pytest.raises(KeyError) as missing, store.edit("missing"):
         pass
@@ -80,7 +80,7 @@ def raise_undo() -> None:
 
 
 def test_edit_in_a_transaction_is_a_savepoint(store: Store) -> None:
-    """Its exception undoes itself alone; its end commits nothing."""
+    """The block's exception rolls back its own changes alone, and its end commits nothing."""
     with store.transaction():
         with store.edit("a", list) as value:
             value.append(1)

@@ -1,4 +1,4 @@
-"""A flush that fails: nothing is lost, and each caller is told what is asked of it."""
+"""A flush that fails: nothing is lost, and each caller gets its error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmdb_object_store._buffer import resize as _resize
 
 
 def test_clear_that_fails_is_not_the_failure_of_the_last_flush(open_store: OpenStore) -> None:
-    """A caller who was told that `clear` failed has not heard that the `with` block's last flush did."""
+    """A caller who got the error of `clear` has not got the error of the `with` block's last flush."""
     with pytest.raises(FlushError), open_store(map_size=1 << 20, max_map_size=1 << 20) as store:  # noqa: PT012
         store["large"] = bytes(2 << 20)
         with patch.object(_resize, "write", side_effect=lmdb.DiskError("full")), pytest.raises(lmdb.DiskError):
@@ -44,7 +44,7 @@ def test_flush_that_fails_keeps_every_change(full: Store) -> None:
 
 
 def test_put_whose_flush_fails_stays_pending(open_store: OpenStore) -> None:
-    """Where reaching the threshold sets off a flush that fails, the write raises and is kept."""
+    """A write that reaches the threshold and whose flush fails raises, and the change is kept."""
     store = open_store(1, **TINY)
     with pytest.raises(lmdb.MapFullError):
         store["large"] = TOO_LARGE
@@ -55,7 +55,7 @@ def test_put_whose_flush_fails_stays_pending(open_store: OpenStore) -> None:
 
 
 def test_read_whose_flush_fails_still_answers(full: Store, caplog: pytest.LogCaptureFixture) -> None:
-    """The failure is logged, once: reads do not try that flush again until there is something new."""
+    """The failure is logged, once: reads do not try that flush again until there is a new change."""
     for _ in range(3):
         assert full["kept"] == 1
         assert len(full) == 3
@@ -92,7 +92,7 @@ def test_read_after_a_change_tries_a_failed_flush_again(
 
 
 def test_flush_after_a_failure_is_tried_again(full: Store) -> None:
-    """A flush that the caller asks for is tried each time, whatever a read has met."""
+    """An explicit flush is tried each time, whatever a read has met."""
     assert full["kept"] == 1
     with pytest.raises(lmdb.MapFullError):
         full.flush()

@@ -109,7 +109,7 @@ def test_open_file_with_flags_leaves_no_environment_open(path: str) -> None:
 @pytest.mark.parametrize("empty", [False, True], ids=["with items", "empty"])
 @pytest.mark.parametrize("items", [0, 1, 200])
 def test_open_file_with_named_databases_is_refused(path: str, items: int, empty: bool, version: int) -> None:
-    """They are listed, with items beside them too, and stay as they are."""
+    """The error lists the databases, with items beside them too. They stay unchanged."""
     with_names(path, b"users", b"a", b"z\xff", items=items, empty=empty, version=version)
     ways: list[dict[str, Any]] = [{}, {"readonly": True}, {"readonly": True, "lock": False}, {"max_dbs": 5}]
     for options in ways:
@@ -314,7 +314,7 @@ def test_import_shelve_into_named_databases_is_refused(
 
 @pytest.mark.parametrize("flag", ["r", "w", "c", "n"])
 def test_open_with_any_flag_leaves_named_databases_alone(path: str, flag: str) -> None:
-    """Not even "n", which empties a store, empties them."""
+    """The flag "n" empties a store, but no named database."""
     with_names(path, b"users", items=3)
     with unchanged(Path(path)), pytest.raises(lmdb.IncompatibleError, match="'users'"):
         lmdb_object_store.open(path, flag)
@@ -323,7 +323,7 @@ def test_open_with_any_flag_leaves_named_databases_alone(path: str, flag: str) -
 
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_clear_after_another_program_added_databases_is_refused(path: str, in_transaction: bool) -> None:
-    """They came after the store was opened. `clear` would lose them, and stores nothing."""
+    """The databases came after the store was opened. `clear` would lose them, and stores nothing."""
     store = Store(path, max_dbs=1)
     store[b"a"] = 1
     store.flush()
@@ -340,13 +340,13 @@ def test_clear_after_another_program_added_databases_is_refused(path: str, in_tr
     with pytest.raises(lmdb.IncompatibleError, match="'late'"):
         clear()
     assert store[b"a"] == 1
-    store[b"b"] = 2  # the store goes on
+    store[b"b"] = 2  # the store still works
     store.close(strict=True)
     assert names_in(path, b"late") == {b"late": {b"key": b"value"}}
 
 
 def test_open_with_max_dbs_works(path: str) -> None:
-    """The option reaches LMDB, and says nothing of what is in the file."""
+    """The option reaches LMDB, and does not depend on the file's contents."""
     with Store(path, max_dbs=3) as store:
         store[b"a"] = 1
     with Store(path, max_dbs=3) as store:
@@ -387,7 +387,7 @@ _HOLD = """
 
 @contextmanager
 def held_open(path: str, commits: int) -> Iterator[None]:
-    """Meanwhile another process has the store at `path` open, to which it has committed `commits` times."""
+    """Have another process open the store at `path`, to which it has committed `commits` times."""
     holder = started(_HOLD, path, str(commits))
     try:
         assert holder.stdout is not None
@@ -425,7 +425,7 @@ def test_open_replaced_file_is_refused(path: str, tmp_path: Path, live: int, res
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such a file is refused")
 def test_open_replaced_file_of_one_commit_more_works(path: str, tmp_path: Path) -> None:
-    """It cannot be told from a file with a lock file that was begun during a commit: it gets a new lock file."""
+    """The file looks like one whose lock file was begun during a commit, so it gets a new lock file."""
     with held_open(path, 3):
         shutil.copy(backup_of(str(tmp_path / "backup"), 4), tmp_path / "new")
         os.replace(tmp_path / "new", os.path.join(path, "data.mdb"))
@@ -506,7 +506,7 @@ def files_below(folder: Path) -> list[str]:
 @pytest.mark.parametrize("lock_file", [True, False], ids=["with its lock file", "without its lock file"])
 @pytest.mark.parametrize("linked", ["data.mdb", "link"])
 def test_constructor_on_the_data_file_of_a_folder_is_refused(tmp_path: Path, linked: str, lock_file: bool) -> None:
-    """It would have a second lock file. The message says which path to take; so does a link to it."""
+    """The store would have a second lock file. The message says which path to take; so does a link to it."""
     folder = tmp_path / "st"
     with Store(folder) as store:
         store[b"a"] = 1

@@ -24,7 +24,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @pytest.fixture
 def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of changes of each write transaction that is begun."""
+    """Return the number of changes of each write transaction that is begun."""
     begun: list[int] = []
     write = write_changes
 
@@ -37,13 +37,13 @@ def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def map_size(store: Any) -> int:
-    """Bytes of the store's map."""
+    """Return the bytes of the store's map."""
     size: int = store.env.info()["map_size"]
     return size
 
 
 def items(count: int, size: int = 1000) -> dict[str, bytes]:
-    """`count` values of `size` bytes."""
+    """Return `count` values of `size` bytes."""
     return {f"k{i:06}": i.to_bytes(4, "big") * (size // 4) for i in range(count)}
 
 
@@ -58,7 +58,7 @@ def test_flush_into_a_full_map_grows_it(open_store: OpenStore) -> None:
 
 
 def test_put_many_into_a_full_map_grows_it(open_store: OpenStore) -> None:
-    """So does `put_many`, for an iterator too, which it does not ask twice."""
+    """`put_many` grows the map too, also for an iterator, which is read once."""
     store = open_store(map_size=MIB)
     store.put_many(iter(items(2000).items()))
     assert map_size(store) == 65 * MIB
@@ -126,7 +126,7 @@ def test_delete_where_less_is_free_than_is_kept_makes_room(open_store: OpenStore
 @pytest.mark.parametrize("more", [4096, 3 * 4096, 20_000])
 @pytest.mark.parametrize("version", [0, 1])
 def test_delete_where_the_last_step_was_short_finds_pages(open_store: OpenStore, more: int, version: int) -> None:
-    """What fills a map that can grow by a few pages alone leaves room to delete as well."""
+    """A map that can grow by only a few pages keeps room to delete as well."""
     store = open_store(None, map_size=MIB, max_map_size=MIB + more, sync=False, lib_version=version)
     number = 0
     with suppress(lmdb.MapFullError):
@@ -166,7 +166,7 @@ def test_delete_many_in_a_map_at_its_cap_flushes_sooner(open_store: OpenStore, b
 
 @pytest.mark.parametrize("batch", [1, 10])
 def test_put_at_the_cap_fits_once_the_oldest_are_deleted(open_store: OpenStore, batch: int) -> None:
-    """What did not fit is taken back, the oldest are deleted, and it fits: for ever, and nothing else goes missing."""
+    """Items that did not fit are undone, the oldest are deleted, and they fit, many times. Nothing else is lost."""
     store = open_store(batch, map_size=MIB, max_map_size=MIB, sync=False, autoflush_on_read=False)
     source = random.Random(batch)
     expected: dict[str, bytes] = {}
@@ -248,7 +248,7 @@ def test_flush_at_the_cap_raises_an_error_that_says_all(open_store: OpenStore) -
 
 
 def test_flush_after_a_full_map_stores_what_stayed_pending(open_store: OpenStore) -> None:
-    """What stayed pending is stored once there is room: something was deleted, or the cap was raised."""
+    """Pending changes are stored once there is room: something was deleted, or the cap was raised."""
     store = open_store(map_size=MIB, max_map_size=MIB)
     store["large"] = b"x" * 2 * MIB
     with pytest.raises(lmdb.MapFullError):
@@ -271,7 +271,7 @@ def test_put_many_at_the_cap_stores_none(open_store: OpenStore) -> None:
 
 
 def test_growth_beside_readers_ends(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers in a tight loop neither delay growth for ever nor see an error or a wrong value."""
+    """Readers in a tight loop neither delay growth forever nor see an error or a wrong value."""
     monkeypatch.setattr(_resize, "MIN_GROWTH", 64 * KIB)
     store = open_store(map_size=64 * KIB)
     store["fixed"] = "value"
@@ -328,7 +328,7 @@ USES = [
 
 @pytest.mark.parametrize("use", USES)
 def test_growth_by_another_process_is_adopted(open_store: OpenStore, use: Any) -> None:
-    """After another process has grown the file beyond this one's map, every call goes on working."""
+    """After another process has grown the file beyond this one's map, every call works."""
     store = open_store(map_size=MIB)
     store["mine"] = 1
     store.flush()
@@ -411,7 +411,7 @@ def test_growth_makes_new_reads_wait_while_the_map_moves(open_store: OpenStore) 
         return environment.begin == environment._begin_under_lock
 
     class Watched:
-        """An LMDB environment, or a transaction of it, that notes whether the gate is shut at the critical calls."""
+        """An LMDB environment or transaction that notes whether the gate is closed at the critical calls."""
 
         def __init__(self, real: Any) -> None:
             self.real = real
@@ -431,7 +431,7 @@ def test_growth_makes_new_reads_wait_while_the_map_moves(open_store: OpenStore) 
 
 
 def test_flush_of_a_large_batch_writes_it_in_order(open_store: OpenStore) -> None:
-    """Neighbours share pages then; whether it was sorted shows in the order in which new pages fill."""
+    """Neighbours share pages then. The order in which new pages fill shows whether the batch was sorted."""
     source = random.Random(0)
     store = open_store(sync=False, map_size=1 << 28, batch_size=None)
     store.put_many({source.randbytes(16).hex(): None for _ in range(10 * _write.SORTED_FROM)})
@@ -446,6 +446,6 @@ def test_flush_of_a_large_batch_writes_it_in_order(open_store: OpenStore) -> Non
 
 
 def raw_rows(store: Any) -> list[tuple[bytes, bytes]]:
-    """The rows of the file, as they are stored."""
+    """Return the rows of the file, as they are stored."""
     with store.env.begin() as txn:
         return list(txn.cursor())

@@ -55,7 +55,7 @@ class Numbers:
 
 
 class Wrong:
-    """A `KeyEncoding` that does what it is told."""
+    """A `KeyEncoding` whose methods are given."""
 
     def __init__(self, encode: Callable[[Any], Any], decode: Callable[[bytes], Any] = bytes) -> None:
         self.encode = encode
@@ -64,14 +64,14 @@ class Wrong:
 
 @pytest.fixture
 def ordered(open_store: OpenStore) -> LmdbObjectStore[Any, Any]:
-    """A store of all `KEYS`, each with its place as its value."""
+    """Open a store of all `KEYS`, each with its place as its value."""
     store = open_store(key_encoding=OrderedKeys())
     store.update((key, number) for number, key in enumerate(KEYS))
     return store
 
 
 def equal(found: Any, expected: list[Any]) -> bool:
-    """Whether the keys are the same, of the same types."""
+    """Return True if the keys are equal and of the same types."""
     return same(tuple(found), tuple(expected))
 
 
@@ -79,8 +79,8 @@ def equal(found: Any, expected: list[Any]) -> bool:
 
 
 @pytest.mark.parametrize("flush", [False, True])
-def test_a_store_of_any_keys(ordered: LmdbObjectStore[Any, Any], flush: bool) -> None:
-    """All that takes or gives keys does so by the encoding, pending or not."""
+def test_methods_with_an_encoding_take_and_give_its_keys(ordered: LmdbObjectStore[Any, Any], flush: bool) -> None:
+    """Every method that takes or gives keys uses the encoding, for pending and stored items."""
     if flush:
         ordered.flush()
     numbers = list(range(len(KEYS)))
@@ -103,15 +103,17 @@ def test_a_store_of_any_keys(ordered: LmdbObjectStore[Any, Any], flush: bool) ->
     assert equal(ordered.popitem()[:1], KEYS[-1:])
 
 
-def test_the_file_opened_again(ordered: LmdbObjectStore[Any, Any], open_store: OpenStore) -> None:
+def test_reopen_with_an_encoding_finds_the_encoded_keys(
+    ordered: LmdbObjectStore[Any, Any], open_store: OpenStore
+) -> None:
     """The keys are in the file as the encoding gives them."""
     ordered.close()
     assert [OrderedKeys().decode(key) for key in open_store(key_encoding=None)] == KEYS
     assert equal(open_store(key_encoding=OrderedKeys()), KEYS)
 
 
-def test_views(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """A key is an element of the views' sets if it is given so, equal and of the same type."""
+def test_views_contain_keys_of_the_same_type(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """A key is an element of the views' sets if it is given with an equal value and the same type."""
     some = {None, ("user", 1), 256, "no", ("no",), date(2024, 5, 1)}
     assert ordered.keys() & some == {None, ("user", 1), 256, date(2024, 5, 1)}
     assert ordered.items() & {(256, KEYS.index(256)), (256, -1), ("no", 0)} == {(256, KEYS.index(256))}
@@ -121,7 +123,7 @@ def test_views(ordered: LmdbObjectStore[Any, Any]) -> None:
     assert ordered.keys() & {noon} == {noon}
 
 
-def test_equal_objects_of_different_types(open_store: OpenStore) -> None:
+def test_put_equal_keys_of_different_types_gives_several_keys(open_store: OpenStore) -> None:
     """`1`, `1.0` and `True` are three keys in a store, and one in a dict made of it."""
     store = open_store(key_encoding=OrderedKeys())
     store.update([(1, "int"), (1.0, "float"), (True, "bool")])
@@ -135,8 +137,8 @@ def test_equal_objects_of_different_types(open_store: OpenStore) -> None:
 @pytest.mark.parametrize(
     "key", [[1], object(), 1j, float("nan"), "\ud800", 1 << 20_000, ("a", [1])], ids=lambda key: type(key).__name__
 )
-def test_what_is_no_key(ordered: LmdbObjectStore[Any, Any], key: Any) -> None:
-    """What the encoding refuses is refused by every method, with the key's name, and changes nothing."""
+def test_methods_key_that_the_encoding_refuses_is_refused(ordered: LmdbObjectStore[Any, Any], key: Any) -> None:
+    """Every method refuses the key, names it, and changes nothing."""
     before = len(ordered)
     calls: list[Callable[[], Any]] = [
         lambda: ordered.put(key, 1),
@@ -160,8 +162,8 @@ def test_what_is_no_key(ordered: LmdbObjectStore[Any, Any], key: Any) -> None:
     assert len(ordered) == before
 
 
-def test_a_key_that_is_too_long(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """It is the encoded key that must fit, and the message names the key."""
+def test_put_key_whose_encoding_is_too_long_is_refused(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """The encoded key must fit, and the message names the key."""
     limit = ordered.env.max_key_size()
     ordered["k" * (limit - 2)] = 1
     with pytest.raises(ValueError, match=rf"key 'kkk.* is {limit + 1} bytes long; this file takes .* {limit}"):
@@ -171,8 +173,8 @@ def test_a_key_that_is_too_long(ordered: LmdbObjectStore[Any, Any]) -> None:
         ordered[eval("(" * 60 + "'" + "k" * limit + "'" + ",)" * 60)] = 1
 
 
-def test_a_tuple_that_python_cannot_follow(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """A tuple nested deeper than Python's stack is a ValueError as any other key that is none."""
+def test_put_tuple_nested_too_deeply_is_refused(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """A tuple nested deeper than Python's stack is a ValueError like any other wrong key."""
     key: Any = ()
     for _ in range(100_000):
         key = (key,)
@@ -180,15 +182,15 @@ def test_a_tuple_that_python_cannot_follow(ordered: LmdbObjectStore[Any, Any]) -
         ordered[key] = 1
 
 
-def test_a_missing_key_is_named(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """KeyError holds the key as it was given."""
+def test_getitem_missing_key_raises_with_the_given_key(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """KeyError has the key as it was given."""
     with pytest.raises(KeyError) as caught:
         ordered["user", 99]
     assert caught.value.args == (("user", 99),)
     assert str(caught.value) == "Key not found: ('user', 99)"
 
 
-def test_a_value_that_cannot_be_read_names_its_key(ordered: LmdbObjectStore[Any, Any]) -> None:
+def test_get_value_that_cannot_be_unpickled_shows_the_decoded_key(ordered: LmdbObjectStore[Any, Any]) -> None:
     """The message shows the key, not its bytes."""
     with ordered.env.begin(write=True) as txn:
         txn.put(OrderedKeys().encode(("broken", 1)), b"no pickle")
@@ -200,8 +202,8 @@ def test_a_value_that_cannot_be_read_names_its_key(ordered: LmdbObjectStore[Any,
 # -- order
 
 
-def test_ranges(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """Bounds are keys, each of which may be there or not."""
+def test_range_bounds_are_keys(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """Each bound is a key, which need not be in the store."""
     assert equal(ordered.irange(("user",), ("user", 9)), [("user", 1), ("user", 1, "name")])
     assert equal(ordered.irange(("user", 1), ("user", 10), (False, False)), [("user", 1, "name")])
     assert equal(ordered.irange(-8, 255), [-7, 0])
@@ -211,8 +213,8 @@ def test_ranges(ordered: LmdbObjectStore[Any, Any]) -> None:
     assert equal(ordered.irange(maximum="", reverse=True), ["", b"\xff", b"", None])
 
 
-def test_none_as_a_bound_and_as_a_key(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """None as a bound is no bound; as a key it is the first. `b""` is the next."""
+def test_range_bound_none_is_no_bound(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """None as a bound is no bound. As a key None is the first, and `b""` is the next."""
     assert equal(ordered.irange(None, None), KEYS)
     assert equal(ordered.irange(None, inclusive=(False, True)), KEYS)
     assert equal(ordered.irange(b""), KEYS[1:])
@@ -221,8 +223,8 @@ def test_none_as_a_bound_and_as_a_key(ordered: LmdbObjectStore[Any, Any]) -> Non
     assert None not in ordered
 
 
-def test_prefixes(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """A prefix is the tuples, the text or the bytes that begin so."""
+def test_prefix_contains_tuples_text_and_bytes_that_begin_so(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """A prefix has the tuples, the text or the bytes that begin with it."""
     assert equal(ordered.prefix(("user", 1)), [("user", 1), ("user", 1, "name")])
     assert equal(ordered.prefix(("user",)).prefix(("user", 10)), [("user", 10)])
     assert equal(ordered.prefix(()), [(), (None,), ("user", 1), ("user", 1, "name"), ("user", 10)])
@@ -235,8 +237,8 @@ def test_prefixes(ordered: LmdbObjectStore[Any, Any]) -> None:
             ordered.prefix(no_prefix)
 
 
-def test_a_part_is_written_and_cleared(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """A part takes the keys that are inside, and names what is not, and itself, by keys."""
+def test_range_takes_keys_inside_and_names_others(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """A part takes the keys inside its bounds. Its errors and its `repr` show keys."""
     users = ordered.prefix(("user",))
     users["user", 2] = 2
     assert ordered["user", 2] == 2
@@ -252,7 +254,7 @@ def test_a_part_is_written_and_cleared(ordered: LmdbObjectStore[Any, Any]) -> No
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LmdbObjectStore[Any, int]]:
-    """One store for many examples."""
+    """Open one store for many examples."""
     with LmdbObjectStore[Any, int](tmp_path_factory.mktemp("shared"), sync=False, key_encoding=OrderedKeys()) as store:
         yield store
 
@@ -267,7 +269,7 @@ short = keys.filter(lambda key: len(OrderedKeys().encode(key)) <= 511)
     prefix=tuples | texts,
     flush=st.booleans(),
 )
-def test_parts_are_those_of_a_model_property(
+def test_range_and_prefix_are_those_of_the_model_property(
     shared: LmdbObjectStore[Any, int], some: list[Any], low: Any, high: Any, prefix: Any, flush: bool
 ) -> None:
     """The order of a store, its ranges and its prefixes are those of the model."""
@@ -286,8 +288,8 @@ def test_parts_are_those_of_a_model_property(
 # -- keys of the file that the encoding has not written
 
 
-def test_no_item_is_hidden(open_store: OpenStore) -> None:
-    """What the encoding has not written is given as a StoredKey, and each method takes it."""
+def test_iter_foreign_key_gives_a_stored_key(open_store: OpenStore) -> None:
+    """A key that the encoding has not written is given as a StoredKey, and each method takes it."""
     raw = open_store(key_encoding=None)
     raw.update({b"": 0, b"text": 1, b"\x15\x07": 2, b"\xff": 3})
     raw.flush()
@@ -307,8 +309,8 @@ def test_no_item_is_hidden(open_store: OpenStore) -> None:
     assert dict(raw) == {b"text": 5, b"\x15\x07": 2}
 
 
-def test_a_stored_key_can_name_any_key(ordered: LmdbObjectStore[Any, Any]) -> None:
-    """The bytes of a key, as a StoredKey, lead to its item; iteration gives the key itself."""
+def test_stored_key_of_any_bytes_finds_their_item(ordered: LmdbObjectStore[Any, Any]) -> None:
+    """The bytes of a key, as a StoredKey, lead to its item. Iteration gives the key itself."""
     stored = StoredKey(OrderedKeys().encode(("user", 1)))
     assert ordered[stored] == ordered["user", 1]
     assert ordered.keys() & {stored} == set()
@@ -316,8 +318,8 @@ def test_a_stored_key_can_name_any_key(ordered: LmdbObjectStore[Any, Any]) -> No
 
 
 @pytest.mark.parametrize("key_encoding", [None, "utf-8", OrderedKeys()])
-def test_a_stored_key_is_the_same_row_in_all_stores(open_store: OpenStore, key_encoding: Any) -> None:
-    """In every store a StoredKey is the row of those bytes, whatever takes it."""
+def test_stored_key_is_one_row_in_all_stores(open_store: OpenStore, key_encoding: Any) -> None:
+    """In every store and every method a StoredKey is the row of its bytes."""
     store, key = open_store(key_encoding=key_encoding), StoredKey(b"\x15\x07")
     store[key] = 1
     store.flush()
@@ -329,8 +331,8 @@ def test_a_stored_key_is_the_same_row_in_all_stores(open_store: OpenStore, key_e
     assert store.pop(key) == 3
 
 
-def test_stored_keys_are_no_bytes() -> None:
-    """A StoredKey equals another of the same bytes and nothing else, so that a dict tells it from a key of bytes."""
+def test_stored_key_differs_from_its_bytes() -> None:
+    """A StoredKey equals another of the same bytes and nothing else. A dict tells it from a key of bytes."""
     stored, data = StoredKey(b"a"), b"a"
     assert stored == StoredKey(b"a") != StoredKey(b"b")
     assert (stored != data, data != stored, stored == data, data == stored) == (True, True, False, False)
@@ -340,8 +342,10 @@ def test_stored_keys_are_no_bytes() -> None:
         assert same(pickle.loads(pickle.dumps(StoredKey(b"a"), protocol)), StoredKey(b"a"))
 
 
-def test_two_encodings_on_one_file(ordered: LmdbObjectStore[Any, Any], open_store: OpenStore) -> None:
-    """Each store sees all items of the file, and the other's keys by their bytes, or as what it takes them for."""
+def test_open_twice_with_two_encodings_shows_all_items(
+    ordered: LmdbObjectStore[Any, Any], open_store: OpenStore
+) -> None:
+    """Each store sees all items of the file. It gives the other's keys by their bytes, or by its own decoding."""
     ordered.flush()
     text = open_store(key_encoding="utf-8")
     assert len(text) == len(ordered) == len(list(text))
@@ -357,8 +361,8 @@ def test_two_encodings_on_one_file(ordered: LmdbObjectStore[Any, Any], open_stor
 # -- other encodings
 
 
-def test_the_protocol(open_store: OpenStore) -> None:
-    """Anything that encodes and decodes will do. Without `prefix_range`, a prefix is of the bytes."""
+def test_key_encoding_of_any_class_with_encode_and_decode_works(open_store: OpenStore) -> None:
+    """An object needs `encode` and `decode` alone. Without `prefix_range`, a prefix is of the bytes."""
     encoding: KeyEncoding = Words()
     store = open_store(key_encoding=encoding)
     store.update([(("a", "b"), 1), (("a", "bc"), 2), (("b",), 3), ([], 4)])
@@ -371,8 +375,8 @@ def test_the_protocol(open_store: OpenStore) -> None:
     assert store.env.begin().get(EMPTY) is not None
 
 
-def test_an_encoding_with_errors_of_its_own(open_store: OpenStore) -> None:
-    """Whatever it raises, what is no key is a ValueError that names it, and what is none's bytes is a StoredKey."""
+def test_key_encoding_with_errors_of_its_own_raises_value_error(open_store: OpenStore) -> None:
+    """A key that it refuses is a ValueError that names the key. Bytes that it refuses are a StoredKey."""
     store = open_store(key_encoding=Numbers())
     store.update({300: "a", 5: "b"})
     with pytest.raises(ValueError, match=r"^key 'x' cannot be encoded by .*Numbers.*: required argument") as caught:
@@ -383,8 +387,8 @@ def test_an_encoding_with_errors_of_its_own(open_store: OpenStore) -> None:
     assert equal(store, [5, 300, StoredKey(b"short")])
 
 
-def test_a_key_that_does_not_lead_back(open_store: OpenStore) -> None:
-    """A key that is decoded, but is not encoded to the same bytes, is not given: it would not find its item."""
+def test_iter_key_that_does_not_lead_back_gives_a_stored_key(open_store: OpenStore) -> None:
+    """A key that is not encoded to the same bytes is not given, because it would not find its item."""
     store = open_store(key_encoding=Wrong(lambda key: b"%d" % key, int))
     store[7] = 1
     for written in (b"007", b"-0", b" 8"):
@@ -394,8 +398,8 @@ def test_a_key_that_does_not_lead_back(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("given_back", [None, "text", bytearray(b"a"), memoryview(b"a"), StoredKey(b"a"), 7])
-def test_an_encoding_that_gives_no_bytes(open_store: OpenStore, given_back: Any) -> None:
-    """It is a TypeError that names the key and what was given."""
+def test_key_encoding_that_gives_no_bytes_raises_type_error(open_store: OpenStore, given_back: Any) -> None:
+    """The error names the key and the wrong result."""
     store = open_store(key_encoding=Wrong(lambda _: given_back))
     for call in (store.get, store.prefix, lambda key: store.put(key, 1)):
         with pytest.raises(TypeError, match=rf"gave {type(given_back).__name__} for key 'k': it must give bytes"):
@@ -403,8 +407,8 @@ def test_an_encoding_that_gives_no_bytes(open_store: OpenStore, given_back: Any)
     assert not store
 
 
-def test_the_reserved_bytes(open_store: OpenStore) -> None:
-    """Bytes that stand for the empty key in the file cannot be written by an encoding either."""
+def test_key_encoding_that_gives_the_reserved_bytes_is_refused(open_store: OpenStore) -> None:
+    """An encoding cannot write the bytes that stand for the empty key in the file."""
     store = open_store(key_encoding=Wrong(lambda key: b"\0" * key, len))
     with pytest.raises(ValueError, match="511 NUL bytes is reserved"):
         store[511] = 1
@@ -413,8 +417,8 @@ def test_the_reserved_bytes(open_store: OpenStore) -> None:
     assert dict(store) == {0: "a", 1: "b"}
 
 
-def test_an_encoding_with_prefixes(open_store: OpenStore) -> None:
-    """`prefix_range` says where a prefix begins and ends, None for the end of all; other than bytes are refused."""
+def test_prefix_range_of_an_encoding_bounds_the_prefix(open_store: OpenStore) -> None:
+    """`prefix_range` gives both ends of a prefix, None for the end of all. Results other than bytes are refused."""
     encoding: Any = Wrong(str.encode, bytes.decode)
     encoding.prefix_range = {"b": (b"b", b"c"), "c": (b"c", None), "?": ("b", None), "!": (b"b", 1)}.__getitem__
     store = open_store(key_encoding=encoding)
@@ -428,8 +432,8 @@ def test_an_encoding_with_prefixes(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])
-def test_an_error_that_is_no_matter_of_the_key(open_store: OpenStore, error: type[Exception]) -> None:
-    """Where decoding fails for another reason than the key, it is told, and the key is not taken for a stranger's."""
+def test_key_encoding_whose_decoding_fails_otherwise_raises(open_store: OpenStore, error: type[Exception]) -> None:
+    """An error with another reason than the key is raised. The key is not taken for another program's."""
 
     def decode(data: bytes) -> Any:
         raise error
@@ -440,8 +444,8 @@ def test_an_error_that_is_no_matter_of_the_key(open_store: OpenStore, error: typ
         list(store)
 
 
-def test_an_encoding_may_use_the_store(open_store: OpenStore) -> None:
-    """It runs with nothing held: it may write to the store whose keys it encodes, and have it grow."""
+def test_key_encoding_that_uses_the_store_works(open_store: OpenStore) -> None:
+    """The encoding runs with no lock taken. It may write to its store, and make the map grow."""
     store: LmdbObjectStore[Any, Any]
 
     def decode(data: bytes) -> str:
@@ -457,15 +461,15 @@ def test_an_encoding_may_use_the_store(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("encoding", [8, b"utf-8", object(), OrderedKeys, Wrong(str.encode, None), json])  # type: ignore[arg-type]
-def test_what_is_no_encoding(open_store: OpenStore, encoding: Any) -> None:
-    """What does not encode and decode, and a class in place of an object, is a TypeError when the store is opened."""
+def test_open_with_an_object_that_is_no_encoding_raises(open_store: OpenStore, encoding: Any) -> None:
+    """An object without both methods, and a class in place of an object, are a TypeError of the constructor."""
     with pytest.raises(TypeError, match=r"key_encoding must be the name of an encoding, an object \(no class\) with"):
         open_store(key_encoding=encoding)
 
 
 @pytest.mark.parametrize("options", [{"key_errors": "ignore"}, {"str_normalize": "NFC"}])
-def test_options_of_text(open_store: OpenStore, options: dict[str, Any]) -> None:
-    """What is for text encodings alone is a ValueError beside an object: it would do nothing."""
+def test_open_with_an_encoding_and_options_of_text_raises(open_store: OpenStore, options: dict[str, Any]) -> None:
+    """An option for text encodings alone is a ValueError beside an object, because it would do nothing."""
     with pytest.raises(ValueError, match="key_errors and str_normalize are for text encodings"):
         open_store(key_encoding=OrderedKeys(), **options)
 
@@ -473,7 +477,7 @@ def test_options_of_text(open_store: OpenStore, options: dict[str, Any]) -> None
 # -- the handle
 
 
-def test_the_handle_carries_it(ordered: LmdbObjectStore[Any, Any]) -> None:
+def test_pickled_handle_carries_the_encoding(ordered: LmdbObjectStore[Any, Any]) -> None:
     """A pickled handle, and a copied one, encode keys in the same way."""
     for copied in (pickle.loads(pickle.dumps(ordered)), copy.copy(ordered)):
         assert type(copied.key_encoding) is OrderedKeys
@@ -483,15 +487,15 @@ def test_the_handle_carries_it(ordered: LmdbObjectStore[Any, Any]) -> None:
         copied.close()
 
 
-def test_a_handle_whose_encoding_cannot_be_pickled(open_store: OpenStore) -> None:
-    """It is a TypeError that names what cannot be sent."""
+def test_pickled_handle_whose_encoding_cannot_be_pickled_raises(open_store: OpenStore) -> None:
+    """The TypeError names the object that cannot be sent."""
     store = open_store(key_encoding=Wrong(lambda key: b"%d" % key, int))
     with pytest.raises(TypeError, match=r"a store is pickled with its key_encoding, and <.*Wrong.* cannot be"):
         pickle.dumps(store)
 
 
-def test_what_few_need_is_imported_late(tmp_path: Path) -> None:
-    """A program without such keys does not import what is for them; each name is there when it is asked for."""
+def test_ordered_keys_are_imported_late(tmp_path: Path) -> None:
+    """A program without such keys does not import their modules. Each name is there when it is asked for."""
     program = """
 import sys
 before = set(sys.modules)

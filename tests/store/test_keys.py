@@ -145,7 +145,7 @@ def test_put_reserved_key_is_refused(store: Store) -> None:
 
 
 def test_put_value_over_the_limit_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A value that LMDB cannot hold is a ValueError at the call, and changes nothing."""
+    """A value beyond LMDB's limit is a ValueError at the call, and changes nothing."""
     for module in (_bulk, _serializing, _buffer):
         monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)
     for write in (store.put, store.__setitem__, store.setdefault, lambda key, value: store.update({key: value})):

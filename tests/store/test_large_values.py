@@ -1,4 +1,4 @@
-"""Values of 64 KiB and more, the large strings of which are copied out of LMDB's map one by one."""
+"""Values of 64 KiB and more, whose large strings are copied out of LMDB's map one by one."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ in_parts = pytest.mark.skipif(not _reads._COPIES_AT_ONCE, reason="this interpret
 
 
 def large(seed: int, size: int = 2 * LARGE) -> bytes:
-    """Bytes that no other seed has, and that a mixture of two values does not pass for."""
+    """Return bytes that no other seed has, and that no mixture of two values equals."""
     return hashlib.sha256(b"%d" % seed).digest() * (size // 32)
 
 
 def filled(open_store: OpenStore, number: int = 12, **options: Any) -> Store:
-    """A store of large values of different sizes, committed."""
+    """Open a store of large values of different sizes, committed."""
     store = open_store(**{"map_size": 1 << 30, "sync": False, **options})
     store.put_many({f"k{i}": large(i, LARGE * (1 + i % 4)) for i in range(number)})
     return store
 
 
 def check(store: Store, i: int) -> None:
-    """The value of `k{i}` is right."""
+    """Check the value of `k{i}`."""
     assert store[f"k{i}"] == large(i, LARGE * (1 + i % 4))
 
 
@@ -61,7 +61,7 @@ def test_get_after_a_large_value_reads_in_parts(open_store: OpenStore, key_encod
 
 @pytest.mark.parametrize("expected", [False, True])
 def test_get_large_text_that_is_damaged_names_its_key(open_store: OpenStore, expected: bool) -> None:
-    """It cannot be unpickled, and is told as such, also where it would be taken out of the pickle."""
+    """Damaged text cannot be unpickled, and its error names the key, also if it would be taken out of the pickle."""
     store = filled(open_store)
     if expected:
         check(store, 0)
@@ -73,7 +73,7 @@ def test_get_large_text_that_is_damaged_names_its_key(open_store: OpenStore, exp
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_get_after_a_large_value_is_as_ever(open_store: OpenStore, warm: bool) -> None:
-    """Absent keys, pending changes, empty keys and values that cannot be unpickled, after a small or a large one."""
+    """Absent keys, pending changes, empty keys and damaged values are read as usual after a small or a large value."""
     store = filled(open_store)
     store.put_many({"": "empty", "bad": 0})
     with store.env.begin(write=True) as txn:
@@ -110,7 +110,7 @@ def test_get_after_a_large_value_is_as_ever(open_store: OpenStore, warm: bool) -
 
 
 def test_get_next_value_does_not_change_an_earlier_one(open_store: OpenStore) -> None:
-    """No value is kept by what was read for it, whatever its type."""
+    """Reading the next value changes no earlier value, whatever its type."""
     kinds: list[Callable[[bytes], Any]] = [bytes, bytearray, bytes.hex, lambda data: [data, {"a": data}]]
     store = open_store(map_size=1 << 28)
     values = [kind(large(i)) for i, kind in enumerate(kinds * 2)]
@@ -207,7 +207,7 @@ def test_get_beside_growth_and_forks_gives_whole_values(open_store: OpenStore, u
 
 
 def test_get_beside_moves_of_the_map_gives_whole_values(path: str) -> None:
-    """A map that moves while reads are let through, so at any point of one: values stay right.
+    """Values stay right though the map moves at any point of a read.
 
     In a process of its own, which would be killed by a read of memory that is no longer there.
     """
@@ -237,7 +237,7 @@ print("done")
 
 
 def test_get_beside_close_raises_the_closed_error_alone(open_store: OpenStore) -> None:
-    """A close amid large reads ends them with the closed error, and with no other."""
+    """A close during large reads ends them with the closed error, and with no other."""
     for _ in range(10):
         store = filled(open_store, 4)
         started = threading.Barrier(3, timeout=30)
@@ -322,7 +322,7 @@ def test_get_after_an_interrupted_read_is_right(open_store: OpenStore) -> None:
 
 
 def test_get_after_growth_by_another_process_is_right(path: str, open_store: OpenStore) -> None:
-    """A map that another process has outgrown is adopted in the midst of large reads."""
+    """A map that another process has outgrown is adopted during large reads."""
     store = filled(open_store, map_size=1 << 24)
     check(store, 0)
     check(store, 1)
@@ -339,8 +339,8 @@ with LmdbObjectStore(sys.argv[1]) as store:
     assert len(store) == 52
 
 
-def test_all_parts_of_a_value_come_from_one_transaction(open_store: OpenStore) -> None:
-    """A value that is replaced at each transaction is read as it was at one of them."""
+def test_get_large_value_reads_all_parts_in_one_transaction(open_store: OpenStore) -> None:
+    """A value that is replaced at each transaction is read as one of them left it."""
     store = open_store()
     numbers = count(1)
 

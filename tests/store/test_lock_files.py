@@ -58,7 +58,7 @@ class Other:
         assert self.answer() == "open"
 
     def answer(self) -> str:
-        """The next line that it prints."""
+        """Return the next line that it prints."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
@@ -79,7 +79,7 @@ class Other:
         return self.answer()
 
     def close(self) -> None:
-        """Close its store; it must end in order."""
+        """Close its store, and check that it ends in order."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -92,7 +92,7 @@ class Other:
 
 @pytest.fixture
 def start(path: str) -> Iterator[Callable[[], Other]]:
-    """Starts other processes at `path`, and ends them after the test."""
+    """Start other processes at `path`, and end them after the test."""
     others: list[Other] = []
 
     def started() -> Other:
@@ -106,7 +106,7 @@ def start(path: str) -> Iterator[Callable[[], Other]]:
 
 @pytest.fixture
 def store(path: str) -> Iterator[Store]:
-    """A store that is closed before the other processes are."""
+    """Open a store that is closed before the other processes are."""
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         store["before"] = 0
         store.flush()
@@ -114,7 +114,7 @@ def store(path: str) -> Iterator[Store]:
 
 
 def use(tool: str, path: str) -> None:
-    """Let `tool` at the folder at `path`, in this process."""
+    """Run `tool` on the folder at `path`, in this process."""
     TOOLS[tool](Path(path), Path(f"{path} scratch"))
 
 
@@ -141,7 +141,7 @@ def test_flush_after_a_tool_at_the_lock_file_waits_for_a_transaction(
 
 
 def in_transaction(store: Store) -> None:
-    """A transaction of one write."""
+    """Write one item in a transaction."""
     with store.transaction():
         store["inside"] = 3
 
@@ -184,7 +184,7 @@ def test_commit_after_a_lock_file_was_replaced_warns(
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_transaction_commits_if_nobody_wrote_after_a_tool_within(store: Store, path: str, tool: str) -> None:
-    """The block commits, also where the lock file was replaced within it."""
+    """The block commits, also if the lock file was replaced within it."""
     with store.transaction():
         store["before"] += 1
         use(tool, path)
@@ -265,14 +265,14 @@ def test_flush_of_a_process_that_opened_after_a_tool_waits_for_a_transaction(
 def test_process_with_a_new_lock_file_waits_for_announced_reads(
     store: Store, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for the end of the last of them, and at the limit goes on."""
+    """The process waits for the end of the last read, and continues at the limit."""
     ours, theirs = store._environment.process_locks, ProcessLocks(path, {})
     theirs._open_data_file(readonly=False)
     theirs.wait_for_reads()  # there are none
     assert ours.begin_read()
     assert ours.begin_read()
     theirs.wait_for_reads()  # for a moment
-    monkeypatch.setattr("lmdb_object_store._environment.lock_file._MOMENT", LIMIT)
+    monkeypatch.setattr("lmdb_object_store._environment.lock_file._READERS_SECONDS", LIMIT)
     waiting = threading.Thread(target=theirs.wait_for_reads, daemon=True)
     waiting.start()
     ours.end_read()
@@ -285,7 +285,7 @@ def test_process_with_a_new_lock_file_waits_for_announced_reads(
 
 
 def test_readonly_store_with_a_new_lock_file_does_not_wait_for_reads(store: Store, path: str) -> None:
-    """It writes over no page: it reads on at once, and is seen by the writers that have the new lock file."""
+    """A reader writes over no page. It reads at once, and writers with the new lock file see it."""
     code = """
         with opened(readonly=True) as store:
             assert len(list(store)) == 201
@@ -302,7 +302,7 @@ def test_readonly_store_with_a_new_lock_file_does_not_wait_for_reads(store: Stor
 
 
 def test_opening_with_a_new_lock_file_waits_for_reads(store: Store, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does the one that is made again after a lock file was replaced, in whoever's hands the new one is."""
+    """The wait happens after a replaced lock file too, whichever process has made the new one."""
     waits: list[bool] = []
     monkeypatch.setattr(ProcessLocks, "wait_for_reads", lambda locks: waits.append(locks.held))
     use("replace", path)
@@ -320,7 +320,7 @@ def test_opening_with_a_new_lock_file_waits_for_reads(store: Store, path: str, m
 def test_scan_after_a_lock_file_was_deleted_uses_the_new_one(
     start: Callable[[], Other], store: Store, path: str
 ) -> None:
-    """A process that only reads notices as well: a scan is seen by those who write by the new lock file."""
+    """A process that only reads notices too: writers by the new lock file see its scan."""
     store.update({str(number): number for number in range(200)})
     store.flush()
     use("rm", path)
@@ -418,7 +418,7 @@ def test_readers_that_find_the_file_closed_read_again(store: Store) -> None:
 def test_store_on_a_file_system_without_such_locks_works(
     path: str, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    """Nothing is told then, and nothing changes: the store writes, reads, forks and closes."""
+    """Nothing is reported, and the store writes, reads, forks and closes as usual."""
     from fcntl import fcntl as real
 
     def fcntl(file: Any, command: int, argument: bytes) -> Any:
@@ -467,7 +467,7 @@ def test_lock_file_that_vanishes_at_each_opening_is_given_up(
 
 
 def test_lock_file_that_vanishes_before_each_write_is_an_error(store: Store, path: str) -> None:
-    """The error names the way out, and the change stays pending."""
+    """The error names a remedy, and the change stays pending."""
     locks = store._environment.process_locks
 
     def vanished() -> bool:
@@ -488,7 +488,7 @@ def test_lock_file_that_vanishes_before_each_write_is_an_error(store: Store, pat
 def test_warning_at_the_end_of_the_interpreter_is_logged_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no thread can be started any more, the warning is logged in this one."""
+    """The warning is logged in this thread if no thread can be started any more."""
 
     def refuse(_: object) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")

@@ -121,7 +121,7 @@ def test_get_many_decode_options_give_str(
 
 
 def test_get_many_same_key_twice_is_found_once(pending: Store) -> None:
-    """A key asked for twice is found once, at its first place; a missing one is told as often as it was asked for."""
+    """A key asked for twice is found once, at its first place. A missing key is reported each time."""
     found, missing = pending.get_many(["stored", "z", "pending", b"stored", "z"], decode_keys=True)
     assert list(found) == ["stored", "pending"]
     assert missing == ["z", "z"]
@@ -134,7 +134,7 @@ def test_get_many_key_that_is_no_text_stays_bytes(store: Store) -> None:
 
 
 def test_get_many_empty_and_too_long_keys_are_no_error(store: Store) -> None:
-    """The empty key is found, one too long is not, none is no error, an iterator will do."""
+    """The empty key is found, a key too long is not, no keys are no error, and an iterator is taken."""
     store[""] = 0
     assert store.get_many(["", "k" * 600, "\0" * 511]) == ({b"": 0}, ["k" * 600, "\0" * 511])
     assert store.get_many([""], decode_keys=True) == ({"": 0}, [])
@@ -150,7 +150,7 @@ def test_get_many_decode_without_an_encoding_is_refused(open_store: OpenStore, o
 
 
 def test_get_many_pending_changes_win_over_the_file(store: Store) -> None:
-    """Deleted and pending keys are told rightly, though the file still has the old rows."""
+    """Deleted and pending keys are reported rightly, though the file still has the old rows."""
     store.autoflush_on_read = False
     store.update({"a": 1, "b": 2})
     store.flush()

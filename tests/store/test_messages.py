@@ -91,7 +91,7 @@ WRITES: dict[str, Callable[[Store, Any], object]] = {
 
 
 def notes(error: BaseException) -> list[str]:
-    """The notes of `error`, which Python itself shows from 3.11 on."""
+    """Return the notes of `error`, which Python itself shows from 3.11 on."""
     return getattr(error, "__notes__", [])
 
 
@@ -283,11 +283,11 @@ def test_open_path_that_means_memory_is_refused(
 
 
 def test_open_folder_of_that_very_name_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of such a name is reached by a path that says so, as the message tells."""
+    """A folder of such a name is reached by the path that the message names."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"\./:memory:"):
         LmdbObjectStore(":memory:")
-    if os.name != "nt":  # where no name may hold a colon
+    if os.name != "nt":  # no name may hold a colon here
         with LmdbObjectStore[Any, Any]("./:memory:", key_encoding="utf-8") as store:
             store["a"] = 1
         assert os.listdir(tmp_path) == [":memory:"]
@@ -335,7 +335,7 @@ def test_open_in_a_second_copy_of_the_package_says_so(path: str, how: str) -> No
 
 @pytest.mark.parametrize("how", COPIES)
 def test_open_in_a_second_copy_of_the_package_once_the_first_has_closed(path: str, how: str) -> None:
-    """The cure helps."""
+    """A closed first copy no longer hinders the second."""
     ended = run_script(
         _PURGED + 'store.close(strict=True)\nprint(dict(again.LmdbObjectStore(path, key_encoding="utf-8")))', path, how
     )
@@ -402,7 +402,7 @@ def test_open_in_a_sub_interpreter_says_so(path: str, kind: str, message: str) -
 @pytest.mark.parametrize("view", ["keys", "values", "items"])
 @pytest.mark.parametrize("make_copy", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_pickle_of_a_view_is_refused(store: Store, view: str, make_copy: Callable[[Any], Any]) -> None:
-    """As of a dict's view, of the store and of a part of it: TypeError, and the message says what to store."""
+    """TypeError is raised for a view of the store and of a part, as for a dict's. The message says what to store."""
     store["a"] = 1
     for mapping in (store, store.range("a"), {"a": 1}):
         with pytest.raises(TypeError, match=r"^cannot pickle '\w+' object") as caught:
@@ -437,14 +437,14 @@ def test_put_view_as_a_value_is_refused(store: Store, view: str) -> None:
     ],
 )
 def test_open_option_that_lmdb_refuses_is_named(path: str, options: Any, kind: type[Exception], message: str) -> None:
-    """LMDB's own message does not say which one it is."""
+    """LMDB's own message does not name the option."""
     with pytest.raises(kind) as caught:
         LmdbObjectStore(path, **options)
     assert str(caught.value) == message
 
 
 def test_open_map_size_beyond_the_address_space_is_named(path: str) -> None:
-    """The error has the size, and what to do."""
+    """The error has the size and a remedy."""
     import lmdb
 
     with pytest.raises(lmdb.MemoryError, match=r"map_size=1125899906842624\b.*smaller map_size"):
@@ -453,7 +453,7 @@ def test_open_map_size_beyond_the_address_space_is_named(path: str) -> None:
 
 @pytest.mark.parametrize("inclusive", [True, None, "both", (True,), (True, True, True)])
 def test_irange_inclusive_that_is_no_pair_is_named(store: Store, inclusive: Any) -> None:
-    """As pandas and others take one flag, or a word, for both bounds."""
+    """pandas and others take one flag, or a word, for both bounds."""
     for call in (store.irange, store.range):
         with pytest.raises(TypeError, match=r"^inclusive must be a pair of bools, .* not ") as caught:
             call("a", "b", inclusive)
@@ -473,7 +473,7 @@ def test_irange_inclusive_that_is_no_pair_is_named(store: Store, inclusive: Any)
 def test_put_outside_of_a_range_shows_its_bounds(
     open_store: OpenStore, arguments: Any, bounds: str, key_encoding: Any
 ) -> None:
-    """As they were given, not as they are stored."""
+    """Bounds are shown as they were given, not as they are stored."""
     part = open_store(key_encoding=key_encoding).range(*arguments)
     assert repr(part).startswith(f"<StoreRange {bounds} of ")
     with pytest.raises(ValueError, match=f"which is {bounds}: write it to the store itself"):
@@ -493,7 +493,7 @@ def test_get_many_decode_without_an_encoding_says_which(open_store: OpenStore) -
 
 
 def test_put_reserved_key_says_what_to_do(store: Store) -> None:
-    """The one key that no file holds."""
+    """No file has this one key."""
     with pytest.raises(ValueError, match=r"it stands for the empty key in the file\. Use any other key\.$"):
         store[b"\0" * 511] = 1
 
@@ -511,7 +511,7 @@ def test_open_read_only_with_writeback_says_what_to_do(store: Store) -> None:
 
 
 def test_put_key_that_ordered_keys_does_not_take_says_which_it_takes(open_store: OpenStore) -> None:
-    """In a tuple too; the key and the type are named."""
+    """The key and the type are named, also within a tuple."""
     store = open_store(key_encoding=OrderedKeys())
     with pytest.raises(TypeError, match=r"key \('a', \[1\]\) .* or a tuple of these, not list: convert it\."):
         store["a", [1]] = 1
@@ -528,7 +528,7 @@ def test_open_foreign_file_as_a_folder_names_a_way_out_that_works(path: str) -> 
 
 
 def test_error_of_another_serializers_value_has_one_full_stop(path: str) -> None:
-    """The texts of two sources are one."""
+    """The message joins the texts of two sources."""
     with LmdbObjectStore[Any, Any](path, serializer=json) as store:
         store[b"a"] = {"b": 1}
     with LmdbObjectStore[Any, Any](path) as store, pytest.raises(RuntimeError) as caught:

@@ -41,7 +41,7 @@ def test_write_buffer_is_always_the_same_dict(store: Store) -> None:
 
 
 def test_internal_names_of_0_1_0_still_work(open_store: OpenStore) -> None:
-    """`_norm_key` gives a stored key, `_flush` flushes, `_is_closed` tells whether the store is closed."""
+    """`_norm_key` gives a stored key, `_flush` flushes, and `_is_closed` is True once the store is closed."""
     store = open_store(str_normalize="NFC")
     assert store._norm_key("e\u0301") == "é".encode()
     assert store._norm_key(memoryview(b"ab")) == b"ab"

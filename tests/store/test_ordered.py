@@ -28,7 +28,7 @@ from lmdb_object_store._buffer import scan as _scan
 
 @pytest.fixture
 def people(open_store: OpenStore) -> LmdbObjectStore[str, int]:
-    """A store with a namespace between others, some of it pending."""
+    """Open a store with a namespace between others, some of it pending."""
     store = open_store(autoflush_on_read=False)
     store.put_many({"a": 1, "user:1": 1, "user:3": 3, "z": 1})
     store.update({"user:2": 2, "usez": 5})
@@ -36,7 +36,7 @@ def people(open_store: OpenStore) -> LmdbObjectStore[str, int]:
 
 
 def test_range_is_a_live_mutable_mapping(people: LmdbObjectStore[str, int]) -> None:
-    """What is written to the store later is in the part, and the other way about."""
+    """The part sees later writes to the store, and the store sees writes to the part."""
     users: MutableMapping[str, int] = people.prefix("user:")
     assert isinstance(users, MutableMapping)
     keys = users.keys()
@@ -77,7 +77,7 @@ def test_range_missing_key_raises_key_error(people: LmdbObjectStore[str, int], k
 
 @pytest.mark.parametrize("bad", [5, 1.5, ("a",), object()])
 def test_range_bound_that_can_be_no_key_is_refused(people: LmdbObjectStore[str, int], bad: Any) -> None:
-    """What can be no key can be no bound and no prefix, and is refused by the call itself; None is no bound."""
+    """An object that can be no key is no bound and no prefix, and is refused by the call itself. None is no bound."""
     for call in (people.prefix, people.range, people.irange, people.prefix("u").range):
         with pytest.raises(TypeError, match="Key"):
             call(bad)
@@ -119,7 +119,7 @@ def test_range_bounds_are_encoded_as_keys(open_store: OpenStore) -> None:
 
 
 def test_range_write_of_a_key_too_long_is_refused(people: LmdbObjectStore[str, int]) -> None:
-    """A key that no file can hold is refused by a part as by the store."""
+    """A part refuses a key that no file can have, as the store does."""
     with pytest.raises(ValueError, match="at most 511"):
         people.prefix("user:")["user:" + "k" * 600] = 1
 
@@ -236,7 +236,7 @@ def test_range_page_ends_with_its_bounds(open_store: OpenStore, reverse: bool, v
 
 
 class HandlersError(Exception):
-    """What a signal handler raises."""
+    """The exception of a signal handler."""
 
 
 def fail() -> None:

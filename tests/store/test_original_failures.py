@@ -54,7 +54,7 @@ def test_put_key_too_long_is_refused_at_once(store: Any) -> None:
 
 
 def test_script_without_close_loses_nothing(path: str) -> None:
-    """What a script wrote is in the file though it never closed its store."""
+    """The script's writes are in the file though it never closed its store."""
     run_script("store = opened()\nstore['key'] = 'value'\n", path)
     assert contents(path) == {"key": "value"}
 
@@ -83,7 +83,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 def test_growth_by_another_process_is_followed_by_every_call(
     path: str, open_store: OpenStore, call: Callable[[Any], object]
 ) -> None:
-    """Every call goes on working once another process has made the file larger than this one's map."""
+    """Every call works once another process has made the file larger than this one's map."""
     store = open_store(map_size=MIB)
     store["old"] = 1
     store.flush()
@@ -214,7 +214,7 @@ def test_fork_that_closes_its_store_writes_nothing(path: str, open_store: OpenSt
 
 @pytest.mark.posix
 def test_fork_during_another_threads_write_can_read(open_store: OpenStore) -> None:
-    """A fork amid another thread's `put_many` can read: it has not inherited a lock that nobody will release."""
+    """A fork during another thread's `put_many` can read: it has inherited no lock that nobody will release."""
     store = open_store()
     store.put_many({"key": 1})
     amid, forked = threading.Event(), threading.Event()

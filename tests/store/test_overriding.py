@@ -62,7 +62,7 @@ OTHERS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("call", OTHERS.values(), ids=OTHERS)
 def test_getitem_overridden_is_called_by_no_other_method(open_store: OpenStore, call: Callable[[Any], object]) -> None:
-    """Nor is `__setitem__`: each method works by itself, as in a dict."""
+    """Each method works by itself, as in a dict, also with an overridden `__setitem__`."""
     mappings: tuple[Any, Any] = NotingDict(), open_store(kind=Noting)
     for mapping in mappings:
         mapping["a"] = 1
@@ -73,7 +73,7 @@ def test_getitem_overridden_is_called_by_no_other_method(open_store: OpenStore, 
 
 
 def test_getitem_overridden_may_use_the_other_methods(open_store: OpenStore) -> None:
-    """An override that calls `get` or `setdefault` does not come back to itself."""
+    """An override that calls `get` or `setdefault` does not call itself."""
 
     class Nested(LmdbObjectStore[str, Any]):
         def __getitem__(self, key: str) -> Any:
@@ -85,7 +85,7 @@ def test_getitem_overridden_may_use_the_other_methods(open_store: OpenStore) -> 
 
 
 def test_userdict_around_a_store_goes_through_its_getitem(open_store: OpenStore) -> None:
-    """All of its methods do: it takes a store as its `data`."""
+    """All methods of a UserDict do: it takes a store as its `data`."""
 
     class Doubling(UserDict[str, int]):
         def __init__(self, store: Any) -> None:

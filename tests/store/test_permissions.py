@@ -27,7 +27,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def umask() -> Iterator[int]:
-    """A umask that takes nothing away."""
+    """Set a umask that removes no permission."""
     before = os.umask(0)
     yield 0
     os.umask(before)
@@ -38,7 +38,7 @@ def bits(path: str) -> int:
 
 
 def permissions(path: str, subdir: bool = True) -> tuple[int | None, int, int]:
-    """Those of the store's folder, of its data file and of its lock file."""
+    """Return the permissions of the store's folder, of its data file and of its lock file."""
     if subdir:
         return bits(path), bits(os.path.join(path, "data.mdb")), bits(os.path.join(path, "lock.mdb"))
     return None, bits(path), bits(f"{path}-lock")
@@ -47,10 +47,10 @@ def permissions(path: str, subdir: bool = True) -> tuple[int | None, int, int]:
 @pytest.mark.parametrize("subdir", [True, False])
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
 @pytest.mark.parametrize("mode", [None, 0o600, 0o640, 0o644, 0o660, 0o666, 0o755])
-def test_a_new_store_is_its_owners_alone_unless_mode_says_otherwise(
+def test_open_new_store_gives_its_files_the_mode(
     mode: int | None, mask: int, subdir: bool, path: str, open_store: OpenStore, umask: int
 ) -> None:
-    """Files have the bits of `mode`, 0o600 by default; who may read them may enter the folder; the umask counts too."""
+    """Files have the bits of `mode`, by default 0o600, less the umask. Readers of the files may enter the folder."""
     os.umask(mask)
     options = {} if mode is None else {"mode": mode}
     open_store(subdir=subdir, **options)["a"] = 1
@@ -61,7 +61,9 @@ def test_a_new_store_is_its_owners_alone_unless_mode_says_otherwise(
 
 
 @pytest.mark.parametrize("options", [{}, {"mode": 0o660}])
-def test_what_exists_is_left_as_it_is(options: dict[str, Any], path: str, open_store: OpenStore, umask: int) -> None:
+def test_open_existing_store_changes_no_permissions(
+    options: dict[str, Any], path: str, open_store: OpenStore, umask: int
+) -> None:
     """Opening, writing and growing change no permissions, neither of a folder that was there nor of a store's files."""
     os.mkdir(path)
     os.chmod(path, 0o711)
@@ -75,10 +77,10 @@ def test_what_exists_is_left_as_it_is(options: dict[str, Any], path: str, open_s
 
 
 @pytest.mark.parametrize("subdir", [True, False])
-def test_a_new_lock_file_is_as_open_as_the_data_file(
+def test_open_without_a_lock_file_gives_it_the_data_files_permissions(
     subdir: bool, path: str, open_store: OpenStore, umask: int
 ) -> None:
-    """A store whose lock file was lost, or not copied, does not become a single user's; `mode` still decides."""
+    """A store without its lock file does not become a single user's. `mode` still decides."""
     options: dict[str, Any]
     for mode, options, expected in (
         (0o664, {}, 0o664),
@@ -95,8 +97,8 @@ def test_a_new_lock_file_is_as_open_as_the_data_file(
 
 
 @pytest.mark.posix
-def test_mode_outlives_a_fork_and_a_pickle(path: str, open_store: OpenStore, umask: int) -> None:
-    """What a fork, or a worker that gets the store, has to create anew is created with the same mode."""
+def test_mode_after_a_fork_and_a_pickle_stays(path: str, open_store: OpenStore, umask: int) -> None:
+    """A fork, or a worker that gets the store, creates files with the same mode."""
     store = open_store(mode=0o660)
     store["a"] = 1
     store.flush()
@@ -116,8 +118,8 @@ def test_mode_outlives_a_fork_and_a_pickle(path: str, open_store: OpenStore, uma
 
 
 @pytest.mark.parametrize("mode", [600, 0o400, 0o060, 0, -1, 0o1600, 0o10600, "600", 0o600 + 0.5])
-def test_a_mode_that_is_none_is_refused(mode: Any, path: str) -> None:
-    """Decimal 600, say, or one with which the store could not be opened again; nothing is created."""
+def test_open_with_a_wrong_mode_is_refused(mode: Any, path: str) -> None:
+    """Decimal 600, or a mode by which the store could not be opened again, is refused. Nothing is created."""
     with pytest.raises(ValueError if isinstance(mode, int) else TypeError, match=r"^mode .*0o660") as caught:
         LmdbObjectStore(path, mode=mode)
     assert (oct(mode) if isinstance(mode, int) else repr(mode)) in str(caught.value)
@@ -149,7 +151,7 @@ except (lmdb.Error, OSError) as error:
 
 @pytest.fixture
 def shared_path() -> Iterator[str]:
-    """Where others may create a store: in a folder that anybody may enter, which one of pytest's is not."""
+    """Return a path at which others may create a store: pytest's own folders may not be entered by them."""
     if not hasattr(os, "getuid") or os.getuid() != 0:
         pytest.skip("only root can become another user")
     with tempfile.TemporaryDirectory() as folder:
@@ -167,10 +169,8 @@ def as_nobody(path: str, **options: Any) -> str:
     return ended.stdout.strip()
 
 
-def test_another_user_is_refused_unless_mode_says_otherwise(
-    shared_path: str, open_store: OpenStore, umask: int
-) -> None:
-    """The default keeps others out. To read a store with its lock file they must be let write to it."""
+def test_open_by_another_user_needs_mode(shared_path: str, open_store: OpenStore, umask: int) -> None:
+    """The default refuses other users. Reading a store with its lock file needs permission to write to that file."""
     for mode, options, answer in (
         (None, {}, "refused"),
         (None, {"readonly": True, "lock": False}, "refused"),
@@ -184,7 +184,7 @@ def test_another_user_is_refused_unless_mode_says_otherwise(
         assert as_nobody(path, **options) == answer, mode
 
 
-def test_an_owner_who_is_not_root_enters_the_folder(shared_path: str) -> None:
+def test_open_by_an_owner_who_is_not_root_works(shared_path: str) -> None:
     """Root may enter any folder: another user creates, writes and opens again, with the default and with a mode."""
     assert as_nobody(f"{shared_path}-1") == "['by']"
     assert as_nobody(f"{shared_path}-2", mode=0o600) == "['by']"
@@ -192,8 +192,8 @@ def test_an_owner_who_is_not_root_enters_the_folder(shared_path: str) -> None:
 
 
 @pytest.mark.posix
-def test_open_tells_of_another_users_store(shared_path: str) -> None:
-    """To look into its folder is not allowed: that is no sign that there is no store."""
+def test_open_c_beside_another_users_store_raises(shared_path: str) -> None:
+    """The folder may not be entered. That is no sign that there is no store."""
     lmdb_object_store.open(shared_path).close()
 
     def child() -> None:
@@ -232,7 +232,7 @@ def owner(path: str) -> tuple[int, int]:
 def test_open_by_root_without_a_lock_file_gives_the_lock_file_to_the_datas_owner(
     subdir: bool, readonly: bool, shared_path: str
 ) -> None:
-    """A service goes on after root has looked at its store, which had been copied without the lock file."""
+    """A service works after root has looked at its store, which had been copied without the lock file."""
     data, lock = (
         (f"{shared_path}/data.mdb", f"{shared_path}/lock.mdb") if subdir else (shared_path, f"{shared_path}-lock")
     )
@@ -250,7 +250,7 @@ def test_open_by_root_without_a_lock_file_gives_the_lock_file_to_the_datas_owner
 
 
 def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner(shared_path: str) -> None:
-    """`sudo lmdb-object-store keys` is how root looks."""
+    """Root looks at a store by `sudo lmdb-object-store keys`."""
     as_user(NOBODY, [], lambda: LmdbObjectStore(shared_path).close())
     os.unlink(f"{shared_path}/lock.mdb")
     run_script("from lmdb_object_store._cli.main import main; main(['keys', path])", shared_path, status=None)
@@ -258,7 +258,7 @@ def test_open_by_the_command_line_of_root_gives_the_lock_file_to_the_datas_owner
 
 
 def test_open_by_a_member_of_the_datas_group_gives_the_lock_file_to_the_group(shared_path: str, umask: int) -> None:
-    """A user who is not root can give a file to a group of theirs: the other members go on too."""
+    """A user who is not root can give a file to a group of theirs: the other members can use the store."""
     member, team = 65532, 65533
 
     def create() -> None:

@@ -55,7 +55,7 @@ USES: dict[str, Callable[[Store], object]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_pickled_handle_is_opened_by_any_use(open_store: OpenStore, use: Callable[[Store], object]) -> None:
-    """Whatever is done first with a handle, it opens its file and works like the original."""
+    """Any first use of a handle opens its file, and the handle works like the original."""
     store = open_store()
     store["key"] = 1
     handle: Store = pickle.loads(pickle.dumps(store))

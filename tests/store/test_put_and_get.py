@@ -96,7 +96,7 @@ def test_put_pickles_by_the_highest_protocol(store: Store) -> None:
 
 
 def test_get_unpickles_a_value_once(store: Store) -> None:
-    """A read unpickles its value once, and what is not read is not unpickled."""
+    """A read unpickles its value once, and other values are not unpickled."""
     store["a"] = Counted()
     for flush in (False, True):
         if flush:
@@ -135,7 +135,7 @@ def test_getitem_missing_key_message_is_that_of_0_1_0(store: Store, key: Any, te
 
 
 def test_getitem_long_key_is_cut_in_the_message(store: Store) -> None:
-    """A message about a key stays readable, and tells the key's own length."""
+    """A message about a key stays readable, and has the key's length."""
     with pytest.raises(KeyError) as caught:
         store["k" * 500]
     assert len(str(caught.value)) < 150
@@ -146,7 +146,7 @@ def test_getitem_long_key_is_cut_in_the_message(store: Store) -> None:
 
 
 def test_repr_of_a_store_that_cannot_be_read_raises_nothing(store: Store) -> None:
-    """`repr` raises nothing: it tells LMDB's error."""
+    """`repr` raises nothing, and shows LMDB's error."""
     store.env.close()
     assert repr(store).startswith("<LmdbObjectStore ")
     assert "closed" in repr(store)

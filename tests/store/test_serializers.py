@@ -52,7 +52,7 @@ class Raw:
 
 
 def raw_rows(store: LmdbObjectStore[Any, Any]) -> dict[bytes, bytes]:
-    """What is in the file of `store`."""
+    """Return the rows in the file of `store`."""
     with store.env.begin() as txn:
         return {bytes(key): bytes(data) for key, data in txn.cursor()}
 
@@ -83,7 +83,7 @@ def everything(store: LmdbObjectStore[Any, Any], value: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", MODULES)
 def test_serializer_module_is_taken_as_it_is(open_store: OpenStore, name: str, kind: Any) -> None:
-    """Each one that has `dumps` and `loads`; the rows are what its `dumps` gives."""
+    """Any object with `dumps` and `loads` is taken. The rows are the results of its `dumps`."""
     module = pytest.importorskip(name)
     with open_store(kind=kind, serializer=module) as store:
         assert store.serializer is module
@@ -96,7 +96,7 @@ def test_serializer_module_is_taken_as_it_is(open_store: OpenStore, name: str, k
 
 
 def test_serializer_pickle_is_the_default(open_store: OpenStore) -> None:
-    """With its highest protocol, and large values in parts."""
+    """The default is pickle with its highest protocol, and large values in parts."""
     store = open_store(serializer=pickle)
     store["k"] = PLAIN
     store.flush()
@@ -107,7 +107,7 @@ def test_serializer_pickle_is_the_default(open_store: OpenStore) -> None:
 
 @pytest.mark.parametrize("made", [bytes, bytearray, memoryview])
 def test_serializer_loads_gets_bytes_that_nobody_changes(open_store: OpenStore, made: type) -> None:
-    """Whatever kind of bytes `dumps` gives, and of any size, none included."""
+    """`loads` gets bytes for any kind of bytes from `dumps`, and of any size, also of none."""
     serializer = Raw()
     serializer.made = made
     store = open_store(serializer=serializer, autoflush_on_read=False)
@@ -127,7 +127,7 @@ def test_serializer_loads_gets_bytes_that_nobody_changes(open_store: OpenStore, 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_serializer_loads_gets_all_bytes_of_a_large_value(open_store: OpenStore, kind: Any) -> None:
-    """Those of a serializer that pickles too: it is not given them in parts, nor does it take such."""
+    """`loads` gets the bytes in one piece, also if the serializer pickles."""
     serializer = types.SimpleNamespace(dumps=pickle.dumps, loads=lambda data: pickle.loads(data))
     values = {f"k{number}": [bytes(1 << 20), number] for number in range(3)}
     with open_store(serializer=serializer) as store:
@@ -138,7 +138,7 @@ def test_serializer_loads_gets_all_bytes_of_a_large_value(open_store: OpenStore,
 
 
 def test_serializer_text_is_encoded_as_utf_8(open_store: OpenStore) -> None:
-    """Not escaped, where the serializer does not."""
+    """Text is not escaped if the serializer does not escape it."""
     serializer = types.SimpleNamespace(dumps=lambda obj: json.dumps(obj, ensure_ascii=False), loads=json.loads)
     store = open_store(serializer=serializer)
     store["k"] = "é"
@@ -150,7 +150,7 @@ def test_serializer_text_is_encoded_as_utf_8(open_store: OpenStore) -> None:
 @pytest.mark.parametrize("made", [None, 1, ["x"], object()])
 @pytest.mark.parametrize("kind", KINDS)
 def test_serializer_dumps_of_another_type_is_refused(open_store: OpenStore, kind: Any, made: Any) -> None:
-    """By the call that brought it, which changes nothing."""
+    """The call that brought the value raises, and changes nothing."""
     store = open_store(kind=kind, serializer=types.SimpleNamespace(dumps=lambda obj: made, loads=bytes))
     for write in (
         lambda: store.put("k", 1),
@@ -166,7 +166,7 @@ def test_serializer_dumps_of_another_type_is_refused(open_store: OpenStore, kind
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_serializer_error_of_dumps_reaches_the_caller(open_store: OpenStore, kind: Any) -> None:
-    """And nothing has changed."""
+    """The error is the serializer's own, and nothing has changed."""
     store = open_store(kind=kind, serializer=json)
     store["a"] = 1
     for write in (store.put, store.setdefault, lambda key, value: store.put_many([("b", 2), (key, value)])):
@@ -176,7 +176,7 @@ def test_serializer_error_of_dumps_reaches_the_caller(open_store: OpenStore, kin
 
 
 def test_serializer_value_over_the_limit_is_refused(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a pickle has: it is refused with the name of the key."""
+    """The value is refused like a pickle, with the name of the key."""
     for module in ("_mapping.bulk", "_values.serializing", "_buffer.pending"):
         monkeypatch.setattr(f"lmdb_object_store.{module}.MAX_VALUE_BYTES", 100)
     store = open_store(serializer=Raw())
@@ -189,7 +189,7 @@ def test_serializer_value_over_the_limit_is_refused(open_store: OpenStore, monke
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("key", ["k", b"k"])
 def test_serializer_error_of_loads_names_the_key(open_store: OpenStore, kind: Any, key: Any) -> None:
-    """In every method that reads, pending and stored, and the item stays."""
+    """Every method that reads, pending and stored items, raises with the key, and the item stays."""
     with open_store() as store:
         store["k"] = 1
     store = open_store(kind=kind, serializer=json)
@@ -216,14 +216,14 @@ def test_serializer_error_of_loads_names_the_key(open_store: OpenStore, kind: An
 
 @pytest.mark.parametrize("serializer", [None, 5, "json", json.dumps, object(), types.SimpleNamespace(dumps=str)])
 def test_serializer_without_its_methods_is_refused(path: str, serializer: Any) -> None:
-    """Before anything is made on the disk."""
+    """The constructor refuses the object before anything is made on the disk."""
     with pytest.raises(TypeError, match=r"serializer must have dumps\(obj\) and loads\(data\)"):
         LmdbObjectStore(path, serializer=serializer)
     assert not Path(path).exists()
 
 
 def test_serializer_of_each_store_is_its_own(open_store: OpenStore) -> None:
-    """Each reads and writes by its own, whatever the other does."""
+    """Each store reads and writes by its own serializer, whatever the other does."""
     first, second = open_store(serializer=json), open_store(serializer=Zlib())
     first["a"] = 1
     second["b"] = {2}
@@ -242,7 +242,7 @@ def test_serializer_of_each_store_is_its_own(open_store: OpenStore) -> None:
 @pytest.mark.parametrize("copied", [lambda store: pickle.loads(pickle.dumps(store)), copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("serializer", [json, marshal, pickle, Zlib()])
 def test_pickled_handle_carries_its_serializer(open_store: OpenStore, serializer: Any, copied: Any, kind: Any) -> None:
-    """A module by its name, an object by its own pickle."""
+    """A module is pickled by its name, an object by its own pickle."""
     store = open_store(kind=kind, serializer=serializer)
     store["k"] = PLAIN
     with copied(store) as handle:
@@ -256,7 +256,7 @@ def test_pickled_handle_carries_its_serializer(open_store: OpenStore, serializer
 def test_pickled_handle_in_another_process_imports_its_serializer(
     open_store: OpenStore, path: str, tmp_path: Path
 ) -> None:
-    """Which has not imported the module before."""
+    """The other process has not imported the module before."""
     store = open_store(serializer=json)
     store["k"] = PLAIN
     handle = tmp_path / "handle"
@@ -273,7 +273,7 @@ def test_pickled_handle_in_another_process_imports_its_serializer(
 def test_pickled_handle_whose_serializer_cannot_be_carried_says_so(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pickler says which object it cannot take; a process without the module says which one it lacks."""
+    """The pickler names the object that it cannot take, and a process without the module names the module."""
 
     class Local(Zlib):
         pass
@@ -290,7 +290,7 @@ def test_pickled_handle_whose_serializer_cannot_be_carried_says_so(
 
 
 def test_read_only_store_reads_by_its_serializer(open_store: OpenStore) -> None:
-    """The option is no part of the file's."""
+    """The option is not stored in the file."""
     with open_store(serializer=json) as store:
         store["k"] = PLAIN
     with open_store(serializer=json, readonly=True) as store:

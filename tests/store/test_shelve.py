@@ -27,20 +27,20 @@ from lmdb_object_store._shelve.writeback import WritebackStore
 
 
 def listing(directory: Path) -> dict[str, bytes]:
-    """All files below `directory`, with what is in them, and its folders."""
+    """Return all files below `directory`, with their contents, and its folders."""
     return {
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else b"" for path in directory.rglob("*")
     }
 
 
 def old_shelf(path: str) -> shelve.Shelf[Any]:
-    """A shelf of the kind that each Python has."""
+    """Make a shelf of the kind that each Python has."""
     return shelve.Shelf(dbm.dumb.open(path))  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def filled(path: str) -> str:
-    """The path of a store with one item."""
+    """Return the path of a store with one item."""
     with lmdb_object_store.open(path) as store:
         store["k"] = [1]
     return path
@@ -51,7 +51,7 @@ def filled(path: str) -> str:
 
 @pytest.mark.parametrize("flag", ["r", "w"])
 def test_open_r_or_w_without_a_store_is_refused(tmp_path: Path, flag: str) -> None:
-    """Where there is none nothing is made: no path, an empty folder, a file that a killed process left empty."""
+    """A missing path, an empty folder, or an empty file of a killed process gets no store."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / "data.mdb").touch()
@@ -67,7 +67,7 @@ def test_open_r_or_w_without_a_store_is_refused(tmp_path: Path, flag: str) -> No
 
 
 def test_open_r_reads_and_refuses_writes(filled: str) -> None:
-    """A write is an error, and `sync` none."""
+    """A write raises an error, and `sync` none."""
     with lmdb_object_store.open(filled, "r") as store:
         assert store["k"] == [1]
         store.sync()
@@ -84,7 +84,7 @@ def test_open_r_reads_and_refuses_writes(filled: str) -> None:
 
 
 def test_open_r_write_raises_what_dbm_error_catches(filled: str) -> None:
-    """A script that catches `dbm.error` goes on, as it does with a shelf; the text says how to open it."""
+    """A script that catches `dbm.error` continues, as with a shelf. The text says how to open the store."""
     with lmdb_object_store.open(filled, "r") as store:
         writes: list[Callable[[], object]] = [
             lambda: store.__setitem__("k", 2),
@@ -115,7 +115,7 @@ def test_open_r_write_raises_what_dbm_error_catches(filled: str) -> None:
 
 @pytest.mark.parametrize("flag", ["w", "c"])
 def test_open_w_or_c_keeps_what_is_there(filled: str, flag: str) -> None:
-    """And add to it."""
+    """Both flags keep the items, and writes add to them."""
     with lmdb_object_store.open(filled, flag) as store:
         assert store == {"k": [1]}
         store["new"] = 2
@@ -123,7 +123,7 @@ def test_open_w_or_c_keeps_what_is_there(filled: str, flag: str) -> None:
 
 
 def test_open_n_empties_the_store(filled: str) -> None:
-    """At once: what has it open elsewhere in the process sees it too. Files beside it stay."""
+    """The store is empty at once, also for other stores of it in the process. Files beside it stay."""
     Path(filled, "notes.txt").write_text("kept")
     with lmdb_object_store.open(filled) as other, lmdb_object_store.open(filled, "n") as store:
         assert not store
@@ -136,7 +136,7 @@ def test_open_n_empties_the_store(filled: str) -> None:
 @pytest.mark.parametrize("flag", ["c", "n"])
 @pytest.mark.parametrize("made", ["nothing", "folder", "killed", "lock"])
 def test_open_c_or_n_makes_a_store(tmp_path: Path, flag: str, made: str) -> None:
-    """Where there is nothing, an empty folder, or what a process leaves that was killed as it made one."""
+    """No file, an empty folder, and an unfinished file of a killed process become a store."""
     path = tmp_path / "db"
     if made != "nothing":
         path.mkdir()
@@ -150,7 +150,7 @@ def test_open_c_or_n_makes_a_store(tmp_path: Path, flag: str, made: str) -> None
 
 
 def test_open_n_refuses_a_path_that_is_no_store(tmp_path: Path) -> None:
-    """A folder of other files, a file, another kind of data file: each stays as it is, and nothing comes beside it."""
+    """A folder of other files, a file, and another kind of data file stay unchanged, with nothing new beside them."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("kept")
     (tmp_path / "file").write_text("kept")
@@ -172,7 +172,7 @@ def test_open_n_refuses_a_path_that_is_no_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flag", ["r", "w", "c"])
 def test_open_another_file_is_refused_by_each_flag(tmp_path: Path, flag: str) -> None:
-    """LMDB would leave a lock file beside them."""
+    """LMDB would leave a lock file beside such a file."""
     (tmp_path / "file").write_text("kept")
     (tmp_path / "data.mdb").write_bytes(b"kept" * 5000)
     before = listing(tmp_path)
@@ -184,7 +184,7 @@ def test_open_another_file_is_refused_by_each_flag(tmp_path: Path, flag: str) ->
 
 @pytest.mark.parametrize("flag", ["r", "w", "c"])
 def test_open_beside_an_old_shelf_is_refused(tmp_path: Path, flag: str) -> None:
-    """A script whose import was changed finds its old file in the way, not an empty store."""
+    """A script whose import was changed finds its old file, and no empty store takes its place."""
     name = str(tmp_path / "shelf")
     with old_shelf(name) as shelf:
         shelf["k"] = 1
@@ -226,7 +226,7 @@ def test_open_n_or_c_on_an_empty_file_begins_a_store_in_it(tmp_path: Path, flag:
 
 @pytest.mark.parametrize("flag", ["r", "w"])
 def test_open_r_or_w_on_an_empty_file_finds_no_store(tmp_path: Path, flag: str) -> None:
-    """Nothing is made then."""
+    """No store is made."""
     (tmp_path / "file").touch()
     before = listing(tmp_path)
     with pytest.raises(FileNotFoundError, match="no store"):
@@ -236,7 +236,7 @@ def test_open_r_or_w_on_an_empty_file_finds_no_store(tmp_path: Path, flag: str) 
 
 @pytest.mark.parametrize("flag", ["r", "w", "c", "n"])
 def test_open_data_file_of_a_folder_is_refused(filled: str, flag: str) -> None:
-    """It would have another lock file then than for those who open the folder; an empty one too."""
+    """The file would have another lock file than for those who open the folder. An empty one is refused too."""
     os.mkdir(filled + ".killed")
     Path(filled + ".killed", "data.mdb").touch()
     for path in (os.path.join(filled, "data.mdb"), os.path.join(filled + ".killed", "data.mdb")):
@@ -247,7 +247,7 @@ def test_open_data_file_of_a_folder_is_refused(filled: str, flag: str) -> None:
 
 
 def test_open_n_of_a_store_that_it_cannot_empty_closes_it(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And leaves what is in it."""
+    """The store's items stay."""
     with monkeypatch.context() as patch:
         patch.setattr(LmdbObjectStore, "_commit", lambda *_, **__: (_ for _ in ()).throw(lmdb.DiskError("full")))
         with pytest.raises(lmdb.DiskError):
@@ -257,7 +257,7 @@ def test_open_n_of_a_store_that_it_cannot_empty_closes_it(filled: str, monkeypat
 
 @pytest.mark.parametrize("flag", ["", "x", "rw", "cf", "C", None, 0])
 def test_open_unknown_flag_is_refused(path: str, flag: Any) -> None:
-    """With the list of those that there are."""
+    """The error lists the valid flags."""
     with pytest.raises(ValueError, match="flag must be 'r', 'w', 'c' or 'n'"):
         lmdb_object_store.open(path, flag)
     assert not os.path.exists(path)
@@ -274,7 +274,7 @@ def test_open_with_readonly_beside_the_flag_is_refused(filled: str) -> None:
 @pytest.mark.posix
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="takes another user's part")
 def test_open_r_without_permission_to_write_needs_lock_false(tmp_path: Path) -> None:
-    """LMDB needs its lock file; without it a store can be read where the caller vouches that nobody writes."""
+    """LMDB needs its lock file. A store can be read without it if the caller guarantees that nobody writes."""
     path = tmp_path / "db"
     with lmdb_object_store.open(path, mode=0o644) as store:
         store["k"] = [1]
@@ -311,7 +311,7 @@ def test_open_r_without_permission_to_write_needs_lock_false(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", [str, os.fsencode, Path, lambda path: Path(os.fsdecode(path))])
 def test_open_path_of_any_kind_is_taken(path: str, kind: Callable[[str], Any]) -> None:
-    """By position, and by the name that `shelve.open` gives it."""
+    """The path is taken by position, and by the name that `shelve.open` gives it."""
     with lmdb_object_store.open(kind(path), "c") as store:
         store["k"] = 1
     with lmdb_object_store.open(filename=kind(path), flag="r") as store:
@@ -340,7 +340,7 @@ def test_open_passes_options_on(path: str) -> None:
 @pytest.mark.parametrize("protocol", [0, 2, 4, pickle.HIGHEST_PROTOCOL, -1, None])
 @pytest.mark.parametrize("writeback", [False, True])
 def test_open_protocol_is_that_of_the_pickles(path: str, protocol: int | None, writeback: bool) -> None:
-    """By position too, as a script may pass it; what has been written with one is read with any."""
+    """The protocol is taken by position too, as by a script. Pickles of any protocol are read."""
     with lmdb_object_store.open(path, "c", protocol, writeback) as store:
         store["k"] = [1]
         store["k"].append(2)
@@ -357,7 +357,7 @@ def test_open_protocol_is_that_of_the_pickles(path: str, protocol: int | None, w
 
 
 def test_open_unknown_protocol_is_refused(path: str) -> None:
-    """Refused before anything is made; so is one for another serializer."""
+    """The error comes before anything is made. Another serializer's protocol is refused too."""
     with pytest.raises(ValueError, match="protocol"):
         lmdb_object_store.open(path, protocol=99)
     with pytest.raises(TypeError, match="serializer"):
@@ -377,7 +377,7 @@ def test_open_is_not_imported_by_a_star() -> None:
 
 
 def test_sync_commits_the_pending_changes(path: str, open_store: OpenStore) -> None:
-    """What was written is in the file then, for others to see."""
+    """The changes are in the file then, and other processes see them."""
     store, other = open_store(), open_store()
     store["k"] = 1
     assert "k" not in other
@@ -389,7 +389,7 @@ def test_sync_commits_the_pending_changes(path: str, open_store: OpenStore) -> N
 @pytest.mark.parametrize("flag", ["c", "r"])
 @pytest.mark.parametrize("writeback", [False, True])
 def test_sync_of_a_closed_store_does_nothing(filled: str, flag: str, writeback: bool) -> None:
-    """As `sync` of a closed shelf: Celery's beat calls it once more as it stops."""
+    """Celery's beat calls `sync` once more after it has closed its shelf."""
     store = lmdb_object_store.open(filled, flag, writeback=writeback and flag == "c")
     changed = store["k"]
     store.close()
@@ -412,7 +412,7 @@ def test_sync_of_a_closed_store_does_nothing(filled: str, flag: str, writeback: 
     ],
 )
 def test_sync_without_lmdbs_own_waits_for_the_disk(open_store: OpenStore, options: dict[str, Any], times: int) -> None:
-    """Where a commit does not do so by itself."""
+    """`sync` waits for the disk if a commit does not."""
     synced: list[object] = []
 
     def profile(_: FrameType, event: str, called: Any) -> None:
@@ -494,7 +494,7 @@ old(sys.argv[1] + "3")
 
 
 def test_script_for_shelve_runs_on(tmp_path: Path) -> None:
-    """With nothing but its import changed it prints what it printed."""
+    """The script prints the same with its import changed and nothing else."""
     changed = SCRIPT.replace("import shelve\n", "import lmdb_object_store as shelve\n", 1)
     assert changed != SCRIPT
     (tmp_path / "shelve").mkdir()

@@ -36,13 +36,13 @@ class Meta(ABCMeta):
 
 
 class WithMeta(MutableMapping[str, Any], metaclass=Meta):
-    """Such a mapping."""
+    """A mapping with a metaclass of its own."""
 
 
 @pytest.mark.parametrize("kind", [LmdbObjectStore, WritebackStore])
 @pytest.mark.parametrize("other", [Storage, WithMeta])
 def test_class_with_another_mapping_as_base_is_made(path: str, kind: type[Any], other: type[Any]) -> None:
-    """A base of `(MutableMapping, ABC)` fits on the right of a store, and is no abstract class then."""
+    """The base `(MutableMapping, ABC)` fits on the right of a store, and the class is not abstract then."""
     made: Any = type(other)("Made", (kind, other), {})  # type: ignore[misc]  # a metaclass
     assert isinstance(made, type(other))
     with made(path, key_encoding="utf-8") as store:
@@ -60,7 +60,7 @@ def test_class_with_another_mapping_as_base_is_made(path: str, kind: type[Any], 
 
 @pytest.mark.parametrize("first", [False, True])
 def test_attribute_of_other_base_is_that_base_s_own(path: str, first: bool) -> None:
-    """`BaseStorage` of requests-cache sets `serializer`: it gets that back, and the store goes on with its own."""
+    """`BaseStorage` of requests-cache sets `serializer` and gets it back, and the store keeps its own."""
 
     class Made(LmdbObjectStore[str, Any], Storage):
         def __init__(self, path: str, **options: Any) -> None:
@@ -86,7 +86,7 @@ def test_attribute_of_other_base_is_that_base_s_own(path: str, first: bool) -> N
 
 
 class Counted(LmdbObjectStore[str, Any]):
-    """A store with attributes of its own, some of which are set before the store is opened."""
+    """A store with attributes of its own; some are set before the store is opened."""
 
     def __init__(self, path: str, **options: Any) -> None:
         self.label = ["set before"]
@@ -114,7 +114,7 @@ COPIES: list[Callable[[Any], Any]] = [
 @pytest.mark.parametrize("kind", [Counted, CountedWriteback])
 @pytest.mark.parametrize("copied", COPIES)
 def test_copy_of_subclass_has_its_attributes(path: str, kind: type[Any], copied: Callable[[Any], Any]) -> None:
-    """A copy has the attributes that were set before the opening, after, and from outside. It is a store as well."""
+    """A copy has the attributes that were set before the opening, after it, and from outside. The copy works."""
     with kind(path, batch_size=7, batch_bytes=8000) as store:
         store["k"] = [1]
         store.extra = store.label
@@ -132,7 +132,7 @@ def test_copy_of_subclass_has_its_attributes(path: str, kind: type[Any], copied:
 
 @pytest.mark.parametrize("kind", [Counted, CountedWriteback])
 def test_state_of_subclass_has_no_attribute_of_the_store(path: str, kind: type[Any]) -> None:
-    """Whatever was done to it: a lock or a file of the store's would go along otherwise."""
+    """The state never has a lock or a file of the store's, whatever was done to the store."""
     with kind(path) as store:
         store.put_many({f"{i}": [i] for i in range(100)})
         with store.transaction():
@@ -151,7 +151,7 @@ def test_state_of_subclass_has_no_attribute_of_the_store(path: str, kind: type[A
 
 
 def test_state_of_plain_store_has_no_attributes(path: str) -> None:
-    """A store of the package's own classes has none to keep: what is set from outside stays behind."""
+    """Attributes set from outside are not copied, because a store of the package's own classes has none to keep."""
     with LmdbObjectStore[str, Any](path, key_encoding="utf-8") as store:
         store.foo = 1  # type: ignore[attr-defined]
         assert store.__getstate__()["attributes"] == {}
@@ -191,7 +191,7 @@ class Remade(Locked):
 
 @pytest.mark.parametrize("copied", COPIES)
 def test_copy_of_subclass_that_leaves_an_attribute_out_works(path: str, copied: Callable[[Any], Any]) -> None:
-    """The way out that the error names is enough."""
+    """The way that the error names is enough."""
     with Remade(path) as store, copied(store) as second:
         assert second.lock is not store.lock
         assert second.label == ["set before"]
@@ -206,7 +206,7 @@ class Helper:
 
 @pytest.mark.parametrize("copied", COPIES)
 def test_copy_of_subclass_whose_attribute_leads_back_to_it_works(path: str, copied: Callable[[Any], Any]) -> None:
-    """As the copy of any object with such a helper."""
+    """The copy is right, as of any object with such a helper."""
     with Counted(path) as store, Counted(path) as other:
         for one, two in ((store, other), (other, store)):
             one.helper, one.friend = Helper(one), Helper(two)  # type: ignore[attr-defined]
@@ -218,7 +218,7 @@ def test_copy_of_subclass_whose_attribute_leads_back_to_it_works(path: str, copi
 
 
 def test_pickle_of_subclass_leaves_functions_to_the_pickler(path: str) -> None:
-    """cloudpickle, which Dask uses, takes a lambda; `pickle` says itself that it does not."""
+    """cloudpickle, which Dask uses, takes a lambda. `pickle` itself refuses it."""
 
     class Reducer(pickle.Pickler):
         def reducer_override(self, value: object) -> Any:
@@ -235,7 +235,7 @@ def test_pickle_of_subclass_leaves_functions_to_the_pickler(path: str) -> None:
 
 
 def test_unpickle_of_a_store_that_version_1_0_pickled_works(path: str) -> None:
-    """A queue of jobs may hold handles from before an upgrade: their state has no attributes of a subclass."""
+    """A queue of jobs may have handles from before an upgrade: their state has no attributes of a subclass."""
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:
         store["a"] = 1
         state = store.__getstate__()

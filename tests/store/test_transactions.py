@@ -22,8 +22,8 @@ Store = LmdbObjectStore[Any, Any]
 # -- one step
 
 
-def test_a_block_is_one_transaction(store: Store) -> None:
-    """Nothing of it is in the file, nor seen by other threads, before its end; all of it afterwards."""
+def test_transaction_commits_at_its_end(store: Store) -> None:
+    """Nothing is in the file, nor seen by other threads, before the end. All of it is there afterwards."""
     store["before"] = 0
     with store.transaction():
         assert in_file(store) == {"before": 0}
@@ -41,8 +41,8 @@ def test_a_block_is_one_transaction(store: Store) -> None:
     usable(store)
 
 
-def test_a_block_that_raises_changes_nothing(store: Store) -> None:
-    """What was pending before is in the file all the same."""
+def test_transaction_that_raises_changes_nothing(store: Store) -> None:
+    """Changes that were pending before it are in the file nevertheless."""
     store["pending"] = 1
     with pytest.raises(Undo), store.transaction():
         store["pending"] = 2
@@ -54,8 +54,8 @@ def test_a_block_that_raises_changes_nothing(store: Store) -> None:
     usable(store)
 
 
-def test_every_kind_of_read_sees_the_blocks_own_writes(open_store: OpenStore) -> None:
-    """Changes, deletions and a `clear`, laid over the file."""
+def test_transaction_reads_see_its_own_writes(open_store: OpenStore) -> None:
+    """Every kind of read lays changes, deletions and a `clear` over the file."""
     for autoflush in (True, False):
         store = open_store(autoflush_on_read=autoflush)
         store.clear()
@@ -83,7 +83,7 @@ def test_every_kind_of_read_sees_the_blocks_own_writes(open_store: OpenStore) ->
 
 
 def check(store: Store, model: dict[str, Any]) -> None:
-    """`store` answers as `model` does, in each way there is."""
+    """Check that `store` answers as `model` does, by each method."""
     keys = [*model, "k4", "no"]
     for key in keys:
         assert store.get(key, "none") == model.get(key, "none")
@@ -108,8 +108,8 @@ def check(store: Store, model: dict[str, Any]) -> None:
             raise Undo
 
 
-def test_bytes_keys_and_large_values(tmp_path: Path) -> None:
-    """The short way to read is not gone past the block's own writes, whatever was read before."""
+def test_transaction_reads_of_bytes_keys_see_its_own_writes(tmp_path: Path) -> None:
+    """The fast path of reads does not skip the transaction's own writes, whatever was read before."""
     with LmdbObjectStore[bytes, Any](tmp_path / "db") as store:
         store.put_many({b"small": 1, b"large": bytes(200_000)})
         with store.transaction():
@@ -125,8 +125,8 @@ def test_bytes_keys_and_large_values(tmp_path: Path) -> None:
         assert not store
 
 
-def test_an_iterator_crosses_the_beginning_and_the_end(store: Store) -> None:
-    """It goes on with what is there then."""
+def test_iter_across_a_transaction_follows_the_changes(store: Store) -> None:
+    """The iterator crosses the beginning and the end, and continues with the items that are there then."""
     store.update({f"k{i:04}": i for i in range(3000)})
     before = iter(store)
     assert next(before) == "k0000"
@@ -143,8 +143,8 @@ def test_an_iterator_crosses_the_beginning_and_the_end(store: Store) -> None:
 # -- savepoints
 
 
-def test_savepoints(store: Store) -> None:
-    """An inner block's exception undoes its own part; an outer one's undoes all."""
+def test_transaction_within_another_is_a_savepoint(store: Store) -> None:
+    """An inner block's exception rolls back its own changes. The outer one's rolls back all."""
     store.put_many({"a": 0, "b": 0})
     with store.transaction():
         store["a"] = 1
@@ -180,8 +180,8 @@ def test_savepoints(store: Store) -> None:
     usable(store)
 
 
-def test_a_savepoint_costs_its_own_changes(store: Store) -> None:
-    """What it keeps is what it has changed, not what the outer block has."""
+def test_savepoint_keeps_its_own_changes_alone(store: Store) -> None:
+    """The cost of a savepoint depends on its own changes, not on the outer block's."""
     with store.transaction():
         store.update((f"k{i}", i) for i in range(1000))
         with store.transaction():
@@ -194,8 +194,8 @@ def test_a_savepoint_costs_its_own_changes(store: Store) -> None:
 # -- growth
 
 
-def test_growth(open_store: OpenStore) -> None:
-    """A block of many times the map."""
+def test_transaction_larger_than_the_map_grows_it(open_store: OpenStore) -> None:
+    """The transaction writes many times the size of the map."""
     store = open_store(map_size=1 << 20)
     with store.transaction():
         store.clear()
@@ -205,8 +205,8 @@ def test_growth(open_store: OpenStore) -> None:
     usable(store)
 
 
-def test_growth_at_the_cap(open_store: OpenStore) -> None:
-    """MapFullError, and nothing of the block is there."""
+def test_transaction_at_the_cap_writes_nothing(open_store: OpenStore) -> None:
+    """MapFullError is raised, and nothing of the transaction is there."""
     store = open_store(map_size=1 << 20, max_map_size=1 << 20)
     store["before"] = 1
     with pytest.raises(lmdb.MapFullError, match="max_map_size"), store.transaction():
@@ -216,8 +216,8 @@ def test_growth_at_the_cap(open_store: OpenStore) -> None:
     usable(store)
 
 
-def test_a_disk_that_is_full_at_the_commit(store: Store) -> None:
-    """LMDB's error; nothing of the block is there, and the store is usable."""
+def test_transaction_on_a_full_disk_writes_nothing(store: Store) -> None:
+    """LMDB's error is raised. Nothing of the transaction is there, and the store is usable."""
     store["a"] = 1
     with pytest.raises(lmdb.DiskError), store.transaction():
         store["a"] = 2
@@ -235,8 +235,8 @@ def full(*_: object) -> None:
 # -- misuse
 
 
-def test_what_a_block_refuses(store: Store, open_store: OpenStore) -> None:
-    """What commits, closes, or belongs to another store of the same file: an error, and the block goes on."""
+def test_transaction_refuses_commits_closes_and_other_stores(store: Store, open_store: OpenStore) -> None:
+    """A method that commits or closes, or another store of the file, raises an error. The block continues."""
     other = open_store(1)
     with store.transaction():
         store["a"] = 1
@@ -264,8 +264,8 @@ def test_what_a_block_refuses(store: Store, open_store: OpenStore) -> None:
     usable(store)
 
 
-def test_a_statement_is_for_one_use(store: Store) -> None:
-    """Entered twice, or left without having been entered: an error. Nothing is left open."""
+def test_transaction_entered_twice_is_refused(store: Store) -> None:
+    """Leaving without entering is refused too, and nothing stays open."""
     once = store.transaction()
     with once:
         store["a"] = 1
@@ -280,8 +280,8 @@ def test_a_statement_is_for_one_use(store: Store) -> None:
     usable(store)
 
 
-def test_closed_and_read_only(open_store: OpenStore, path: str) -> None:
-    """The usual errors."""
+def test_transaction_of_a_closed_or_read_only_store_is_refused(open_store: OpenStore, path: str) -> None:
+    """The usual errors are raised."""
     store = open_store()
     store["a"] = [1]
     store.close()
@@ -294,8 +294,8 @@ def test_closed_and_read_only(open_store: OpenStore, path: str) -> None:
                 begin().__enter__()
 
 
-def test_a_pickled_store_that_nobody_has_used(store: Store) -> None:
-    """It opens its file for its first transaction."""
+def test_transaction_of_an_unused_pickled_store_opens_it(store: Store) -> None:
+    """A handle opens its file for its first transaction."""
     copy = pickle.loads(pickle.dumps(store))
     with copy.transaction():
         copy["a"] = 1
@@ -303,7 +303,7 @@ def test_a_pickled_store_that_nobody_has_used(store: Store) -> None:
     assert store["a"] == 1
 
 
-def test_by_an_exit_stack(store: Store) -> None:
+def test_transaction_by_an_exit_stack_works(store: Store) -> None:
     """`contextlib.ExitStack` enters and leaves it as `with` does."""
     with ExitStack() as stack:
         stack.enter_context(store.transaction())
@@ -318,8 +318,8 @@ def test_by_an_exit_stack(store: Store) -> None:
     usable(store)
 
 
-def test_a_generator_that_is_dropped(store: Store) -> None:
-    """Its block is undone."""
+def test_transaction_of_a_dropped_generator_is_rolled_back(store: Store) -> None:
+    """The generator's block is rolled back."""
     generator = leaving_open(store)
     next(generator)
     assert store["left"] == 1
@@ -329,8 +329,8 @@ def test_a_generator_that_is_dropped(store: Store) -> None:
     usable(store)
 
 
-def test_a_generator_that_outlives_the_block_it_began_in(store: Store) -> None:
-    """Both are undone, and both are told."""
+def test_transaction_outlived_by_an_inner_one_is_rolled_back(store: Store) -> None:
+    """Both transactions are rolled back, and both blocks get an error."""
     with pytest.raises(RuntimeError, match="inside of it"), store.transaction():
         store["outer"] = 1
         generator = leaving_open(store)

@@ -14,7 +14,7 @@ from support.stores import Store, Unloadable
 
 @pytest.mark.parametrize("flush", [False, True])
 def test_get_value_that_cannot_be_unpickled_names_its_key(store: Store, flush: bool) -> None:
-    """The error is a RuntimeError that names the key and where the value was, with its cause chained."""
+    """The error is a RuntimeError that names the key and the place of the value, with its cause chained."""
     store["bad"] = Unloadable()
     if flush:
         store.flush()

@@ -56,7 +56,7 @@ def test_views_contain_keys_values_and_pairs(m: Any) -> None:
 
 
 def test_items_contains_of_no_pair_is_false(m: Any) -> None:
-    """An object that is no pair is in no view of items: False, not an error."""
+    """`in` a view of items is False for an object that is no pair, and raises nothing."""
     for element in (5, None, "a", (), ("a",), ("a", 1, 1), ["a", 1]):
         assert element not in m.items(), element
 
@@ -118,7 +118,7 @@ def test_views_set_operators_of_two_mappings_give_sets(make: Make, operate: Oper
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
 def test_views_set_operators_take_any_iterable(m: Any, operate: Operator) -> None:
-    """Views, unlike sets, are combined with any iterable, on either side."""
+    """Views are combined with any iterable, which sets are not, on either side."""
     expected = operate(set(DATA), {"b", "z"})
     assert operate(m.keys(), ["b", "z", "b"]) == expected
     assert operate(m.keys(), iter(["b", "z"])) == expected
@@ -128,7 +128,7 @@ def test_views_set_operators_take_any_iterable(m: Any, operate: Operator) -> Non
 
 @pytest.mark.parametrize("operate", SET_OPERATORS)
 def test_views_set_operators_of_no_iterable_are_refused(m: Any, operate: Operator) -> None:
-    """A view and what cannot be iterated have nothing in common but a TypeError, on either side."""
+    """A view and an object that is not iterable raise a TypeError, on either side."""
     for view in (m.keys(), m.items()):
         with pytest.raises(TypeError):
             operate(view, 5)
@@ -164,7 +164,7 @@ def test_views_of_two_mappings_compare_as_sets_do(make: Make, compare: Operator)
 
 @pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
 def test_views_comparison_with_no_set_is_refused(m: Any, compare: Operator) -> None:
-    """A view has no order with what is no set, and is not equal to it."""
+    """A view has no order with an object that is no set, and is not equal to it."""
     for view in (m.keys(), m.items()):
         with pytest.raises(TypeError):
             compare(view, ["a", "b"])

@@ -47,8 +47,8 @@ READS: list[Callable[[Any], Any]] = [
 
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("first", READS[:-3])
-def test_a_value_is_the_same_object_however_it_is_read(lists: Store, first: Any, read: Any) -> None:
-    """Whatever has read a value first, every other read gives that object, with what has changed in it."""
+def test_read_twice_gives_one_object(lists: Store, first: Any, read: Any) -> None:
+    """Any read after the first one gives the same object, with its changes."""
     value = first(lists)
     value.append("changed")
     assert read(lists) is value
@@ -68,8 +68,8 @@ def test_a_value_is_the_same_object_however_it_is_read(lists: Store, first: Any,
     ],
 )
 @pytest.mark.parametrize("batch_size", [1, 1000])
-def test_a_value_that_was_stored_is_kept(open_cached: Open, write: Any, batch_size: int) -> None:
-    """However a value has been stored: it is what reads give, and what changes in it then is written."""
+def test_read_of_a_stored_object_gives_it(open_cached: Open, write: Any, batch_size: int) -> None:
+    """Reads give the object that any write has stored, and its later changes are written."""
     value: list[int] = []
     with open_cached(batch_size=batch_size) as store:
         write(store, value)
@@ -78,8 +78,8 @@ def test_a_value_that_was_stored_is_kept(open_cached: Open, write: Any, batch_si
     assert contents(store.db_path) == {"k": [1]}
 
 
-def test_a_value_stored_amid_an_iteration_is_the_one_that_is_kept(lists: Store) -> None:
-    """Though the iterator has read the older row before."""
+def test_items_with_a_value_stored_meanwhile_keeps_it(lists: Store) -> None:
+    """The stored object is kept, though the iterator has read the older row before."""
     items = iter(lists.items())
     assert next(items) == ("a", [1])
     new = ["new"]
@@ -88,8 +88,8 @@ def test_a_value_stored_amid_an_iteration_is_the_one_that_is_kept(lists: Store) 
     assert lists["c"] is new
 
 
-def test_views_and_comparisons_see_what_has_changed(lists: Store) -> None:
-    """Equality and membership are those of the objects that are kept."""
+def test_views_and_comparisons_see_changed_objects(lists: Store) -> None:
+    """Equality and membership use the kept objects."""
     lists["b"].append("changed")
     assert lists == {"a": [1], "b": [2, "changed"], "c": [3]}
     assert lists.prefix("b") == {"b": [2, "changed"]}
@@ -113,8 +113,8 @@ def test_views_and_comparisons_see_what_has_changed(lists: Store) -> None:
         pickle.dumps,
     ],
 )
-def test_what_has_changed_is_written(open_cached: Open, open_store: OpenStore, end: Any) -> None:
-    """Values that were read, and those that were stored, each with what has changed in it since."""
+def test_sync_writes_changed_objects(open_cached: Open, open_store: OpenStore, end: Any) -> None:
+    """Values that were read, and values that were stored, are written with their later changes."""
     with open_cached() as store:
         store["read"] = [1]
     store = open_cached()
@@ -126,8 +126,8 @@ def test_what_has_changed_is_written(open_cached: Open, open_store: OpenStore, e
     assert open_store() == {"read": [1, "changed"], "stored": [2, "changed"]}
 
 
-def test_what_has_changed_is_written_when_the_store_is_collected(open_cached: Open, path: str) -> None:
-    """A store that nobody closes writes back as it goes, and warns."""
+def test_collection_writes_changed_objects(open_cached: Open, path: str) -> None:
+    """A store that nobody closes writes back as it is collected, and warns."""
     store: Store = WritebackStore(path, key_encoding="utf-8")
     store["k"] = value = [1]
     value.append(2)
@@ -137,8 +137,8 @@ def test_what_has_changed_is_written_when_the_store_is_collected(open_cached: Op
     assert contents(path) == {"k": [1, 2]}
 
 
-def test_a_collected_store_waits_for_no_lock(open_store: OpenStore, path: str) -> None:
-    """Where another thread holds the lock, what has changed goes to the next commit."""
+def test_collection_with_changed_objects_waits_for_no_lock(open_store: OpenStore, path: str) -> None:
+    """If another thread has the lock, the next commit writes the changes."""
     other = open_store()
     store: Store = WritebackStore(path, key_encoding="utf-8")
     store["k"] = value = [1]
@@ -164,8 +164,8 @@ def test_a_collected_store_waits_for_no_lock(open_store: OpenStore, path: str) -
     assert other["k"] == [1, 2]
 
 
-def test_what_has_changed_is_written_at_exit(path: str) -> None:
-    """A script that ends without a word, or by an exception, loses nothing."""
+def test_exit_writes_changed_objects(path: str) -> None:
+    """A script that ends without closing, or by an exception, loses nothing."""
     script = """
         import lmdb_object_store
         shelf = lmdb_object_store.open(path, writeback=True)
@@ -178,8 +178,8 @@ def test_what_has_changed_is_written_at_exit(path: str) -> None:
     assert contents(path) == {"k": [1, 1]}
 
 
-def test_what_has_not_changed_is_not_written(path: str) -> None:
-    """Not what is read, nor what was stored already; not an object either whose copy has another pickle."""
+def test_sync_of_unchanged_objects_writes_nothing(path: str) -> None:
+    """Objects that were read or stored are not written again, nor is one whose copy has another pickle."""
     with WatchedStore(path, key_encoding="utf-8") as store:
         store.update(a=[1], b=[2], person=Person("role"))
         assert pickle.dumps(store["person"], 5) != pickle.dumps(pickle.loads(pickle.dumps(store["person"], 5)), 5)
@@ -199,8 +199,8 @@ def test_what_has_not_changed_is_not_written(path: str) -> None:
     assert sorted(store.written) == [b"b", b"b", b"new", b"person"]
 
 
-def test_an_object_outlives_what_it_was_written_by(lists: Store, open_store: OpenStore) -> None:
-    """After a flush of any kind the store still knows the object, and writes what changes in it later."""
+def test_flush_of_any_kind_keeps_the_objects(lists: Store, open_store: OpenStore) -> None:
+    """After a flush of any kind the store still knows the object, and writes its later changes."""
     value = lists["a"]
     for write in (lists.sync, lists.flush, partial(pickle.dumps, lists), lambda: lists.put_many({"x": 1})):
         value.append("changed")
@@ -210,8 +210,8 @@ def test_an_object_outlives_what_it_was_written_by(lists: Store, open_store: Ope
     assert open_store()["a"] == [1, *["changed"] * 4]
 
 
-def test_a_flush_by_a_threshold_or_a_read_looks_for_no_changes(lists: Store, open_store: OpenStore) -> None:
-    """It would have to pickle all that is kept: it commits what was assigned, and no more."""
+def test_flush_by_a_threshold_or_a_read_commits_assigned_values_alone(lists: Store, open_store: OpenStore) -> None:
+    """A search for changed objects would pickle every kept object, so these flushes skip it."""
     other = open_store()
     lists["a"].append("changed")
     lists["x"] = 1
@@ -222,7 +222,7 @@ def test_a_flush_by_a_threshold_or_a_read_looks_for_no_changes(lists: Store, ope
     assert (other["a"], other["y"]) == ([1], 2)
 
 
-def test_what_has_changed_is_committed_at_once(open_store: OpenStore) -> None:
+def test_sync_commits_all_changes_in_one_transaction(open_store: OpenStore) -> None:
     """One transaction writes all changes, whatever the thresholds are."""
     store: Any = open_store(kind=WatchedStore, batch_size=2)
     store.put_many({f"k{number}": [] for number in range(10)})
@@ -251,8 +251,8 @@ def test_what_has_changed_is_committed_at_once(open_store: OpenStore) -> None:
         lambda store: store.prefix("b").__delitem__("b"),
     ],
 )
-def test_what_is_deleted_does_not_come_back(open_cached: Open, drop: Any) -> None:
-    """A value that has changed goes with its key, and what changes in it afterwards is nobody's."""
+def test_delete_of_a_changed_object_is_final(open_cached: Open, drop: Any) -> None:
+    """A changed value is deleted with its key, and its later changes are not written."""
     with open_cached() as store:
         store.put_many({"b": []})
         value = store["b"]
@@ -266,8 +266,8 @@ def test_what_is_deleted_does_not_come_back(open_cached: Open, drop: Any) -> Non
 
 
 @pytest.mark.parametrize("write", ["put", "update", "put_many", "setdefault"])
-def test_what_is_replaced_is_forgotten(open_cached: Open, write: str) -> None:
-    """The object that a key had before is not written any more."""
+def test_setitem_over_an_object_forgets_it(open_cached: Open, write: str) -> None:
+    """The key's earlier object is not written any more."""
     with open_cached() as store:
         old: list[Any] = [1]
         store["k"] = old
@@ -284,8 +284,8 @@ def test_what_is_replaced_is_forgotten(open_cached: Open, write: str) -> None:
     assert contents(store.db_path) == {"k": [2, 3]}
 
 
-def test_a_write_that_is_refused_keeps_nothing(lists: Store) -> None:
-    """After an error of the pickler, or a key that cannot be stored, all is as before."""
+def test_setitem_that_is_refused_changes_nothing(lists: Store) -> None:
+    """After an error of the pickler, or a key that cannot be stored, everything is as before."""
     kept = lists["a"]
     for write in (lists.put, lists.setdefault, lambda key, value: lists.put_many({"b": 1, key: value})):
         with pytest.raises(ArithmeticError):
@@ -312,8 +312,8 @@ def test_clear_interrupted_before_the_commit_keeps_changed_values(
 # -- others
 
 
-def test_what_another_store_has_written_is_read_anew(lists: Store, open_store: OpenStore) -> None:
-    """Unless the kept value has changed too: then that one goes on, and is written over the other."""
+def test_read_after_another_stores_write_gives_its_value(lists: Store, open_store: OpenStore) -> None:
+    """A kept value that has changed too is written over the other store's."""
     other = open_store()
     kept = dict(lists.items())
     other.update(a=["other"], b=["other"])
@@ -329,7 +329,7 @@ def test_what_another_store_has_written_is_read_anew(lists: Store, open_store: O
     assert other == {"a": ["other", "changed"], "b": [2, "changed"]}
 
 
-def test_a_pickled_store_keeps_nothing_and_its_bound(lists: Store) -> None:
+def test_pickled_handle_keeps_max_cached_and_no_objects(lists: Store) -> None:
     """The copy reads from the file, and writes back by itself."""
     lists["a"].append("changed")
     lists.max_cached = 7
@@ -341,8 +341,8 @@ def test_a_pickled_store_keeps_nothing_and_its_bound(lists: Store) -> None:
     assert lists["a"] == [1, "changed", "copy"]
 
 
-def test_a_closed_store_keeps_nothing(lists: Store) -> None:
-    """Every use is the error that a closed store gives; `sync` alone does nothing, as that of a closed shelf."""
+def test_closed_store_keeps_no_objects(lists: Store) -> None:
+    """Every use raises the closed error. `sync` alone does nothing, as that of a closed shelf."""
     assert lists["a"] == [1]
     lists.close()
     assert not lists._cache

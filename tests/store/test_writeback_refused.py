@@ -19,10 +19,10 @@ from lmdb_object_store._shelve.writeback import WritebackStore
 # -- what cannot be written
 
 
-def test_a_value_that_cannot_be_pickled_any_more_is_told_of_by_name(
+def test_close_with_a_value_that_cannot_be_pickled_names_its_key(
     open_cached: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others are written, and at each end the caller hears of it: by an error, else by the log."""
+    """The other values are written. Each way to end reports the key, by an error or in the log."""
     store = open_cached()
     store.update(bad=Stubborn(), good=[1])
     store["bad"].append(1)
@@ -47,10 +47,10 @@ def test_a_value_that_cannot_be_pickled_any_more_is_told_of_by_name(
         store.flush()
 
 
-def test_both_failures_of_a_close_are_told(
+def test_close_with_two_failures_reports_both(
     open_cached: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the commit fails too, that is raised, and the value that could not be pickled is logged."""
+    """The failed commit is raised, and the value that could not be pickled is logged."""
     store = open_cached()
     store.update(bad=Stubborn(), good=[1])
     store.sync()
@@ -64,8 +64,8 @@ def test_both_failures_of_a_close_are_told(
     assert "'bad'" in caplog.text
 
 
-def test_a_collected_store_logs_what_it_cannot_write(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A finaliser can raise nothing; the others are written."""
+def test_collection_with_a_value_that_cannot_be_pickled_logs_it(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A finalizer can raise nothing. The other values are written."""
     store: Store = WritebackStore(path, key_encoding="utf-8")
     store.update(bad=Stubborn(), good=[1])
     store["bad"].append(1)
@@ -77,8 +77,8 @@ def test_a_collected_store_logs_what_it_cannot_write(path: str, caplog: pytest.L
     assert contents(path) == {"bad": [], "good": [1, 2]}
 
 
-def test_a_commit_that_fails_leaves_what_has_changed(lists: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is pending then, and the next flush writes it."""
+def test_sync_whose_commit_fails_leaves_changes_pending(lists: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next flush writes the changes."""
     lists["a"].append("changed")
     with monkeypatch.context() as patch:
         patch.setattr(lists, "_commit", lambda *_, **__: (_ for _ in ()).throw(lmdb.DiskError("lists")))
@@ -112,8 +112,8 @@ def test_with_block_after_a_caught_failure_raises_with_and_without_further_chang
                 block()
 
 
-def test_a_value_may_hold_the_store(open_cached: Open, open_store: OpenStore) -> None:
-    """Pickling it flushes the store, which does not begin to write back anew."""
+def test_sync_of_a_value_that_contains_the_store_ends(open_cached: Open, open_store: OpenStore) -> None:
+    """Pickling the value flushes the store, which does not start to write back again."""
     store = open_cached()
     store.update(a=[store], b=[store])
     for key in ("a", "b"):
@@ -126,8 +126,8 @@ def test_a_value_may_hold_the_store(open_cached: Open, open_store: OpenStore) ->
             assert held["b"][1] == "changed"
 
 
-def test_a_read_only_store_cannot_write_back(path: str) -> None:
-    """It is refused when it is opened, not when it is closed."""
+def test_open_read_only_with_writeback_is_refused(path: str) -> None:
+    """The store is refused when it is opened, not when it is closed."""
     with pytest.raises(ValueError, match="read-only"):
         WritebackStore(path, readonly=True)
     assert not os.path.exists(path)
@@ -137,15 +137,15 @@ def test_a_read_only_store_cannot_write_back(path: str) -> None:
 
 
 @pytest.mark.parametrize(("limit", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError), (1.5, TypeError)])
-def test_a_bound_is_a_number_of_entries(path: str, limit: Any, error: type[Exception]) -> None:
-    """At least one."""
+def test_max_cached_below_1_is_refused(path: str, limit: Any, error: type[Exception]) -> None:
+    """The bound is a number of entries, at least one."""
     with pytest.raises(error, match="max_cached"):
         WritebackStore(path, max_cached=limit)
     assert not os.path.exists(path)
 
 
-def test_the_oldest_is_written_and_dropped(open_store: OpenStore) -> None:
-    """Past the bound the value goes that was used least recently, and what has changed in it is written first."""
+def test_max_cached_passed_by_reads_writes_and_drops_the_oldest(open_store: OpenStore) -> None:
+    """The least recently used value is dropped, and its changes are written first."""
     with open_store() as plain:
         plain.update({f"k{number}": [] for number in range(10)})
     store: Any = open_store(kind=WatchedStore, max_cached=3)
@@ -169,8 +169,8 @@ def test_the_oldest_is_written_and_dropped(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("write", ["put", "update", "put_many", "setdefault"])
-def test_writes_keep_to_the_bound(open_cached: Open, write: str) -> None:
-    """What is stored counts as what is read does; the last ones are kept."""
+def test_max_cached_passed_by_writes_drops_the_oldest(open_cached: Open, write: str) -> None:
+    """Stored values count as read ones do, and the last ones are kept."""
     store = open_cached(max_cached=2)
     values: dict[str, list[str]] = {f"k{number}": [] for number in range(5)}
     if write in ("update", "put_many"):
@@ -182,8 +182,10 @@ def test_writes_keep_to_the_bound(open_cached: Open, write: str) -> None:
     assert store["k4"] is values["k4"]
 
 
-def test_what_cannot_be_written_is_kept_beyond_the_bound(open_cached: Open, caplog: pytest.LogCaptureFixture) -> None:
-    """Reads of other keys go on, and the next flush tells."""
+def test_max_cached_with_a_value_that_cannot_be_written_keeps_it(
+    open_cached: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reads of other keys continue, and the next flush raises."""
     store = open_cached(max_cached=1)
     store.update(a=Stubborn(), b=[], c=[])
     bad = store["a"]
@@ -199,10 +201,10 @@ def test_what_cannot_be_written_is_kept_beyond_the_bound(open_cached: Open, capl
     assert not caplog.records
 
 
-def test_what_is_dropped_counts_for_the_thresholds(
+def test_max_cached_drops_count_for_the_thresholds(
     open_cached: Open, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A loop that changes every value does not pile them up; a flush that fails does not fail the read."""
+    """A loop that changes every value does not pile up changes. A failed flush does not fail the read."""
     with open_store() as plain:
         plain.update({f"k{number:02}": [] for number in range(20)})
     store = open_cached(max_cached=1, batch_size=3, autoflush_on_read=False)

@@ -13,8 +13,8 @@ from support.writeback import Open
 from lmdb_object_store import StoreClosedError
 
 
-def test_an_undone_transaction(open_cached: Open) -> None:
-    """What was stored or changed within is let go of, and does not come back; what had changed before is written."""
+def test_transaction_rolled_back_forgets_its_objects(open_cached: Open) -> None:
+    """Objects stored or changed within do not come back. Earlier changes are written."""
     store = open_cached()
     store.update(kept=[1], replaced=[1], deleted=[1])
     store.sync()
@@ -40,8 +40,8 @@ def test_an_undone_transaction(open_cached: Open) -> None:
     assert dict(store) == {"kept": [1, 2], "replaced": [1, 2], "deleted": [1, 2]}
 
 
-def test_an_undone_transaction_of_a_bounded_store(open_cached: Open) -> None:
-    """What is dropped within, past the bound, had been written before."""
+def test_transaction_rolled_back_with_max_cached_keeps_earlier_changes(open_cached: Open) -> None:
+    """An object dropped within, past the bound, had been written before."""
     store = open_cached(max_cached=1)
     store.update(a=[1], b=[1])
     store.sync()
@@ -53,8 +53,8 @@ def test_an_undone_transaction_of_a_bounded_store(open_cached: Open) -> None:
     assert dict(store) == {"a": [1, 2], "b": [1]}
 
 
-def test_changes_within_are_part_of_the_commit(open_cached: Open) -> None:
-    """All of a transaction is in the file at its end, what has changed in place as well; or it fails as a whole."""
+def test_transaction_commits_changed_objects(open_cached: Open) -> None:
+    """All of a transaction is in the file at its end, with objects changed in place, or it fails as a whole."""
     store = open_cached()
     store["a"] = [1]
     with store.transaction():
@@ -68,8 +68,8 @@ def test_changes_within_are_part_of_the_commit(open_cached: Open) -> None:
     assert dict(store) == {"a": [1, 2], "n": 1}
 
 
-def test_a_transaction_that_succeeds(open_cached: Open) -> None:
-    """What was stored within is kept, and written back as any other."""
+def test_transaction_that_commits_keeps_its_objects(open_cached: Open) -> None:
+    """Objects stored within are kept, and written back as any other."""
     store = open_cached()
     new = [1]
     with store.transaction():
@@ -84,8 +84,8 @@ def test_a_transaction_that_succeeds(open_cached: Open) -> None:
 
 
 @pytest.mark.parametrize("part", [False, True])
-def test_clear_in_a_transaction(open_cached: Open, part: bool) -> None:
-    """What it deletes is not kept."""
+def test_clear_in_a_transaction_forgets_objects(open_cached: Open, part: bool) -> None:
+    """The deleted values are not kept."""
     store = open_cached()
     store.update(a=[1], b=[1])
     store.sync()
@@ -98,8 +98,8 @@ def test_clear_in_a_transaction(open_cached: Open, part: bool) -> None:
     assert dict(store) == ({"b": [1, 2]} if part else {})
 
 
-def test_a_transaction_that_begins_as_the_store_is_closed(open_cached: Open) -> None:
-    """It is refused, and leaves no lock taken."""
+def test_transaction_of_a_store_being_closed_is_refused(open_cached: Open) -> None:
+    """The transaction leaves no lock taken."""
     store, other = open_cached(), open_cached()
     begun, errors = threading.Event(), list[BaseException]()
 
@@ -123,8 +123,8 @@ def test_a_transaction_that_begins_as_the_store_is_closed(open_cached: Open) -> 
     assert dict(other) == {"a": 1, "b": 1}
 
 
-def test_edit(open_cached: Open) -> None:
-    """It gives the very object that is kept, which goes on to be; an exception undoes what has changed in it."""
+def test_edit_of_a_kept_object_gives_it(open_cached: Open) -> None:
+    """The kept object itself is given and stays kept. An exception rolls back its changes."""
     store = open_cached()
     store["a"] = kept = [1]
     kept.append(2)

@@ -17,11 +17,11 @@ Step = Callable[[], None]
 
 
 def nothing() -> None:
-    """A step of a commit in which nothing happens."""
+    """Do nothing, as a step of a commit."""
 
 
 def raising(error: BaseException) -> Step:
-    """A step of a commit that raises `error`."""
+    """Return a step of a commit that raises `error`."""
 
     def step() -> None:
         raise error
@@ -30,7 +30,7 @@ def raising(error: BaseException) -> Step:
 
 
 def apply(rows: Rows, changes: Mapping[bytes, bytes | None]) -> Rows:
-    """`rows` after `changes`."""
+    """Return `rows` after `changes`."""
     merged = {**rows, **changes}
     return {key: data for key, data in merged.items() if data is not None}
 

@@ -15,7 +15,7 @@ class Interrupt(KeyboardInterrupt):
 
 
 def interrupt() -> None:
-    """Interrupt what is under way."""
+    """Raise Interrupt."""
     raise Interrupt
 
 

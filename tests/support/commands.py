@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "lmdb_object_store"]
 
 
 def environ(**more: str) -> dict[str, str]:
-    """The environment of a command, which finds this very package, and writes to a pipe by blocks as is the default."""
+    """Return the environment of a command, which finds this very package and writes to a pipe by blocks."""
     ours = {**os.environ, "PYTHONPATH": FOUND_AT, "PYTHONIOENCODING": "utf-8", **more}
     ours.pop("PYTHONUNBUFFERED", None)
     return ours
@@ -56,7 +56,7 @@ def here(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0
 
 
 def stored(path: str) -> dict[bytes, bytes]:
-    """The rows of the file, by py-lmdb alone."""
+    """Return the rows of the file, by py-lmdb alone."""
     with lmdb.open(path, readonly=True) as environment, environment.begin() as txn:
         return {bytes(key): bytes(data) for key, data in txn.cursor()}
 

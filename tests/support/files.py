@@ -20,14 +20,14 @@ def contents(path: str) -> dict[str, Any]:
 
 
 def meta_pages(path: str) -> bytes:
-    """The two pages of the file one of which each commit writes."""
+    """Return the two pages of the file, one of which each commit writes."""
     with open(os.path.join(path, "data.mdb"), "rb") as file:
         return file.read(2 * mmap.PAGESIZE)  # LMDB takes the system's size for a new file
 
 
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
-    """No file of `folder` but the lock files changes, appears or goes."""
+    """Check that no file of `folder` but the lock files changes, appears or goes."""
 
     def state() -> dict[str, bytes]:
         return {

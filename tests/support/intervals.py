@@ -14,7 +14,7 @@ KEYS = [
     b"", b"\0", b"\0\0", b"\0" * 510, b"\0\1", b"\1", b"a", b"a\0", b"a\0b", b"ab", b"a\xff", b"a\xff\xff", b"b",
     "é".encode(), "日本".encode(), b"k" * 510, b"k" * 511, b"\xff", b"\xff\0", b"\xff\xff", b"\xff" * 511,
 ]  # fmt: skip
-# What is no key, too, since it is too long, or stands for another.
+# Bounds that are no keys are included: some are too long, and one stands for another key.
 BOUNDS = [*KEYS, b"aa", b"a\xfe", b"k" * 512, b"k" * 600, b"k" * 511 + b"z", b"\xff" * 600, b"\0" * 511, b"\0" * 600]
 # By their place: as they are, they would make reports of a length that Hypothesis warns of.
 keys = st.integers(0, len(KEYS) - 1).map(lambda place: KEYS[place])
@@ -38,7 +38,7 @@ def inside(key: bytes, cut: Cut) -> bool:
 
 
 def part_of(mapping: Any, cuts: list[Cut]) -> Any:
-    """The part of `mapping`, cut after cut."""
+    """Return the part of `mapping`, cut after cut."""
     for cut in cuts:
         mapping = mapping.prefix(cut) if isinstance(cut, bytes) else mapping.range(*cut)
     return mapping

@@ -34,7 +34,7 @@ def hash_folder(path: Path, scratch: Path) -> None:
 
 
 def delete_lock_file(path: Path, scratch: Path) -> None:
-    """Delete the lock file, as who takes it for stale does."""
+    """Delete the lock file, as a user does who takes it for stale."""
     (path / "lock.mdb").unlink(missing_ok=True)
 
 

@@ -40,7 +40,7 @@ def option_names(options: dict[str, Any] | None) -> str:
 
 @pytest.fixture(params=[None, *STORES, *OTHER_STORES], ids=option_names)
 def make(request: pytest.FixtureRequest, open_store: OpenStore, path: str) -> Make:
-    """Makes a mapping of given items: a dict, or a store with each set of options."""
+    """Return a function that makes a mapping of given items: a dict, or a store with each set of options."""
     made = 0
 
     def mapping(items: dict[str, Any]) -> Any:
@@ -58,11 +58,11 @@ def make(request: pytest.FixtureRequest, open_store: OpenStore, path: str) -> Ma
 
 @pytest.fixture
 def m(make: Make) -> Any:
-    """A mapping of `DATA`."""
+    """Return a mapping of `DATA`."""
     return make(DATA)
 
 
 @pytest.fixture
 def empty(make: Make) -> Any:
-    """A mapping of nothing."""
+    """Return a mapping of nothing."""
     return make({})

@@ -73,7 +73,7 @@ tuples = st.lists(keys, max_size=4).map(tuple)
 
 
 def place(key: Any) -> tuple[int, Any]:
-    """The documented order as one of Python's own: by type, then by the key."""
+    """Return the documented order as a Python key: by type, then by the key."""
     if type(key) is tuple:
         return 3, [place(item) for item in key]
     if key is None:
@@ -96,7 +96,7 @@ def parts_of(key: Any) -> st.SearchStrategy[Any]:
 
 
 def begins(key: Any, prefix: Any) -> bool:
-    """The model of a prefix."""
+    """Return True if `key` begins with the prefix in the model."""
     if type(key) is not type(prefix):
         return False
     return place(key[: len(prefix)]) == place(prefix) if type(key) is tuple else key.startswith(prefix)

@@ -42,5 +42,5 @@ def committed(store: Store) -> dict[bytes, Any]:
 
 
 def assert_no_reader(store: Store) -> None:
-    """No reader of any process holds a slot of the reader table."""
+    """Check that no reader of any process has a slot of the reader table."""
     assert "no active" in store.env.readers()

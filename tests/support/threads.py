@@ -1,4 +1,4 @@
-"""Threads with a time limit, which start together or go round and round."""
+"""Threads with a time limit, which start together or run in a loop."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def together(*bodies: Callable[[], object], limit: float = LIMIT) -> None:
 
 @contextmanager
 def looping(*bodies: Callable[[], object], limit: float = LIMIT) -> Iterator[None]:
-    """Meanwhile run each of `bodies` over and over in a thread of its own; the first error is raised at the end."""
+    """Run each of `bodies` over and over in a thread of its own meanwhile; raise the first error at the end."""
     stop = threading.Event()
     begun = [threading.Event() for _ in bodies]
 

@@ -29,7 +29,7 @@ def in_file(store: Store) -> dict[str, Any]:
 
 
 def usable(store: Store) -> None:
-    """The store reads and writes in this thread and in others, and nothing is left of any transaction."""
+    """Check that the store reads and writes in this thread and in others, and has no rest of a transaction."""
     assert store._sink is store._pending is store.write_buffer
     assert not store._environment.committing
     assert store._environment.transaction is None
@@ -42,7 +42,7 @@ def usable(store: Store) -> None:
 
 
 def leaving_open(store: Store) -> Generator[None, None, None]:
-    """A generator that stays in the midst of its transaction."""
+    """Stay in the middle of a transaction, as a generator."""
     with store.transaction():
         store["left"] = 1
         yield

@@ -1,4 +1,4 @@
-"""Stores that write back, and values that do not pickle when they are told not to."""
+"""Stores that write back, and values that can refuse to be pickled."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Stubborn(list[Any]):
 
 @pytest.fixture
 def open_cached(open_store: OpenStore) -> Open:
-    """Opens stores that write back."""
+    """Return a function that opens stores that write back."""
     return partial(open_store, kind=WritebackStore)  # type: ignore[return-value]
 
 
 @pytest.fixture
 def lists(open_cached: Open) -> Store:
-    """A store, opened again, so that nothing is kept yet, with lists under `a`, `b` and `c`."""
+    """Open a store again, so that nothing is kept yet, with lists under `a`, `b` and `c`."""
     with open_cached() as store:
         store.update(a=[1], b=[2], c=[3])
     return open_cached()

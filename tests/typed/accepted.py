@@ -1,4 +1,4 @@
-"""What a user's type checker accepts, and the types that it finds: never run, but read by mypy and by pyright."""
+"""Code that a user's type checker accepts, with the types that it finds: never run, but read by mypy and by pyright."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def looked_after(store: LmdbObjectStore[str, User]) -> None:
 
 
 def undeclared() -> None:
-    """Without a word of what is in it, a store may hold anything."""
+    """Use a store of any type, without a declaration of its types."""
     with LmdbObjectStore("people", key_encoding="utf-8") as store:
         store["ada"] = {"born": 1815}
         assert_type(store, LmdbObjectStore[Any, Any])
@@ -145,7 +145,7 @@ def write(store: LmdbObjectStore[str, User], ada: User, admin: Admin) -> None:
 
 
 def optional(store: LmdbObjectStore[str, User | None]) -> None:
-    """Where None is a value, it may be left out as a default."""
+    """Leave None out as a default, if None is a value."""
     assert_type(store.setdefault("ada"), User | None)
 
 
@@ -200,7 +200,7 @@ def merged(store: LmdbObjectStore[str, User], numbers: dict[int, bytes]) -> None
 
 
 def as_mapping(store: LmdbObjectStore[str, User]) -> None:
-    """Code that asks for a mapping takes a store, a part of one and its views."""
+    """Pass a store, a part and its views to code that asks for a mapping."""
 
     def any_mapping(users: Mapping[str, User]) -> None: ...
     def any_mutable_mapping(users: MutableMapping[str, User]) -> None: ...

@@ -1,4 +1,4 @@
-"""What a user's type checker refuses: never run. An error that is no longer found makes its comment an error."""
+"""Code that a user's type checker refuses: never run. An error that is no longer found makes its comment an error."""
 
 from __future__ import annotations
 

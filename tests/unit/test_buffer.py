@@ -16,7 +16,7 @@ from lmdb_object_store._errors import StoreClosedError, closed
 
 @pytest.fixture
 def host() -> Host:
-    """A host whose buffer is not soon full."""
+    """Return a host whose buffer is not soon full."""
     return Host()
 
 

@@ -21,7 +21,7 @@ ENCODINGS = ["utf-8", "ascii", "latin-1", "utf-16", "utf-8-sig", "cp1252"]
 HANDLERS = ["strict", "ignore", "replace", "surrogateescape", "surrogatepass", "backslashreplace", "xmlcharrefreplace"]
 FORMS = [None, "NFC", "NFKC", "NFD", "NFKD"]
 
-# What a file can hold as a key.
+# Any bytes that a file can have as a key.
 stored_keys = st.one_of(
     st.binary(min_size=1, max_size=LIMIT),
     st.text(min_size=1, max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")),
@@ -32,13 +32,13 @@ encodable_texts = st.text(st.characters(codec="utf-8"), max_size=100)
 
 @st.composite
 def codecs(draw: st.DrawFn) -> KeyCodec:
-    """A codec with any of the options that a store may have."""
+    """Draw a codec with any of the options that a store may have."""
     encoding, errors = draw(st.sampled_from(ENCODINGS)), draw(st.sampled_from(HANDLERS))
     return KeyCodec(encoding, errors, draw(st.sampled_from(FORMS)), LIMIT)
 
 
 def codec(encoding: str | None = "utf-8", errors: str = "strict", form: str | None = None) -> KeyCodec:
-    """A codec for a file with the keys of LMDB 0.9."""
+    """Return a codec for a file with the keys of LMDB 0.9."""
     return KeyCodec(encoding, errors, form, LIMIT)
 
 
@@ -199,7 +199,7 @@ def test_encode_with_key_errors_handles_them(errors: str, stored: bytes) -> None
 
 
 def test_encode_text_that_cannot_be_encoded_names_it() -> None:
-    """Under "strict" such a key is a UnicodeEncodeError that names the key and the ways out."""
+    """Under "strict" such a key is a UnicodeEncodeError that names the key and the remedies."""
     with pytest.raises(UnicodeEncodeError, match=r"'aé'.*key_errors"):
         codec("ascii").encode("aé")
 
@@ -328,7 +328,7 @@ def test_dumps_value_leads_back_property(value: object) -> None:
 
 
 def test_dumps_value_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pickle that LMDB cannot hold is a ValueError that names key, size and limit; the longest that fits is not."""
+    """A pickle beyond LMDB's limit is a ValueError that names key, size and limit. The longest allowed one is taken."""
     assert _serializing.MAX_VALUE_BYTES == 0xFFFFFFFF
     size = len(pickle.dumps(b"x" * 100, pickle.HIGHEST_PROTOCOL))
     monkeypatch.setattr(_serializing, "MAX_VALUE_BYTES", size)

@@ -17,7 +17,7 @@ pages = st.sampled_from([4096, 16384, 65536])
 
 
 def contract_step(size: int) -> int:
-    """The contract's next size, before it is rounded."""
+    """Return the contract's next size, before it is rounded."""
     return max(2 * size, size + 64 * MIB)
 
 

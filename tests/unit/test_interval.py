@@ -21,7 +21,7 @@ def test_contains_key_as_the_model_does_property(cut: Cut, key: bytes) -> None:
 
 
 @given(prefix=st.binary(max_size=3), key=st.binary(max_size=4))
-def test_of_prefix_contains_keys_that_begin_with_it_property(prefix: bytes, key: bytes) -> None:
+def test_prefix_interval_contains_keys_that_begin_with_it_property(prefix: bytes, key: bytes) -> None:
     """The interval of a prefix is the keys that begin with it."""
     assert Interval.of_prefix(prefix).contains(key) is key.startswith(prefix)
 

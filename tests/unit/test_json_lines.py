@@ -35,7 +35,7 @@ OTHERS = st.recursive(
 
 @given(JSON, st.sampled_from([2, 3, 4, 5]))
 def test_to_line_of_json_is_json_property(value: Any, protocol: int) -> None:
-    """Whatever JSON can say, pickled by any binary protocol, unless a list or dict is in it twice."""
+    """Any JSON value, pickled by any binary protocol, is JSON, unless a list or dict is in it twice."""
     value = json.loads(json.dumps(value))  # where Hypothesis has put an object into it twice
     data = pickle.dumps(value, protocol)
     line = _jsonlines.to_line(UTF8, b"k", data)
@@ -46,7 +46,7 @@ def test_to_line_of_json_is_json_property(value: Any, protocol: int) -> None:
 
 @given(OTHERS | JSON, st.sampled_from([0, 1, 2, 3, 4, 5]))
 def test_from_line_gives_every_value_back_property(value: Any, protocol: int) -> None:
-    """By value and by type where it is JSON, else by its bytes."""
+    """A JSON value comes back by value and by type, any other by its bytes."""
     data = pickle.dumps(value, protocol)
     _, bytes_, back = _jsonlines.from_line(_jsonlines.to_line(UTF8, b"k", data))
     assert bytes_ == data or (bytes_ is None and repr(back) == repr(value))
@@ -64,7 +64,7 @@ def test_from_line_gives_any_bytes_back_property(data: bytes, codec: KeyCodec) -
 
 
 def nested(depth: int) -> Any:
-    """A list in a list in a list …"""
+    """Return a list in a list in a list …"""
     value: Any = []
     for _ in range(depth):
         value = [value]
@@ -99,12 +99,12 @@ SHARED = [1]
     ],
 )
 def test_to_line_of_a_value_that_json_would_change_has_its_bytes(data: bytes) -> None:
-    """Identity, order of depth, numbers and text that JSON has not, and what is no pickle at all."""
+    """Identity, order of depth, numbers and text that JSON lacks, and bytes that are no pickle are kept."""
     assert "value" not in json.loads(_jsonlines.to_line(UTF8, b"k", data))
 
 
 def test_json_of_a_pickle_that_is_not_plain_unpickles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever names, calls or builds anything is not given to the unpickler."""
+    """A pickle that names, calls or builds anything is not given to the unpickler."""
 
     def loads(data: bytes) -> Any:
         raise AssertionError(data)
@@ -118,7 +118,7 @@ def test_json_of_a_pickle_that_is_not_plain_unpickles_nothing(monkeypatch: pytes
 
 @given(st.text() | st.binary())
 def test_show_key_as_text_leads_back_property(key: str | bytes) -> None:
-    """On one line, of what can be printed, and back to the same key."""
+    """The key is on one line of printable text, and leads back to the same key."""
     try:
         row = UTF8.encode_to_store(key)
     except (UnicodeError, ValueError):

@@ -26,7 +26,7 @@ plans = st.recursive(st.sampled_from(list(LEAVES)), lambda inner: st.lists(inner
 
 
 def built(plan: Any) -> Any:
-    """The value of a plan: a list of such, or one of `LEAVES` by its name, which Hypothesis can print."""
+    """Return the value of a plan: a list of plans, or one of `LEAVES` by its name, which Hypothesis can print."""
     return LEAVES[plan]() if isinstance(plan, str) else {str(i): built(inner) for i, inner in enumerate(plan)}
 
 

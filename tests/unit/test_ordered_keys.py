@@ -1,4 +1,4 @@
-"""OrderedKeys by itself: the bytes that it gives, for ever; their order; what comes back; what is refused."""
+"""OrderedKeys by itself: the bytes that it gives forever, their order, decoding and refused keys."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_decode_encoded_key_gives_it_back_property(key: Any) -> None:
 
 @pytest.mark.parametrize("kind", SCALARS)
 def test_encode_keys_of_one_type_keeps_their_order_property(kind: str) -> None:
-    """Within a type the order of the bytes is Python's own, and what is equal has the same bytes."""
+    """Within a type the order of the bytes is Python's own, and equal keys have the same bytes."""
 
     @given(SCALARS[kind], SCALARS[kind])
     def compared(one: Any, other: Any) -> None:
@@ -179,7 +179,7 @@ def test_prefix_bounds_keys_that_begin_with_it_property(data: st.DataObject, key
     ],
 )
 def test_prefix_that_looks_alike_is_another(prefix: Any, key: Any, inside: bool) -> None:
-    """A key of which only the bytes begin alike is not found: a text with a NUL next, a tuple with None next."""
+    """A key of which only the bytes begin alike is not found: a text followed by NUL, a tuple followed by None."""
     low, high = ordered.prefix_range(prefix)
     assert high is not None
     assert (low <= ordered.encode(key) < high) is inside
@@ -259,13 +259,13 @@ def test_decode_damaged_key_is_noticed_property(data: st.DataObject, key: Any) -
     ],
 )
 def test_decode_bytes_of_no_key_is_refused(data: str, why: str) -> None:
-    """What other programs may have written, and damage, is a ValueError and not another key."""
+    """Bytes of other programs, and damaged ones, are a ValueError and not another key."""
     with pytest.raises(ValueError, match=f"^0x{data} is the encoding of no key$"):
         ordered.decode(bytes.fromhex(data))
 
 
 def test_decode_tuple_of_any_depth_is_read() -> None:
-    """Whatever was written can be read, however deep it is nested; what Python cannot follow is not written."""
+    """Any written key can be read, however deep it is nested. A tuple too deep for Python is not written."""
     depth = 5_000
     data = b"\5" * depth + b"\0" * depth
     key = ordered.decode(data)
@@ -292,7 +292,7 @@ def test_encode_negative_zero_is_zero() -> None:
 
 @given(any_aware)
 def test_encode_one_moment_in_two_zones_is_one_key_property(time: datetime) -> None:
-    """A moment is one key in all time zones, and comes back in UTC; what Python holds unequal to it is refused."""
+    """A moment is one key in all time zones, and comes back in UTC. A time that Python holds unequal is refused."""
     utc = time.astimezone(UTC)
     if utc == time:
         assert ordered.encode(time) == ordered.encode(utc)
@@ -379,7 +379,7 @@ def test_pickle_ordered_keys_leads_back(protocol: int) -> None:
 
 
 def from_specification(key: Any) -> bytes:
-    """FoundationDB's design/tuple.md, word by word, for what it has a code for."""
+    """Encode by FoundationDB's design/tuple.md, word by word, for the types that it has a code for."""
     special: dict[Any, bytes] = {None: b"\0", False: b"\x26", True: b"\x27"}
     layer: dict[type, Callable[[Any], bytes]] = {
         type(None): special.__getitem__,

@@ -28,18 +28,18 @@ directions = pytest.mark.parametrize("reverse", [False, True])
 
 
 def flushed(rows: Mapping[bytes, bytes], changes: Mapping[bytes, bytes | None]) -> Rows:
-    """The model: `rows` after `changes`, in order."""
+    """Return the model: `rows` after `changes`, in order."""
     merged: Changes = {**rows, **changes}
     return {key: data for key in sorted(merged) if (data := merged[key]) is not None}
 
 
 def ordered(rows: Mapping[bytes, bytes], reverse: bool) -> list[tuple[bytes, bytes]]:
-    """The rows of the model in either direction."""
+    """Return the rows of the model in either direction."""
     return sorted(rows.items(), reverse=reverse)
 
 
 def within(key: bytes, low: bytes, high: bytes | None) -> bool:
-    """Return True if `key` is between the bounds, the lower of which is inside."""
+    """Return True if `key` is between the bounds; the lower bound is inside."""
     return low <= key and (high is None or key < high)
 
 
@@ -53,7 +53,7 @@ class File:
         self.asked: list[tuple[bytes, bytes | None, int]] = []
 
     def read_page(self, low: bytes, high: bytes | None, limit: int) -> Page:
-        """The first rows, at most `limit`, and never more than `most`, as where their bytes are bounded."""
+        """Return the first rows, at most `limit` and `most`, as when their bytes are bounded."""
         assert (low, high, limit) not in self.asked, "a scan that reads a page again does not end"
         self.asked.append((low, high, limit))
         beyond = [(key, data) for key, data in ordered(self.rows, self.reverse) if within(key, low, high)]
@@ -67,7 +67,7 @@ def scanned(
     sizes: tuple[int, int],
     bounds: tuple[bytes, bytes | None] = (b"", None),
 ) -> Iterator[tuple[bytes, bytes]]:
-    """The rows of a scan by pages of `sizes`, the first one and later ones."""
+    """Return the rows of a scan by pages of `sizes`, the first one and later ones."""
     with patch.object(_scan, "LATER_PAGE", sizes[1]):
         for page in scan(file.read_page, pending.copy, *bounds, reverse=file.reverse, first=sizes[0]):
             assert isinstance(page, dict)
@@ -155,7 +155,7 @@ def test_scan_beside_writes_hides_nothing_property(
     sizes: tuple[int, int],
     script: list[tuple[list[tuple[bytes, bytes | None]], bool]],
 ) -> None:
-    """Keys rise (or fall) strictly while others write and flush; what is there all the while is never missed."""
+    """Keys rise (or fall) strictly while others write and flush. A key that is there all the while is never missed."""
     file, steps = File(dict(rows), reverse), iter(script)
     always = set(flushed(rows, pending))
     ever = set(always)
@@ -220,7 +220,7 @@ def test_scan_reads_nothing_before_it_is_asked_for() -> None:
 
 
 def test_scan_error_of_the_reader_reaches_the_caller() -> None:
-    """An error of the reading of a page goes up as it is."""
+    """An error in the reading of a page is raised unchanged."""
 
     def fail(low: bytes, high: bytes | None, limit: int) -> Page:
         raise OSError("unreadable")

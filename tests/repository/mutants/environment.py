@@ -53,14 +53,14 @@ MUTANTS = {
         Mutant("links to a file not followed", "lmdb_path", "path = os.path.realpath(path)", "", "test_files.py"),
         Mutant(
             "pipes opened",
-            "check_place",
+            "check_file",
             "if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):",
             "if False:",
             "test_files.py",
         ),
         Mutant(
             "writable maps extend truncated files",
-            "check_place",
+            "check_file",
             "if page_size := page_size_of(data):",
             "if False:",
             "test_files.py",
@@ -104,7 +104,7 @@ MUTANTS = {
         Mutant("a file of zeros is none of LMDB's", "is_store", "is_begun(file)", "False", "test_power_cut.py"),
         Mutant(
             "a file in place of the folder not told",
-            "check_place",
+            "check_file",
             "except NotADirectoryError:",
             "except ZeroDivisionError:",
             "test_files.py",
@@ -337,13 +337,6 @@ MUTANTS = {
     ],
     "_environment/access": [
         Mutant(
-            "a dead reader of this process's id keeps pages",
-            "open_lmdb",
-            "if not _has_reader_of(os.getpid(), handle):",
-            "if True:",
-            "test_containers.py",
-        ),
-        Mutant(
             "a lock file that root makes is root's",
             "create_lock_file",
             "os.fchown(fd, uid, owner.st_gid)",
@@ -377,22 +370,29 @@ MUTANTS = {
     ],
     "_environment/opening": [
         Mutant(
+            "a dead reader of this process's id keeps pages",
+            "_open_without_dead_readers",
+            "if not _has_reader_of(os.getpid(), handle):",
+            "if True:",
+            "test_containers.py",
+        ),
+        Mutant(
             "files told apart by their numbers alone",
-            "_opened",
+            "_try_to_open",
             "if info['last_txnid'] < least:",
             "if False:",
             "test_files.py",
         ),
         Mutant(
             "a file begun by a killed process is not on the disk",
-            "_opened",
+            "_try_to_open",
             "if info['last_txnid'] == 0:",
             "if create and not info['last_pgno']:",
             "test_power_cut.py",
         ),
         Mutant(
             "opening does not follow another process's growth",
-            "_open_lmdb",
+            "_open_with_advice",
             "except lmdb.MapResizedError:",
             "except ArithmeticError:",
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
@@ -510,7 +510,7 @@ MUTANTS = {
         ),
         Mutant(
             "a larger map_size ignored",
-            "Environment.admit",
+            "Environment.share",
             "self.resize(options['map_size'])",
             "",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
@@ -545,7 +545,7 @@ MUTANTS = {
         ),
     ],
     "_environment/registry": [
-        Mutant("one file by two ways", "_open", "check_way(path, options)", "", "test_foreign_files.py"),
+        Mutant("one file by two ways", "_open", "check_path(path, options)", "", "test_foreign_files.py"),
         Mutant(
             "an environment for each store",
             "acquire",

@@ -33,6 +33,27 @@ MUTANTS = {
     ],
     "_store": [
         Mutant(
+            "a with block ends quietly",
+            "LmdbObjectStore.__exit__",
+            "exc_type is None",
+            "False",
+            "test_endings.py",
+        ),
+        Mutant(
+            "a with block hides its body's error",
+            "LmdbObjectStore.__exit__",
+            "exc_type is None",
+            "True",
+            "test_endings.py",
+        ),
+        Mutant(
+            "a with block ends past the store's own close",
+            "LmdbObjectStore.__exit__",
+            "self.close(strict=exc_type is None)",
+            "_lifecycle.close(self, strict=exc_type is None)",
+            "test_attributes.py",
+        ),
+        Mutant(
             "put into a read-only store",
             "LmdbObjectStore._start_reading",
             "self._sink = RefusingBuffer(partial(refuse_readonly, self.db_path))",
@@ -70,7 +91,9 @@ MUTANTS = {
         ),
     ],
     "_lifecycle": [
-        Mutant("accepted while the last flush is under way", "_flush_twice", "store._sink = shut", "", "test_puts.py"),
+        Mutant(
+            "accepted while the last flush is under way", "_flush_twice", "store._sink = refusing", "", "test_puts.py"
+        ),
         Mutant(
             "what came during the last flush is lost",
             "_flush_twice",
@@ -78,26 +101,26 @@ MUTANTS = {
             try:
                 store._flush()
             finally:
-                store._sink = shut
+                store._sink = refusing
             store._flush()
             """,
-            "try:\n    store._flush()\nfinally:\n    store._sink = shut",
+            "try:\n    store._flush()\nfinally:\n    store._sink = refusing",
             "test_puts.py",
         ),
         Mutant(
             "the last flush ended by a handler that writes",
             "_flush_twice",
-            "try:\n    store._flush()\nfinally:\n    store._sink = shut",
+            "try:\n    store._flush()\nfinally:\n    store._sink = refusing",
             """
-            store._sink = shut
+            store._sink = refusing
             try:
                 store._flush()
             finally:
-                store._sink = shut
+                store._sink = refusing
             """,
             "test_puts.py",
         ),
-        Mutant("an interrupted close accepts nothing more", "close", "store._sink = accept", "", "test_endings.py"),
+        Mutant("an interrupted close accepts nothing more", "close", "store._sink = sink", "", "test_endings.py"),
         Mutant(
             "close without room drops what is pending",
             "_flush_twice",
@@ -168,13 +191,11 @@ MUTANTS = {
             "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
         ),
         Mutant("forkserver's workers not closed", "watch_multiprocessing", "if _is_child():", "if False:"),
-        Mutant("a with block ends quietly", "leave", "not failed", "False", "test_endings.py"),
-        Mutant("a with block hides its body's error", "leave", "not failed", "True", "test_endings.py"),
         Mutant(
             "close without a flush",
             "_flush_twice",
-            "try:\n    store._flush()\nfinally:\n    store._sink = shut",
-            "try:\n    pass\nfinally:\n    store._sink = shut",
+            "try:\n    store._flush()\nfinally:\n    store._sink = refusing",
+            "try:\n    pass\nfinally:\n    store._sink = refusing",
             "test_puts.py",
         ),
         Mutant(
@@ -194,13 +215,6 @@ MUTANTS = {
         ),
         Mutant(
             "an encoding that cannot be sent", "check_carried", "pickle.dumps(key_encoding)", "", "test_key_encoding.py"
-        ),
-        Mutant(
-            "a with block ends past the store's own close",
-            "leave",
-            "store.close(strict=not failed)",
-            "close(store, strict=not failed)",
-            "test_attributes.py",
         ),
         Mutant(
             "a transaction is left open at exit",
