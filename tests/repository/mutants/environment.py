@@ -729,7 +729,7 @@ MUTANTS = {
         ),
         Mutant(
             "a kept exception of a page keeps a transaction",
-            "page.read",
+            "_page",
             "with begin() as txn:",
             "for txn in [begin()]:",
             "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py",
