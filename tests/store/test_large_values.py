@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -319,6 +320,22 @@ def test_get_after_an_interrupted_read_is_right(open_store: OpenStore) -> None:
     assert number > 3
     gc.collect()
     assert store.env.readers().count(str(os.getpid())) <= 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="there a frame that was profiled holds more than its variables")
+def test_get_interrupted_anywhere_keeps_no_transaction_open(open_store: OpenStore) -> None:
+    """The traceback of an interrupted read, which a program may keep, keeps no read transaction."""
+    store = filled(open_store)
+    check(store, 0)
+    kept: list[Interrupt] = []
+    for number in count():
+        try:
+            if not at_checkpoint(number, interrupt, lambda: check(store, 1)):
+                break
+        except Interrupt as error:
+            kept.append(error)
+    assert kept
+    assert store.stats().readers == 0
 
 
 def test_get_after_growth_by_another_process_is_right(path: str, open_store: OpenStore) -> None:
