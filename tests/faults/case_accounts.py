@@ -1,4 +1,4 @@
-"""Threads and processes that move amounts between accounts, some of which are killed, while others add them all up."""
+"""Threads and processes that move amounts between accounts while others add them all up."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from support.threads import looping
 from lmdb_object_store import LmdbObjectStore
 
 KEYS = 2000
-BATCH = 200  # of a tenth of the keys: a commit writes anew what it changes, beside what is there
+BATCH = 200  # of a tenth of the keys: a commit writes its changes again, beside what is there
 DESCRIPTORS = "/proc/self/fd"
 
 

@@ -20,7 +20,7 @@ HEADINGS = ("case", "rounds", "acknowledged", "lost", "partial", "seconds", "")
 
 @dataclass
 class Figures:
-    """What a case has counted: rounds, acknowledged writes, of these lost ones, transactions found in part."""
+    """The counts of a case: rounds, acknowledged writes, lost ones among them, transactions found in part."""
 
     case: str
     rounds: int = 0

@@ -390,7 +390,7 @@ interpreters.destroy(interpreter)
     ],
 )
 def test_open_in_a_sub_interpreter_says_so(path: str, kind: str, message: str) -> None:
-    """One with a lock of its own cannot import py-lmdb; one of mod_wsgi's kind finds the file open. Nothing is lost."""
+    """An interpreter with its own lock cannot import py-lmdb. One of mod_wsgi finds the file open. Nothing is lost."""
     ended = run_script(_INTERPRETERS, path, kind)
     assert message in ended.stdout
     assert contents(path) == {"a": 1, "b": 2}
