@@ -6,9 +6,7 @@ import ctypes
 import gc
 import logging
 import os
-import signal
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import OpenStore
 from support.files import contents
-from support.programs import in_child, run_script
+from support.programs import Child, in_child, run_script
 
 from lmdb_object_store import LmdbObjectStore
 
@@ -226,19 +224,8 @@ def test_close_of_a_billiard_pool_calls_its_on_exit_first(path: str) -> None:
 
 
 def in_c_child(body: Callable[[], object]) -> None:
-    """Run `body` in a fork of this process that C code has made; fails if it raises or hangs."""
-    pid = ctypes.PyDLL(None).fork()
-    if pid == 0:
-        status = 1
-        signal.alarm(20)
-        try:
-            body()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
+    """Run `body` in a fork of this process that C code has made; fail if it raises or hangs."""
+    Child(body, ctypes.PyDLL(None).fork).join()
 
 
 def wrote(store: Store) -> None:

@@ -11,9 +11,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import Store, Verdict
 from support.checkpoints import in_each_commit
+from support.programs import Child
 from support.threads import frequent_switches, looping
 
 from lmdb_object_store import ConflictError, LmdbObjectStore

@@ -9,8 +9,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import State, Store, compare, found_at, stamp_of, value_of
+from support.programs import Child
 from support.threads import looping
 
 from lmdb_object_store import LmdbObjectStore

@@ -15,9 +15,9 @@ from typing import Any
 
 import lmdb
 import pytest
-from harness import Child, mounted
+from harness import mounted
 from support.files import unchanged
-from support.programs import run_script
+from support.programs import Child, run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 from lmdb_object_store._environment.paths import identity
