@@ -102,8 +102,14 @@ def find(tests: str) -> list[str]:
 def _failure(arguments: list[str], seconds: float, folder: Path) -> str:
     """Return the test that fails on the package in `folder`, or how else the tests end; "" if they pass."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--timeout=60", "-p", "no:cacheprovider"]
+    command += ["-p", "mutants.first_failure"]
     command += ["-c", str(TESTS.parent / "pyproject.toml"), "--rootdir", str(TESTS.parent), *arguments]
-    variables = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_PROFILE": "mutants", "TMPDIR": str(folder)}
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(folder), str(TESTS / "repository")]),
+        "HYPOTHESIS_PROFILE": "mutants",
+        "TMPDIR": str(folder),
+    }
     # The output goes to a file, because a process that the tests left behind would keep a pipe open.
     with open(folder / "output", "w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(

@@ -194,7 +194,7 @@ MUTANTS = {
             "watch_multiprocessing",
             "util.register_after_fork(close_all, _close_all_at_the_end_of_this_child)",
             "",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_multiprocessing.py",
         ),
         Mutant("forkserver's workers not closed", "watch_multiprocessing", "if _is_child():", "if False:"),
         Mutant(
@@ -209,7 +209,7 @@ MUTANTS = {
             "_flush_twice",
             "Exception",
             "BaseException",
-            "test_buffering.py test_close.py test_constructor.py test_contract_threads.py test_deletion.py test_failed_flush.py test_keys.py test_many.py test_names_of_0_1_0.py test_put_and_get.py test_read_only.py test_unpickling.py",
+            "test_close.py",
         ),
         Mutant("close is never strict", "close", "if strict:", "if False:", "test_endings.py"),
         Mutant(
@@ -217,7 +217,7 @@ MUTANTS = {
             "close",
             "store._check_no_commit()",
             "",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+            "test_transactions.py",
         ),
         Mutant(
             "an encoding that cannot be sent", "check_carried", "pickle.dumps(key_encoding)", "", "test_key_encoding.py"
@@ -230,7 +230,7 @@ MUTANTS = {
                 transaction.end()
             """,
             "",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+            "test_transactions_and_processes.py",
         ),
         Mutant("an iterator ends after its page", "mark_closed", "page.clear()", "", "test_iterators.py"),
     ],
