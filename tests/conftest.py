@@ -44,6 +44,12 @@ OpenStore = Callable[..., LmdbObjectStore[Any, Any]]
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder whose name has no word of the test's: an error that shows it would match any such word."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
 def path(tmp_path: Path) -> str:
     """Return the path of the test's store."""
     return str(tmp_path / "db")

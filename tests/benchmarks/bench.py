@@ -1,4 +1,4 @@
-"""How fast the store is, beside raw py-lmdb and other mappings on disk.
+"""The speed of the store, beside raw py-lmdb and other mappings on disk.
 
 Each system has a process of its own. In each round of a workload every system runs it once, one after the other,
 so that what else happens on the machine hits all alike. A ratio is the median over the rounds of a system's time

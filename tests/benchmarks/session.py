@@ -37,7 +37,7 @@ def is_same(one: object, other: object) -> bool:
 
 
 class Session:
-    """What a workload needs: `number` items; `filled()`, a store that has them all; `fresh()`, where a new one goes.
+    """The means of a workload: `number` items; `filled()`, a store that has them all; `fresh()`, where a new one goes.
 
     A loop over a slow system stops early: it should take no longer than `seconds`.
     """

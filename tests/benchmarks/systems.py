@@ -1,4 +1,4 @@
-"""What is measured: this store, its first implementation, and a dict; raw.py and peers.py have the others.
+"""The measured systems: this store, its first implementation, and a dict; raw.py and peers.py have the others.
 
 Each system says how it does a thing to many keys, in the fastest way that its documentation gives.
 No module of a system is imported before the system is opened: an environment need not have them all.

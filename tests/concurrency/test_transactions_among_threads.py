@@ -224,7 +224,7 @@ def leaving_two_open(store: Store) -> Generator[None, None, None]:
     ],
 )
 def test_transaction_dropped_in_another_thread_is_rolled_back_by_any_use(store: Store, leave: Any, use: Any) -> None:
-    """The same holds for an outer transaction with an inner one, and for a use that would be refused within."""
+    """An outer transaction with an inner one is rolled back too, also by a use that would be refused within."""
     held = [leave(store)]
     next(held[0])
     in_thread(held.clear)

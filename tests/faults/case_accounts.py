@@ -1,4 +1,4 @@
-"""Threads and processes that move amounts between accounts, some of which are killed, while others add them all up."""
+"""Threads and processes that move amounts between accounts while others add them all up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import Store, Verdict
 from support.checkpoints import in_each_commit
+from support.programs import Child
 from support.threads import frequent_switches, looping
 
 from lmdb_object_store import ConflictError, LmdbObjectStore

@@ -11,10 +11,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import OPERATIONS, Journal, Model, State, Store, compare, found_at, random_operation
 from support import LIMIT
 from support.checkpoints import in_each_commit
+from support.programs import Child
 
 from lmdb_object_store import LmdbObjectStore
 

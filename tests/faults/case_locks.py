@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import Journal, Model, Store, compare, found_at, random_operation, stamp_of
 from support.lock_file_tools import TOOLS
+from support.programs import Child
 
 from lmdb_object_store import ConflictError, LmdbObjectStore
 

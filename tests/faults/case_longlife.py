@@ -9,14 +9,15 @@ import time
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import State, Store, compare, found_at, stamp_of, value_of
+from support.programs import Child
 from support.threads import looping
 
 from lmdb_object_store import LmdbObjectStore
 
 KEYS = 2000
-BATCH = 200  # of a tenth of the keys: a commit writes anew what it changes, beside what is there
+BATCH = 200  # of a tenth of the keys: a commit writes its changes again, beside what is there
 DESCRIPTORS = "/proc/self/fd"
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures
+from harness import Figures
 from journal import Store, Verdict, stamp_of, value_of
+from support.programs import Child
 
 from lmdb_object_store import LmdbObjectStore
 

@@ -9,8 +9,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from harness import Child, Figures, budget
+from harness import Figures, budget
 from journal import Journal, Model, State, Store, compare, found_at, random_operation, stamp_of, value_of
+from support.programs import Child
 
 from lmdb_object_store import LmdbObjectStore
 

@@ -1,26 +1,21 @@
-"""Shared parts of the fault cases: figures, a budget of time, children that can be killed and have a time limit."""
+"""Shared parts of the fault cases: figures, a budget of time, and file systems."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import subprocess
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from journal import Verdict
-from support import LIMIT
 
 HEADINGS = ("case", "rounds", "acknowledged", "lost", "partial", "seconds", "")
 
 
 @dataclass
 class Figures:
-    """What a case has counted: rounds, acknowledged writes, of these lost ones, transactions found in part."""
+    """The counts of a case: rounds, acknowledged writes, lost ones among them, transactions found in part."""
 
     case: str
     rounds: int = 0
@@ -74,41 +69,3 @@ def mounted(folder: Path) -> bool:
         return subprocess.run(command, capture_output=True).returncode == 0
     except OSError:
         return False
-
-
-class Child:
-    """A fork of this process that runs `body` and ends, by `os._exit`."""
-
-    def __init__(self, body: Callable[[], object]) -> None:
-        self._watched, _held_by_child = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                body()
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        os.close(_held_by_child)
-
-    def kill(self) -> None:
-        """Kill the child by SIGKILL, and wait for its end."""
-        os.kill(self.pid, signal.SIGKILL)
-        assert self.wait() in (0, -signal.SIGKILL), "the child failed before it was killed"
-
-    def wait(self, limit: float = LIMIT) -> int:
-        """Return its exit status, negative for a signal; raise AssertionError after `limit` seconds."""
-        in_time, _, _ = select.select([self._watched], [], [], limit)  # readable once the child has ended
-        os.close(self._watched)
-        if not in_time:
-            os.kill(self.pid, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        assert in_time, "the child hangs"
-        return status
-
-    def join(self, limit: float = LIMIT) -> None:
-        """Wait for its end, which must be in order."""
-        status = self.wait(limit)
-        assert status == 0, f"the child ended with status {status}"

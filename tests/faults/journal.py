@@ -18,7 +18,7 @@ from support.files import contents
 from lmdb_object_store import ConflictError, LmdbObjectStore
 
 Store = LmdbObjectStore[Any, Any]
-# A value is told apart by the number of the operation that wrote it, and by its size.
+# A value is identified by the number of the operation that wrote it, and by its size.
 Stamp = tuple[int, int]
 State = dict[str, Stamp]
 # The name of an operation, then its argument: keys with the size of each value in bytes, or None for a deletion.

@@ -15,9 +15,9 @@ from typing import Any
 
 import lmdb
 import pytest
-from harness import Child, mounted
+from harness import mounted
 from support.files import unchanged
-from support.programs import run_script
+from support.programs import Child, run_script
 
 from lmdb_object_store import FlushError, LmdbObjectStore
 from lmdb_object_store._environment.paths import identity
@@ -337,7 +337,7 @@ GONE = "deleted or replaced"
 @pytest.mark.posix
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_write_after_the_file_was_deleted_is_refused(path: str, what: str) -> None:
-    """A write is refused, as it would vanish with the process; reads go on with the file that is open. After a fork
+    """A write is refused, as it would vanish with the process; reads use the open file. After a fork
     they are refused too."""
     make(path)
     with LmdbObjectStore[Any, Any](path, key_encoding="utf-8") as store:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from case_memory import START, limited, put_huge
-from harness import Child, Figures, table
+from harness import Figures, table
 from journal import Journal, Model, Operation, State, Verdict, compare, found_at, random_operation, stamp_of, value_of
+from support.programs import Child
 
 from lmdb_object_store import LmdbObjectStore
 

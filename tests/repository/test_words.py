@@ -22,7 +22,7 @@ CLEAN = [
     "lmdb_object_store/_lifecycle.py",
     "lmdb_object_store/_shelve",
     "lmdb_object_store/_values",
-    "tests/repository",
+    "tests",
 ]
 
 # A sentence that begins so leaves its subject open. "What is new?" is a question, and so is plain.

@@ -80,7 +80,7 @@ def test_explain_of_an_error_of_lmdb_adds_the_way_out(path: str, error: lmdb.Err
 def test_create_lock_file_beside_the_data_of_another_gives_it_away(
     path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the owner, or where that is refused to the group; where both are, it is this user's. An existing one stays."""
+    """The file goes to the owner, else to the group, else it is this user's. An existing file keeps its owner."""
     open_store().close()
     lock, given = Path(path, "lock.mdb"), []
 

@@ -145,7 +145,7 @@ def test_backup_into_a_missing_folder_is_refused(store: Store, tmp_path: Path) -
 
 
 def test_backup_of_a_read_only_store_works(open_store: OpenStore, tmp_path: Path) -> None:
-    """It has nothing to flush."""
+    """A read-only store has nothing to flush."""
     store = open_store()
     store["a"] = 1
     store.close()

@@ -1,4 +1,4 @@
-"""When what is pending is flushed: batch_size, batch_bytes, update, autoflush_on_read, and what never flushes."""
+"""Triggers of a flush: batch_size, batch_bytes, update, autoflush_on_read; and the calls that never flush."""
 
 from __future__ import annotations
 

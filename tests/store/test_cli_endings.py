@@ -1,4 +1,4 @@
-"""How a command ends: wrong arguments, a closed pipe, a full disk, an interrupt; its progress bar."""
+"""Ends of a command: wrong arguments, a closed pipe, a full disk, an interrupt; its progress bar."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_options_changed_later_take_effect(store: Store) -> None:
 def test_constructor_that_fails_leaves_the_file_closed(
     path: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the constructor raises after it has opened the file, the file is closed again."""
+    """If the constructor raises after it has opened the file, the file is closed again."""
     with monkeypatch.context() as patched:
         patched.setattr("lmdb_object_store._store.KeyCodec.__init__", None)
         with pytest.raises(TypeError):

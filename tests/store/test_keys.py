@@ -17,7 +17,7 @@ from lmdb_object_store._values import serializing as _serializing
 
 
 def test_keys_set_operations_know_the_form_that_iteration_gives(store: Store) -> None:
-    """As `set(store)` does: a text key as bytes is in the store, but is no element of its sets."""
+    """A text key as bytes is in the store but is no element of its sets, as in `set(store)`."""
     store.update(a=1, b=2)
     keys: Any = store.keys()
     assert b"a" in store

@@ -68,7 +68,7 @@ def _failing_items() -> Iterator[tuple[str, int]]:
     ],
 )
 def test_put_many_stores_all_or_none(open_store: OpenStore, items: Callable[[], Any], error: type[Exception]) -> None:
-    """Where the iterable, a key, a value or the map fails, none of the items is there; what was pending still is."""
+    """If the iterable, a key, a value or the map fails, no item is stored, and pending changes stay pending."""
     store = open_store(**TINY)
     store["old"] = 0
     with pytest.raises(error):
@@ -144,7 +144,7 @@ def test_get_many_empty_and_too_long_keys_are_no_error(store: Store) -> None:
 
 @pytest.mark.parametrize("options", [{"decode_keys": True}, {"decode_not_found": True}])
 def test_get_many_decode_without_an_encoding_is_refused(open_store: OpenStore, options: dict[str, bool]) -> None:
-    """To decode keys without `key_encoding` is a ValueError that names it."""
+    """Decoding keys without `key_encoding` is a ValueError that names the option."""
     with pytest.raises(ValueError, match="key_encoding"):
         open_store(key_encoding=None).get_many([b"a"], **options)
 

@@ -163,7 +163,7 @@ def test_range_repr_unpickles_nothing(people: LmdbObjectStore[str, int]) -> None
 
 
 def test_range_clear_that_fails_changes_nothing(people: LmdbObjectStore[str, int]) -> None:
-    """Where the one transaction of `clear` fails, rows and pending changes, inside and outside, are as they were."""
+    """If the one transaction of `clear` fails, rows and pending changes stay, inside and outside of the part."""
     users, before, pending = people.prefix("user:"), dict(people.items()), dict(people.write_buffer)
 
     def fail(*_: object) -> None:

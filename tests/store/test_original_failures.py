@@ -1,6 +1,6 @@
-"""How the first implementation of this interface lost data, crashed or hung: each way of it, which must not come back.
+"""Failures of the first implementation of this interface: lost data, crashes and hangs, which must not come back.
 
-What could take the interpreter with it, or hang it, runs as a script of its own.
+A test that could crash or hang the interpreter runs a script of its own.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def at_checkpoint(number: int, action: Callable[[], object], body: Callable[[], 
     """Run `body`, and `action` at the `number`-th place in it where CPython may run a signal handler.
 
     These are the beginnings of Python functions and the returns of C functions. At `times` such places
-    in a row, if that is more than one. Whether `body` got so far.
+    in a row, if that is more than one. Return True if `body` got so far.
     """
     passed = 0
     gc.disable()  # what it would run is no place in `body`

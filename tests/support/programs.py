@@ -54,24 +54,44 @@ def started(source: str, path: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
 
 
+class Child:
+    """A fork of this process that runs `body` and ends, by `os._exit`. `fork` may be the fork of C code."""
+
+    def __init__(self, body: Callable[[], object], fork: Callable[[], int] | None = None) -> None:
+        self._watched, _held_by_child = os.pipe()
+        self.pid = os.fork() if fork is None else fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                body()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(_held_by_child)
+
+    def kill(self) -> None:
+        """Kill the child by SIGKILL, and wait for its end."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.wait() in (0, -signal.SIGKILL), "the child failed before it was killed"
+
+    def wait(self, limit: float = LIMIT) -> int:
+        """Return its exit status, negative for a signal; raise AssertionError after `limit` seconds."""
+        in_time, _, _ = select.select([self._watched], [], [], limit)  # readable once the child has ended
+        os.close(self._watched)
+        if not in_time:
+            os.kill(self.pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        assert in_time, "the child hangs"
+        return status
+
+    def join(self, limit: float = LIMIT) -> None:
+        """Wait for its end, which must be in order."""
+        status = self.wait(limit)
+        assert status == 0, f"the child ended with status {status}"
+
+
 def in_child(body: Callable[[], object], limit: float = LIMIT) -> None:
-    """Run `body` in a fork of this process, which it does not outlive; fails if it raises or takes longer."""
-    watched, held_by_child = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            body()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    os.close(held_by_child)
-    in_time, _, _ = select.select([watched], [], [], limit)  # readable once the child has ended
-    os.close(watched)
-    if not in_time:
-        os.kill(pid, signal.SIGKILL)
-    status = os.waitpid(pid, 0)[1]
-    assert in_time, "the child hangs"
-    assert status == 0, f"the child ended with status {status}"
+    """Run `body` in a fork of this process, which it does not outlive; fail if it raises or takes longer."""
+    Child(body).join(limit)

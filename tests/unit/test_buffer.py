@@ -93,7 +93,7 @@ def test_stage_at_the_threshold_of_bytes_flushes() -> None:
 
 
 def test_flush_before_read_that_fails_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged as a warning, and tried again only once there is something new to write."""
+    """The failure is logged as a warning, and the flush is tried again only once there is a new change."""
     host.before = raising(lmdb.DiskError("full"))
     host._add(b"a", b"1")
     for _ in range(3):

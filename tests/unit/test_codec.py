@@ -253,7 +253,7 @@ def test_encode_key_over_the_limit_is_refused(limit: int) -> None:
 
 
 def test_encode_text_over_the_limit_in_bytes_is_refused() -> None:
-    """It is the encoded key that must fit."""
+    """The encoded key must fit."""
     assert len(codec().encode_to_store("é" * 255)) == 510
     with pytest.raises(ValueError, match="512 bytes"):
         codec().encode_to_store("é" * 256)

@@ -23,7 +23,7 @@ def contract_step(size: int) -> int:
 
 @given(size=sizes, page=pages)
 def test_next_map_size_of_one_step_is_the_contracts_property(size: int, page: int) -> None:
-    """Where one step is enough, the map grows by max(2x, +64 MiB), rounded up to whole pages."""
+    """If one step is enough, the map grows by max(2x, +64 MiB), rounded up to whole pages."""
     grown = next_map_size(size, None, 0, page)
     assert grown is not None
     assert contract_step(size) <= grown < contract_step(size) + page
@@ -83,5 +83,5 @@ def test_next_map_size_of_examples_is_the_contracts(
 
 
 def test_min_growth_is_64_mib() -> None:
-    """It is the contract's 64 MiB."""
+    """The least step is the contract's 64 MiB."""
     assert MIN_GROWTH == 64 * MIB

@@ -144,7 +144,7 @@ def test_encode_any_keys_keeps_their_order_property(one: Any, other: Any) -> Non
 
 @given(st.lists(ints | texts, min_size=2, max_size=2).map(tuple), st.lists(ints | texts, max_size=4).map(tuple))
 def test_encode_tuples_keeps_pythons_order_property(one: Any, other: Any) -> None:
-    """Where Python compares two tuples, the order of the bytes is its own."""
+    """The order of the bytes is Python's own for two tuples that Python compares."""
     try:
         less = one < other
     except TypeError:  # an int and a str

@@ -46,7 +46,7 @@ MUTANTS = {
             "explain",
             "if 'already open in this process' in str(error):",
             "if False:",
-            "test_messages.py",
+            "test_copies_of_the_package.py",
         ),
     ],
     "_environment/paths": [
@@ -84,21 +84,21 @@ MUTANTS = {
             "place",
             "if not is_folder or os.path.islink(real):",
             "if not is_folder:",
-            "test_foreign_files.py",
+            "test_data_paths.py",
         ),
         Mutant(
             "a single file taken for one of a directory",
             "place",
             "if os.path.exists(f'{real}-lock'):",
             "if False:",
-            "test_foreign_files.py",
+            "test_data_paths.py",
         ),
         Mutant(
             "a folder's file without its lock file taken for a single one",
             "place",
             "(folder, True) if name == 'data.mdb' else (path, False)",
             "(folder, True) if False else (path, False)",
-            "test_foreign_files.py",
+            "test_data_paths.py",
         ),
         Mutant("a file that was begun is not told", "check_begun", "if begun:", "if False:", "test_power_cut.py"),
         Mutant("a file of zeros is none of LMDB's", "is_store", "is_begun(file)", "False", "test_power_cut.py"),
@@ -271,14 +271,14 @@ MUTANTS = {
             "check_opened",
             "_check_replaced(handle, path, options, locks)",
             "",
-            "test_foreign_files.py",
+            "test_replaced_files.py",
         ),
         Mutant(
             "a killed commit taken for a replaced file",
             "_check_replaced",
             "if stored == locked + 1:",
             "if False:",
-            "test_foreign_files.py",
+            "test_replaced_files.py",
         ),
         Mutant(
             "a file one commit ahead taken for a commit",
@@ -288,7 +288,7 @@ MUTANTS = {
                 return
             """,
             "return",
-            "test_foreign_files.py",
+            "test_replaced_files.py",
         ),
         Mutant(
             "the map of another process not adopted as the file is opened",
@@ -332,7 +332,7 @@ MUTANTS = {
             "_check_replaced",
             "locks.delete_lock_file()",
             "",
-            "test_foreign_files.py",
+            "test_replaced_files.py",
         ),
     ],
     "_environment/access": [
@@ -466,23 +466,27 @@ MUTANTS = {
             "Process.check",
             "if self.pid == getpid():\n    return",
             "return",
-            "test_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
             "uWSGI's master reads past the gate",
             "watch_uwsgi",
             "bool(uwsgi.worker_id() == 0)",
             "False",
-            "test_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
-            "uWSGI's hook is not set", "watch_uwsgi", "uwsgi.post_fork_hook = _Hook(check, former)", "", "test_forks.py"
+            "uWSGI's hook is not set",
+            "watch_uwsgi",
+            "uwsgi.post_fork_hook = _Hook(check, former)",
+            "",
+            "test_c_forks.py",
         ),
-        Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", "", "test_forks.py"),
+        Mutant("uWSGI's hook of somebody else is dropped", "_Hook.__call__", "self.former()", "", "test_c_forks.py"),
     ],
     "_environment/gate": [
         Mutant(
-            "uWSGI's workers read through the gate", "Gate._checked_handle", "self.open_gate()", "", "test_forks.py"
+            "uWSGI's workers read through the gate", "Gate._checked_handle", "self.open_gate()", "", "test_c_forks.py"
         ),
     ],
     "_environment/environment": [
@@ -527,7 +531,7 @@ MUTANTS = {
             "Environment.leave_to_parent",
             "leave_as_it_is(handle)",
             "handle.close()",
-            "test_forks.py",
+            "test_forks.py test_c_forks.py",
         ),
         Mutant(
             "a child may not open what it inherited",
@@ -545,7 +549,7 @@ MUTANTS = {
         ),
     ],
     "_environment/registry": [
-        Mutant("one file by two ways", "_open", "check_path(path, options)", "", "test_foreign_files.py"),
+        Mutant("one file by two ways", "_open", "check_path(path, options)", "", "test_data_paths.py"),
         Mutant(
             "an environment for each store",
             "acquire",
@@ -597,7 +601,13 @@ MUTANTS = {
             "class _Fork:",
             "test_os_fork.py",
         ),
-        Mutant("child keeps its parent's locks", "_enter_child", "environment.lock = Lock()", "", "test_forks.py"),
+        Mutant(
+            "child keeps its parent's locks",
+            "_enter_child",
+            "environment.lock = Lock()",
+            "",
+            "test_forks.py test_c_forks.py",
+        ),
         Mutant(
             "locks not released after a fork",
             "_release_locks",
@@ -605,20 +615,26 @@ MUTANTS = {
             "",
             "test_multiprocessing.py",
         ),
-        Mutant("child keeps what is pending", "_enter_child", "store._forget_pending()", "", "test_forks.py"),
+        Mutant(
+            "child keeps what is pending",
+            "_enter_child",
+            "store._forget_pending()",
+            "",
+            "test_forks.py test_c_forks.py",
+        ),
         Mutant(
             "a child keeps its parent's locks after a fork by C code",
             "_enter_child",
             "not lock._is_owned()",
             "False",
-            "test_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
             "a child drops changes without a word",
             "_enter_child",
             "if dropped and not by_python:",
             "if False:",
-            "test_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
             "the fork hook waits with locks held",
@@ -793,7 +809,7 @@ MUTANTS = {
             "write",
             "if emptied is WHOLE:",
             "if emptied is not None:",
-            "test_forks.py",
+            "test_forks.py test_c_forks.py",
         ),
         Mutant(
             "clear of a part does not end",

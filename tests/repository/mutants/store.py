@@ -6,7 +6,13 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "__init__": [
-        Mutant("a sub-interpreter is not named", "", "'subinterpreters'", "'other interpreters'", "test_messages.py"),
+        Mutant(
+            "a sub-interpreter is not named",
+            "",
+            "'subinterpreters'",
+            "'other interpreters'",
+            "test_copies_of_the_package.py",
+        ),
     ],
     "_errors": [
         Mutant(
