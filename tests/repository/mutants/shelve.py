@@ -65,12 +65,6 @@ MUTANTS = {
             "not _size(path)",
             "test_shelve.py",
         ),
-        Mutant(
-            "a folder's data file is a store of its own",
-            "_is_single_file",
-            "os.path.basename(path) == 'data.mdb'",
-            "False",
-        ),
     ],
     "_shelve/cache": [
         Mutant(
