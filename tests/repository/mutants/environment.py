@@ -443,7 +443,7 @@ MUTANTS = {
             "Stores.close_collected_unless_locked",
             "if not owned and lock._is_owned():",
             "if False:",
-            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+            "test_interrupts.py",
         ),
         Mutant(
             "collected stores closed twice at once",
@@ -457,7 +457,7 @@ MUTANTS = {
             "Stores.living",
             "(store := ref()) is not None",
             "(store := ref())",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_multiprocessing.py",
         ),
     ],
     "_environment/forks": [
@@ -495,16 +495,16 @@ MUTANTS = {
             "Environment.repeat",
             "self.resize(0)",
             "",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_other_processes.py",
         ),
         Mutant(
             "full reader table is an error",
             "Environment.repeat",
             "lmdb.ReadersFullError",
             "ArithmeticError",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_other_processes.py",
         ),
-        Mutant("dead map kept", "Environment.resize", "self.suspend()", "", "test_growth.py test_growth_steps.py"),
+        Mutant("dead map kept", "Environment.resize", "self.suspend()", "", "test_growth.py"),
         Mutant(
             "new writers do not wait for reads",
             "Environment.reopen",
@@ -606,7 +606,7 @@ MUTANTS = {
             "_enter_child",
             "environment.lock = Lock()",
             "",
-            "test_forks.py test_c_forks.py",
+            "test_forks.py",
         ),
         Mutant(
             "locks not released after a fork",
@@ -620,7 +620,7 @@ MUTANTS = {
             "_enter_child",
             "store._forget_pending()",
             "",
-            "test_forks.py test_c_forks.py",
+            "test_forks.py",
         ),
         Mutant(
             "a child keeps its parent's locks after a fork by C code",
@@ -809,7 +809,7 @@ MUTANTS = {
             "write",
             "if emptied is WHOLE:",
             "if emptied is not None:",
-            "test_forks.py test_c_forks.py",
+            "test_forks.py",
         ),
         Mutant(
             "clear of a part does not end",

@@ -122,7 +122,7 @@ MUTANTS = {
             "OpenTransaction.check",
             "self._write_lock.generation != self.environment.generation",
             "False",
-            "test_forks.py test_c_forks.py",
+            "test_forks.py",
         ),
         Mutant(
             "a child goes on in its parent's block",
@@ -266,7 +266,7 @@ MUTANTS = {
             "Transaction._begin",
             "store._environment.check_process()",
             "",
-            "test_forks.py test_c_forks.py",
+            "test_forks.py",
         ),
         Mutant(
             "a transaction begins without what has changed",
@@ -315,7 +315,7 @@ MUTANTS = {
             "Transaction._leave",
             "if get_ident() != transaction.owner:",
             "if False:",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+            "test_transactions_among_threads.py",
         ),
         Mutant(
             "collected stores wait for the next commit",
