@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from itertools import count
@@ -53,6 +54,20 @@ def test_fork_lets_parent_and_child_use_one_object(path: str, open_store: OpenSt
     assert_no_reader(store)
     store.close(strict=True)
     assert contents(path) == {"parent": 4, "child": 4}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_fork_leaves_no_file_mapped_in_the_child(path: str, open_store: OpenStore) -> None:
+    """A child that never uses the store keeps no disk space of a file that its parent deletes."""
+    store = open_store()
+    store["key"] = 1
+    store.flush()
+
+    def child() -> None:
+        assert path not in Path("/proc/self/maps").read_text()
+
+    assert path in Path("/proc/self/maps").read_text()
+    in_child(child)
 
 
 @pytest.mark.posix

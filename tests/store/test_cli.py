@@ -23,6 +23,7 @@ from support.files import contents
 from support.threads import looping
 
 from lmdb_object_store import LmdbObjectStore, OrderedKeys
+from lmdb_object_store._environment import registry
 
 EMPTY = b"\0" * 511
 
@@ -207,6 +208,23 @@ def test_verify_beside_a_writer_sees_one_moment(store: LmdbObjectStore[str, Any]
     with looping(write):
         for _ in range(3):
             assert run("verify", path)[0] == "5000 values, 0 of which cannot be read\n"
+
+
+def test_verify_holds_a_snapshot_while_it_checks(
+    filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader is registered during the check, so that no writer uses its pages again."""
+
+    def check(file: str, subdir: bool) -> list[str]:
+        (environment,) = registry.all_environments()
+        lines = environment.handle().readers().splitlines()[1:]  # process, thread, and "-" or a transaction
+        readers.append([line.split()[0] for line in lines if line.split()[2] != "-"])
+        return []
+
+    readers: list[list[str]] = []
+    monkeypatch.setattr("lmdb.verify.verify", check)
+    here(capsys, "verify", filled)
+    assert readers == [[str(os.getpid())]]
 
 
 def dumb(path: str) -> shelve.Shelf[Any]:

@@ -206,7 +206,7 @@ MUTANTS = {
             snapshot.abort()
             problems = verify.verify(_data_file(arguments.path), subdir=False)
             """,
-            "test_cli.py test_cli_endings.py test_json_lines.py",
+            "test_cli.py",
         ),
         Mutant(
             "values of a damaged file are read",

@@ -395,7 +395,7 @@ MUTANTS = {
             "_open_with_advice",
             "except lmdb.MapResizedError:",
             "except ArithmeticError:",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_other_processes.py",
         ),
     ],
     "_environment/locks": [
@@ -404,7 +404,7 @@ MUTANTS = {
             "Lock._enter",
             "self.release()",
             "",
-            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+            "test_interrupts.py",
         ),
     ],
     "_environment/stores": [
@@ -413,7 +413,7 @@ MUTANTS = {
             "Stores.close_collected",
             "self.committing",
             "False",
-            "test_collection.py test_interrupts.py test_reader_slots.py test_readers_and_writers.py test_signal_handlers.py test_stores_of_one_file.py test_unpickling_code.py",
+            "test_collection.py",
         ),
         Mutant(
             "collected stores not closed", "Stores.close_collected", "self.collected[0].close()", "", "test_endings.py"
@@ -579,26 +579,20 @@ MUTANTS = {
             "if not environment.living():",
             "test_collection.py",
         ),
-        Mutant(
-            "open environment inherited by a fork",
-            "_before_fork",
-            "environment.suspend()",
-            "",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
-        ),
+        Mutant("open environment inherited by a fork", "_before_fork", "environment.suspend()", "", "test_os_fork.py"),
         Mutant(
             "an interrupt ends the preparation of a fork",
             "_before_fork",
             "interrupt = error",
             "raise",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_os_fork.py",
         ),
         Mutant(
             "an interrupt as a fork ends leaves locks taken",
             "",
             "os.register_at_fork(after_in_parent=_release_locks)",
             "",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_os_fork.py",
         ),
         Mutant(
             "threads that fork at once release each other's locks",
@@ -619,7 +613,7 @@ MUTANTS = {
             "_release_locks",
             "lock.release()",
             "",
-            "test_multiprocessing.py test_os_fork.py test_other_processes.py test_pickled_handles.py",
+            "test_multiprocessing.py",
         ),
         Mutant(
             "child keeps what is pending",

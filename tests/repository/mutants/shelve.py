@@ -225,7 +225,7 @@ MUTANTS = {
             "CachingStore._write_back",
             "self._writing_back = None",
             "",
-            "test_writeback_among_threads.py test_writeback.py",
+            "test_writeback_among_threads.py",
         ),
     ],
     "_shelve/writeback": [

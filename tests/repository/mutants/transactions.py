@@ -301,7 +301,7 @@ MUTANTS = {
             "_EndOfThread.__del__",
             "transaction.end()",
             "",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+            "test_transactions_among_threads.py",
         ),
         Mutant(
             "edit stores what has not changed",
