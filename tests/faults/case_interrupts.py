@@ -70,7 +70,7 @@ class Checked:
             self.reopen()
         verdict = self.compare(model.state)
         if operation[0] == "clear" and verdict.partial:
-            # An interrupted `clear` may leave pending changes whose rows are deleted. The rows are all there or all gone.
+            # An interrupted `clear` may leave pending changes whose rows it deleted. It deletes all rows or none.
             left = {key: stamp_of(value) for key, value in self.store.items()}
             if all(key in pending and self.state.get(key) == stamp for key, stamp in left.items()):
                 self.state = left
