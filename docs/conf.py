@@ -111,7 +111,7 @@ _IMAGES = r"""```{image} \g<light>
 
 
 def show_pictures(app: Any, page: str, source: list[str]) -> None:
-    """What GitHub shows by the reader's colours, as images that follow the switch of the theme."""
+    """Show the pictures that GitHub chooses by the reader's colours as images that follow the theme's switch."""
     source[0] = _PICTURE.sub(_IMAGES, source[0])
 
 

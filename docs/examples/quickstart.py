@@ -21,7 +21,7 @@ from lmdb_object_store import LmdbObjectStore
 
 
 class Module(TypedDict):
-    """What the store keeps of a module. Plain dicts, so that any program can read them back."""
+    """Return what the store keeps of a module: plain dicts, which any program can read back."""
 
     stamp: tuple[int, int]  # the file's time of change in nanoseconds, and its size in bytes
     docstring: str
@@ -37,7 +37,7 @@ def sources(root: Path) -> Iterator[tuple[str, Path]]:
     """Each module below `root`: its dotted name and its file."""
     for path in root.rglob("*.py"):
         parts = path.relative_to(root).with_suffix("").parts
-        # What is no name cannot be imported: nor, therefore, what lies in `site-packages`.
+        # A folder whose name is no identifier cannot be imported, such as `site-packages`.
         if path.is_file() and all(part.isidentifier() for part in parts):
             yield ".".join(parts).removesuffix(".__init__"), path
 

@@ -36,7 +36,7 @@ def main(path: str = "series.db") -> None:
         third = series.range(("garden", START + 2 * DAY), ("garden", START + 3 * DAY), inclusive=(True, False))
         print(f"garden, third day: {len(third)} values, mean {fmean(third.values()):.2f}")
 
-        # What was measured last at a moment, or before it.
+        # The last measurement at a moment, or before it.
         moment = START + timedelta(days=1, hours=12, seconds=30)
         at = next(series.irange(("garden",), ("garden", moment), reverse=True))
         print(f"garden at {moment:%d %H:%M:%S}: {series[at]:.2f}, measured at {at[1]:%H:%M}")

@@ -13,17 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Files and folders whose words are plain. In the end: the package, the tests and the documents.
-CLEAN = [
-    "lmdb_object_store/__init__.py",
-    "lmdb_object_store/_cli",
-    "lmdb_object_store/_environment",
-    "lmdb_object_store/_keys",
-    "lmdb_object_store/_lifecycle.py",
-    "lmdb_object_store/_shelve",
-    "lmdb_object_store/_values",
-    "tests",
-]
+PLAIN = ["lmdb_object_store", "tests", "docs", "README.md", ".github"]
 
 # A sentence that begins so leaves its subject open. "What is new?" is a question, and so is plain.
 OPENER = re.compile(r"(What|Whether|Those|Who|So many|But for|As the inherited|Of)\b(?![^.\n]*\?)")
@@ -66,14 +56,14 @@ def wrong_words(path: Path) -> list[str]:
 
 
 def files_of(name: str) -> list[Path]:
-    """Return the files of one entry of CLEAN."""
+    """Return the files of one entry of PLAIN."""
     path = ROOT / name
     return [path] if path.is_file() else sorted(file for kind in ("*.py", "*.md") for file in path.rglob(kind))
 
 
-@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize("name", PLAIN)
 def test_comments_docstrings_and_headings_begin_plainly(name: str) -> None:
-    """Style: subject first."""
+    """A comment, a docstring and a heading begin with their subject."""
     files = files_of(name)
     assert files
     assert [place for path in files for place in wrong_words(path)] == []
