@@ -21,7 +21,7 @@ from lmdb_object_store import LmdbObjectStore
 
 
 class Module(TypedDict):
-    """Return what the store keeps of a module: plain dicts, which any program can read back."""
+    """The record of a module in the store: a plain dict, which any program can read back."""
 
     stamp: tuple[int, int]  # the file's time of change in nanoseconds, and its size in bytes
     docstring: str
