@@ -192,7 +192,7 @@ MUTANTS = {
             "test_cli.py",
         ),
         Mutant(
-            "a last flush that fails in silence",
+            "a last flush that fails is silent",
             "_open_to_write",
             "store.close(strict=True)",
             "store.close()",
@@ -268,7 +268,7 @@ MUTANTS = {
             "test_cli.py",
         ),
         Mutant(
-            "the cause is not told",
+            "the cause is not printed",
             "_message",
             "isinstance(error, FlushError)",
             "False",
