@@ -1,7 +1,7 @@
 """A dict that stays on disk: `LmdbObjectStore`, a MutableMapping of Python objects in an LMDB file."""
 
 try:
-    import lmdb as _lmdb  # noqa: F401  # its own error in a sub-interpreter says only that cffi is missing
+    import lmdb as _lmdb  # noqa: F401  # lmdb's error in a sub-interpreter says only that cffi is missing
 except ImportError as _error:
     if "subinterpreters" in f"{_error} {_error.__context__}":
         raise ImportError(
@@ -43,7 +43,7 @@ __all__ = [
 ]
 __version__ = "1.0.0"
 
-# The modules of names that most programs have no use for: imported when the name is asked for.
+# Names that most programs do not use, by module: imported at the first use.
 _LATE = {
     "KeyEncoding": "_keys.custom",
     "OrderedKeys": "_keys.ordered",
@@ -53,7 +53,7 @@ _LATE = {
     "open": "_shelve.open",
 }
 
-if not TYPE_CHECKING:  # to a type checker they are all there, and no others
+if not TYPE_CHECKING:  # a type checker reads the imports above
 
     def __getattr__(name):
         if name not in _LATE:

@@ -1,4 +1,4 @@
-"""Errors that a caller may catch apart, and how messages show a key."""
+"""The errors of the package, keys in messages, and logging."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def shown(key: object) -> str:
 
 
 def note_key(error: Exception, key: object) -> None:
-    """Add a note that names `key` to `error`, which the serializer raised for its value.
+    """Add a note that names `key` to `error`, an error of the serializer.
 
-    Python shows notes from 3.11 on. In 3.10 pytest and others find the note in the same place.
+    Python 3.11 and later show notes. In 3.10, pytest and others read `__notes__`.
     """
     note = f"The value for key {shown(key)} was not stored."
     if sys.version_info >= (3, 11):
@@ -67,7 +67,7 @@ def logger() -> Logger:
 
 
 def log_in_thread(message: str, *arguments: object) -> None:
-    """Log a warning while a lock is held: another thread could log too, and wait for that lock in a handler."""
+    """Log a warning in another thread, because a logging handler may wait for a lock that the caller holds."""
     from threading import Thread
 
     def log() -> None:
@@ -75,7 +75,7 @@ def log_in_thread(message: str, *arguments: object) -> None:
 
     try:
         Thread(target=log, name="lmdb_object_store log", daemon=True).start()
-    except RuntimeError:  # the interpreter ends, and starts no more threads
+    except RuntimeError:  # the interpreter is ending, and starts no thread
         log()
 
 
@@ -96,7 +96,7 @@ class ReadonlyStoreError(lmdb.ReadonlyError, PermissionError):
 
     __module__ = __package__
 
-    if TYPE_CHECKING:  # OSError, the second base, has this one
+    if TYPE_CHECKING:  # the constructor of OSError
 
         def __init__(self, *arguments: object) -> None: ...
 
@@ -112,7 +112,7 @@ class ConflictError(lmdb.Error):
 
 
 def gone(path: str) -> lmdb.Error:
-    """Return the error for a file that is not the one that was opened."""
+    """Return the error for a deleted or replaced file."""
     return lmdb.Error(f"{path} was deleted or replaced while it was open: close this store and open another")
 
 

@@ -79,7 +79,7 @@ def _flush_twice(store: FlushMixin, refusing: RefusingBuffer) -> FlushError | No
             store._flush()
         finally:
             store._sink = refusing
-        store._flush()  # nothing was refused before, because the error could end a flush through a signal handler
+        store._flush()  # for a signal handler's changes: a refusal could have ended the first flush
     except (RecursionError, MemoryError):
         raise
     except Exception as cause:
@@ -128,7 +128,7 @@ def close_all() -> None:
         if not _acquire(environment):
             continue
         try:
-            environment.close_collected()  # before `living`, which has those that their finalisers brought back
+            environment.close_collected()  # first, because `living` may return these stores too
             for store in environment.living():
                 try:
                     store.close()
@@ -239,7 +239,7 @@ def watch_multiprocessing() -> None:
     global _watched_by
     if _watched_by == os.getpid() or "multiprocessing" not in sys.modules:
         return
-    from multiprocessing import util  # billiard has the same registry
+    from multiprocessing import util  # billiard uses it too
 
     _watched_by = os.getpid()
     # A child drops its registered functions as its target begins. These functions run after that.

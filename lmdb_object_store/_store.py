@@ -30,11 +30,10 @@ from ._values import serializing
 from ._values.serializing import Serializer
 
 if TYPE_CHECKING:
-    from ._keys.custom import KeyEncoding
-
-if TYPE_CHECKING:
     # A type checker brings `typing_extensions` along, which has defaults for older Pythons too.
     from typing_extensions import TypeVar as _TypeVarWithDefault
+
+    from ._keys.custom import KeyEncoding
 
     K = _TypeVarWithDefault("K", default=Any)
     V = _TypeVarWithDefault("V", default=Any)
@@ -161,7 +160,7 @@ class LmdbObjectStore(
         return reduced
 
     def __getstate__(self) -> dict[str, Any]:
-        """Flush. Return path and options, and as "attributes" those that a subclass has of its own."""
+        """Flush. Return path and options, and a subclass's own attributes as "attributes"."""
         if self._is_closed:
             raise closed(self._fixed["db_path"])
         _lifecycle.check_carried(self._fixed["key_encoding"])
@@ -256,6 +255,6 @@ class LmdbObjectStore(
 def _codec_class(key_encoding: object) -> Any:  # the class of a KeyCodec
     if key_encoding is None or isinstance(key_encoding, str):
         return KeyCodec
-    from ._keys.custom import EncodedKeys  # not before it is needed
+    from ._keys.custom import EncodedKeys  # rarely needed
 
     return EncodedKeys

@@ -2,8 +2,7 @@
 
 A write adds a change to the buffer (`pending.py`). `flush.py` decides when the buffer is committed, and drops a change
 only after its commit. `resize.py` commits, and grows the map until the changes fit. A read looks into the pending
-changes first and into the file second (`reading.py`; `scan.py` merges both for pages), so that a change is never
-missed in between.
+changes first and into the file second, so it misses no change (`reading.py`). `scan.py` merges both for pages.
 
 The classes derive from each other: `StoreState`, `ResizeMixin`, `FlushMixin`, `BufferMixin`, `ReadingMixin`. All
 attributes that they share are declared in `state.py`; begin there. The options of a store are in `attributes.py`.

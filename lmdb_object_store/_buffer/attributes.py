@@ -50,11 +50,11 @@ class Limit(Generic[T]):
 
 
 class FixedOption(Generic[T]):
-    """An option that is fixed when a store is opened. AttributeError if another value is set, which has no effect.
+    """An option that is fixed when a store is opened. Setting another value is an AttributeError.
 
-    `_fixed` of the store holds the options, `_shown` the values of its attributes. These differ only in a class with a
-    base of another library that sets an attribute of the same name, as `BaseStorage` of requests-cache sets
-    `serializer`. That base gets back its own value.
+    `_fixed` of the store holds the options, `_shown` the values of its attributes. These differ only if a base of
+    another library sets an attribute of the same name, as `BaseStorage` of requests-cache sets `serializer`. That base
+    reads its own value.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -171,7 +171,7 @@ class _Probe(pickle.Pickler):
 
 
 def check_attributes(kind: type, attributes: dict[str, Any]) -> None:
-    """Raise TypeError, which says how to go on, if one of `attributes` cannot be pickled, such as a lock."""
+    """Raise TypeError with what to do if one of `attributes`, such as a lock, cannot be pickled."""
     for name, value in attributes.items():
         try:
             _Probe().dump(value)

@@ -27,7 +27,7 @@ class FlushMixin(ResizeMixin):
     def sync(self) -> None:
         """Flush, and wait for the disk, also with `sync=False` and the like.
 
-        Does nothing for a read-only store, nor for a closed one, as `sync` of a closed shelf does nothing.
+        Does nothing if the store is read-only, or closed, as `sync` of a closed shelf.
         """
         if self._readonly or self._is_closed:  # Celery's beat calls it once more after `close`
             return
@@ -95,12 +95,13 @@ class FlushMixin(ResizeMixin):
         """Delete the rows of `interval` in one transaction, then drop the pending changes in it."""
         environment = self._environment
         environment.check_process()
+        # Not within the `try`: in CPython 3.13 an interrupt at the end of a turn of such a loop skips `finally`.
+        pending = {key: data for key, data in self.write_buffer.copy().items() if interval.contains(key)}
         environment.committing = True
         try:
-            pending = self.write_buffer.copy()
             self._commit({}, emptied=interval)
             self._commits += 1
-            self._drop({key: data for key, data in pending.items() if interval.contains(key)})
+            self._drop(pending)
         finally:
             environment.committing = False
 
@@ -136,4 +137,4 @@ class FlushMixin(ResizeMixin):
                 f"this thread has a transaction open on {self.db_path}, which commits at its end: call this after it"
             )
         if environment.committing:
-            raise RuntimeError(f"this thread is in the midst of a commit to {self.db_path}: call this again after it")
+            raise RuntimeError(f"this thread is within a commit to {self.db_path}: call this again after it")

@@ -14,10 +14,10 @@ from .._values.serializing import MAX_VALUE_BYTES, too_large
 from .flush import FlushMixin
 from .state import weight
 
-# True if nothing else (a thread, a signal handler, a finaliser) runs between an `if` that looks at an attribute or at
-# an entry of a dict, and the assignment that follows. CPython with its global lock lets them in at calls, at the ends
-# of loops and, in 3.10, at taken jumps. The change of a new key is then added without the lock, which would cost two
-# thirds of what the pickling of a small value does.
+# True if no thread, signal handler or finaliser runs between an `if` that reads an attribute or an entry of a dict, and
+# the assignment after it. CPython with its global lock lets them in at calls, at the ends of loops and, in 3.10, at
+# taken jumps. A new key is then added without the lock, which would take two thirds of the time to pickle a small
+# value.
 ONE_STEP = HAS_GIL
 
 
@@ -27,9 +27,8 @@ class BufferMixin(FlushMixin):
     def put(self, key: Any, obj: Any) -> None:
         """Store `obj` under `key`, in memory until the next flush.
 
-        TypeError or ValueError for a key or a value that cannot be stored, and the pickler's own errors, with a note
-        that names the key: then nothing has changed. An error of the flush that reaching a threshold sets off leaves it
-        pending.
+        Nothing has changed after TypeError or ValueError for a key or a value that cannot be stored, and the pickler's
+        errors, with a note that names the key. The change stays pending after an error of a flush that it starts.
         """
         # `_update` repeats these steps: a call for them would double their cost.
         plain = type(key) is bytes and 0 < len(key) <= self._raw_key_limit
@@ -60,7 +59,7 @@ class BufferMixin(FlushMixin):
                 pass
 
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
-        """`put` each of `pairs`, without regard to `batch_size`. These are the steps of `put`, see there."""
+        """Store each of `pairs` by the steps of `put`. Ignore `batch_size`."""
         encode, buffer, plain = self._codec.encode_to_store, self._write_buffer, self._raw_key_limit
         is_pickled, dumps = self._is_pickled, self._dumps
         for key, value in pairs:
@@ -88,8 +87,8 @@ class BufferMixin(FlushMixin):
     def _add(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
         """Add a change, and flush if the buffer has reached a threshold. Errors of the flush leave the change pending.
 
-        `at_count` stands in for `batch_size`. A deletion of a pending key does not flush: it may undo a change that no
-        flush can commit, for which the map has no room.
+        `at_count` stands in for `batch_size`. A deletion of a pending key does not flush: it may undo a change that
+        the map has no room for.
         """
         environment = self._environment
         with environment.lock:
@@ -103,7 +102,7 @@ class BufferMixin(FlushMixin):
                 self._flush_if_full(at_count)
 
     def _add_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
-        """Add a change, and flush nothing, unless the row of `key` has changed since the caller read it.
+        """Add a change unless the row of `key` has changed since the caller read it. Flush nothing.
 
         `pending` is the change that was pending before (MISSING: none, and the file was read). `commits` is what
         `_commits` was before that. Return True if the change was added. Needs the lock, which a `put` does not take:

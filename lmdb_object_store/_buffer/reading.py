@@ -20,7 +20,7 @@ class ReadingMixin(BufferMixin):
     """Provides the reads of rows and of their values, and changes that depend on what was read.
 
     A read looks into the pending changes first and into the file second. A flush drops a change only after its commit,
-    so that a row which a flush moves in between is seen twice, and never missed.
+    so a row that a flush moves in between is never missed.
     """
 
     # -- rows
@@ -97,7 +97,7 @@ class ReadingMixin(BufferMixin):
         self._short_read_limit = self._raw_key_limit if self._is_pickled and not self._expects_large else 0
 
     def _load(self, stored: bytes, data: bytes | bytearray, strings: Iterable[Any] = ()) -> Any:
-        """Return the value that `data` is the bytes of. RuntimeError, its cause chained, if it cannot be unpickled."""
+        """Return the value whose bytes are `data`. RuntimeError, its cause chained, if it cannot be unpickled."""
         try:
             value = self._loads(data, buffers=strings) if strings else self._loads(data)
         except Exception as error:
@@ -135,8 +135,8 @@ class ReadingMixin(BufferMixin):
     def _replace_row(self, stored: bytes, old: bytes | None, new: bytes | None) -> bool:
         """Add the change `new` if the row of `stored` still is `old` (None: absent). Needs the lock.
 
-        Return True if the change was added. If this raises, for example because of the flush that it sets off, an `old`
-        row still exists: a caller that takes a row has either the row or an error.
+        Return True if the change was added. If this raises, for example in the flush that it starts, an `old` row still
+        exists: a caller that takes a row gets the row or an error.
         """
         try:
             if not self._compare_and_add(stored, old, new):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from .._environment.environment import Environment
 from .._errors import ReadonlyStoreError, check_limit, closed
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
 from .attributes import OptionsMixin
-
-if TYPE_CHECKING:
-    pass
 
 Changes = dict[bytes, "bytes | None"]
 
@@ -51,10 +48,7 @@ class RefusingBuffer:
 
 
 class StoreState(OptionsMixin):
-    """The shared attributes of a store. The classes of a store derive from each other, and all from this one.
-
-    A value is a row's bytes here, and a key its stored key: `bytes` to `bytes`, or to None for a deletion.
-    """
+    """The shared attributes of a store. The classes of a store derive from each other, and all from this one."""
 
     autoflush_on_read: bool
     _lmdb_kwargs: dict[str, Any]
@@ -90,9 +84,9 @@ class StoreState(OptionsMixin):
     _raw_key_limit: int
     # True if `pickle` itself makes and reads all values: then it is called without a function in between.
     _is_pickled: bool
-    # The bytes of a value, from its key, which errors name, and the value.
+    # Takes a key, for errors, and a value. Returns the value's bytes.
     _dumps: Callable[[object, Any], bytes]
-    # The value of its bytes.
+    # Takes the bytes of a value.
     _loads: Callable[..., Any]
     # True if the last value was so large that the next one is read in parts.
     _expects_large: bool

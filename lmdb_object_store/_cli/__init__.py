@@ -9,7 +9,7 @@ Rules: a command that reads opens the store read-only, and makes none. Only `get
 printed key and each dumped row can be passed back. Rows go to standard output, and errors, in one line, to standard
 error.
 
-No module of the package imports this folder, but for `__main__.py`.
+In the package, only `__main__.py` imports this folder.
 
 Begin with `_parser` in `main.py`, which lists the commands.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NAME = "lmdb-object-store"
 
-# The exit status that a shell reports of a program that was ended by an interrupt, or by a closed pipe.
+# Exit statuses of a program that an interrupt or a closed pipe ended, as a shell reports them.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 

@@ -5,8 +5,8 @@ Begin with `Environment` in `environment.py`. `registry.py` gives each store its
 the locks between processes.
 
 A read (`read.py`) calls `Environment.begin`, without a lock. If LMDB refuses, `Environment.repeat` reads again under
-the lock. A write (`write.py`) holds the lock: `begin_write` keeps other processes out, `write` changes rows and
-commits. `_buffer/resize.py` calls both, and grows the map by `Environment.resize`.
+the lock. A write (`write.py`) holds the lock: `begin_write` waits for other processes, `write` changes rows and
+commits. `_buffer/resize.py` calls `write`, and grows the map by `Environment.resize`.
 
 Rules: an environment's lock comes before the registry's. The gate (`gate.py`) is closed before the map moves, a write
 is aborted or the file is closed: new reads then wait for the lock. No user code runs here, and no transaction outlives

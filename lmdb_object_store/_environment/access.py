@@ -45,8 +45,8 @@ def warn_without_locks(path: str, options: Options) -> None:
 def create_lock_file(path: str, options: Options, mode: int) -> None:
     """Create the lock file, if it is missing, for the owner of the data file.
 
-    LMDB's lock file belongs to the user who opens the store first. If that is root, who looks at the store of a
-    service, the service could not open its own store again. LMDB cannot have a new file open, so it is safe to close.
+    LMDB's lock file belongs to the user who opens the store first. If root does so, the
+    service that owns the store cannot open it any more. LMDB does not have a new file open, so it is safe to close.
     """
     if sys.platform == "win32" or not options.get("lock", True):
         return
@@ -61,7 +61,7 @@ def create_lock_file(path: str, options: Options, mode: int) -> None:
     except OSError:  # it exists, or LMDB says why it cannot be created
         return
     try:
-        for uid in (owner.st_uid, -1):  # -1 changes only the group, which other users than root may do too
+        for uid in (owner.st_uid, -1):  # -1 changes only the group, which needs no root
             try:
                 os.fchown(fd, uid, owner.st_gid)
                 break

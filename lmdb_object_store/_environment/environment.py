@@ -25,7 +25,7 @@ MISSING: Any = object()
 # True if CPython's global lock lets only one thread run at a time, so that no other thread runs during a call into C.
 HAS_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
-# Readers of one file at a time, in all processes. The first process to open it decides. LMDB's default of 126 is few.
+# Readers of one file at a time, in all processes. The first process that opens it sets this. LMDB's own is 126.
 MAX_READERS = 1024
 
 
@@ -77,7 +77,7 @@ class Environment(Gate, Stores):
     # -- reads that LMDB refused
 
     def repeat(self, read: Callable[[Begin], T]) -> T:
-        """Return `read(begin)`, called under the lock. Nothing can move the map there, so its errors are real.
+        """Return `read(begin)`, called under the lock, so its errors are not those of a moved map.
 
         Adopts a map that another process has grown. Waits 10 s while the reader table is full. Opens the file again if
         its lock file was replaced.
@@ -210,7 +210,7 @@ class Environment(Gate, Stores):
         finally:
             self.open_gate()
 
-    # -- a further store
+    # -- another store
 
     def share(self, options: Options) -> None:
         """Share the open file with a store of these `options`. ValueError if they contradict those of the first store.

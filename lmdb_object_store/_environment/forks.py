@@ -1,8 +1,8 @@
 """Forks by C code, which Python does not notice. uWSGI makes its workers in this way.
 
 The functions of `os.register_at_fork` do not run then, and the child inherits open files. The child must not read
-through them: a read would take a slot of LMDB's reader table that is never freed, because it has the parent's process
-id. The child must not close them either: that frees the slots of the parent's threads, and can wait for one of these
+through them: a read would take a slot of LMDB's reader table for the parent's process id, which nobody frees. The
+child must not close them either: that frees the slots of the parent's threads, and can wait for one of these
 threads. The child leaves the inherited files as they are, and opens its own.
 """
 

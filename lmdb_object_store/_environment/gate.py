@@ -51,15 +51,15 @@ class Gate(ABC):
     def close_gate(self) -> None:
         """Make new reads wait for the lock, which the caller holds.
 
-        py-lmdb aborts a write transaction only once no call is in flight: readers in a tight loop would keep it waiting
-        forever. If the map moved under them, each would get an error.
+        py-lmdb aborts a write transaction only while no call is in flight. Readers in a tight loop leave no such time.
+        If the map moves during a read, the read fails.
         """
         self._makes_workers = False
         self.begin = self._begin_under_lock
         self.stat = self._stat_under_lock
 
     def open_gate(self) -> None:
-        """Let reads call LMDB directly. In a process that makes uWSGI's workers, each read goes on to call `handle`."""
+        """Let reads call LMDB directly. In a process that makes uWSGI's workers, each read still calls `handle`."""
         self._makes_workers = watch_uwsgi(self.check_process)
         if self._handle is not None and not self._makes_workers:
             self.begin = self._handle.begin

@@ -84,11 +84,11 @@ class ProcessLocks:
         self._reset()
 
     def _reset(self) -> None:
-        self.keep_others_from_writing = self.let_others_write = int  # does nothing
+        self.keep_others_from_writing = self.let_others_write = int  # `int()` does nothing
         self._share_reading = self._end_reading = int
         self._data_status = self._lock_status = partial(os.stat, os.sep)  # the root folder is never deleted
 
-    # -- open and close; LMDB opens the file before, and closes it before
+    # -- open and close, each after LMDB does
 
     def take_over(self, handle: lmdb.Environment, known: Identity | None) -> bool:
         """Replace LMDB's locks of `handle`, and free the readers of dead processes.
@@ -197,7 +197,7 @@ class ProcessLocks:
                 pass
 
     def begin_read(self) -> bool:
-        """Announce a read to processes with a new lock file. Return False if there is one, as it may miss this read."""
+        """Announce a read to processes with a new lock file. Return False if one may have missed it."""
         self._reads.append(None)
         try:
             self._share_reading()

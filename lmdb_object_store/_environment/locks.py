@@ -15,7 +15,7 @@ class Lock(RLock):  # type: ignore[misc]  # the type checker knows RLock as a fi
     """An RLock that is released at the end of its `with` statement, wherever an interrupt comes.
 
     CPython 3.14 runs signal handlers between an `__enter__` that is written in C and the body. If a handler raises, a
-    plain RLock stays taken (https://github.com/python/cpython/issues/148874). It runs none after a function in Python.
+    plain RLock stays taken (https://github.com/python/cpython/issues/148874). After one in Python it runs none.
     """
 
     __slots__ = ()

@@ -24,8 +24,8 @@ _ATTEMPTS = 100
 def open_file(path: str, options: Options, locks: ProcessLocks, least: int, create: bool) -> lmdb.Environment:
     """Open the file at `path`, whose last transaction has the number `least` or a greater one.
 
-    LMDB's errors, with what to do. lmdb.CorruptedError if the file is truncated, lmdb.IncompatibleError if it is made
-    for another program, lmdb.Error if it is another file than before, or was replaced.
+    LMDB's errors, with what to do. lmdb.CorruptedError if the file is truncated, lmdb.IncompatibleError if a store
+    cannot use it, lmdb.Error if it is another file than before, or was replaced.
     """
     for attempt in range(_ATTEMPTS):
         handle = _try_to_open(path, options, locks, least, create, last=attempt == _ATTEMPTS - 1)

@@ -76,7 +76,7 @@ def check_shared(path: str, ours: Options, theirs: Options) -> None:
 
 
 def explain(error: Exception, path: str, options: Options) -> None:
-    """Raise `error` of opening `path` again, with what to do. Return if the message of LMDB says that."""
+    """Raise `error`, which opening `path` raised, with what to do. Return if LMDB's message is clear."""
     if "already open in this process" in str(error):
         raise lmdb.Error(
             f"{path} is already open in this process: by py-lmdb itself, or by a second copy of this package, from a "

@@ -1,6 +1,6 @@
 """Read the pages of a data file without LMDB: its meta pages, its free pages and its named databases.
 
-The layout is that of LMDB's mdb.c. LMDB has no calls for these questions.
+The layout is that of LMDB's mdb.c. LMDB has no calls for this.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import lmdb
 
 from .pages import is_begun, lacks_free_pages_alone, newest_meta, page_size_of
 
-# Bytes in the lock file of each reader, and bytes for the rest of the lock file and the first pages of a new data file.
+# Bytes of each reader in the lock file, and of the rest of a new lock file and data file.
 _READER, _FIRST_PAGES = 64, 3 * 4096
 _PRIVATE = 0o600
 
@@ -63,7 +63,7 @@ def creation_mode(path: str, options: dict[str, Any]) -> int:
 def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:
     """Return the path to pass to LMDB for `path`.
 
-    With `subdir=False`, symbolic links are followed. LMDB places the lock file beside the path that it gets, and two
+    With `subdir=False`, symbolic links are followed. LMDB places the lock file beside the path that it gets, so
     processes that open one file by two paths would not see each other.
     """
     if not options.get("subdir", True):

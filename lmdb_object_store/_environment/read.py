@@ -35,8 +35,8 @@ Page = tuple[Rows, bool]
 # A page with values ends with the row that takes it to this many bytes.
 PAGE_BYTES = 1 << 20
 
-# So few look-ups, or rows without large values, take less time than a commit of another process. These reads are not
-# announced to other processes (`ProcessLocks.begin_read`), which takes 3 µs.
+# Reads of at most so many keys, or rows without large values, are shorter than a commit of another process. So they
+# are not announced (`ProcessLocks.begin_read`), which takes 3 µs.
 _FEW_KEYS, _FEW_ROWS = 4, 64
 
 

@@ -1,4 +1,4 @@
-"""The environments of this process, one for each open file, and their way through a fork.
+"""The environments of this process, one for each open file, and forks.
 
 Order of locks: an environment's `lock` first, then the registry's, then none. A thread with transactions on several
 files holds the locks of several environments. So does `_before_fork`, which never waits for a lock while it holds one.
@@ -112,7 +112,7 @@ def transactions_here() -> list[OpenTransaction]:
 
 # -- forks
 
-# CPython prints an exception in one of these functions, and forks all the same. If an interrupt comes as `_before_fork`
+# CPython prints an exception in one of these functions, and forks anyway. If an interrupt comes as `_before_fork`
 # begins, the files stay open. The child then leaves them to the parent, as after a fork by C code.
 
 

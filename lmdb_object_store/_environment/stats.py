@@ -1,4 +1,4 @@
-"""StoreStats: figures of a store. Imported when they are asked for, because `dataclasses` is slow to import."""
+"""StoreStats: figures of a store. Imported late, because `dataclasses` is slow to import."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Stores:
     transaction: object | None
 
     def __init__(self) -> None:
-        # By id. The close of a store removes its entry: a reference dies before its store is finalised.
+        # By id. `release` removes an entry: the reference dies before its store is finalised.
         self.stores: dict[int, weakref.ref[OpenStore]] = {}
         # Stores that were collected before they were closed. They are kept alive until they can be closed. A deque,
         # because a finaliser appends anywhere, also during a copy, and a copy of a list crashes Python 3.11 then.

@@ -112,7 +112,7 @@ def write(
         txn.abort()
         raise
     finally:
-        del txn  # the traceback of an exception would keep it, and with it the transaction
+        del txn  # else the traceback of an exception keeps it open
         environment.open_gate()
 
 

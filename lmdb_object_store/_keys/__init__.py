@@ -6,8 +6,8 @@ object, `OrderedKeys`, whose stored keys sort as the keys do; `ordered_times.py`
 `interval.py` has the bounds of a range or a prefix.
 
 Rules: an encoding is a file format, and never changes. Every stored key is decoded to a key that finds it again, so
-that no item is hidden. The empty key, which LMDB cannot store, is stored as
-511 NULs. A key that is too long is refused by a write, and not found by a read.
+that no item is hidden. LMDB cannot store the empty key, so 511 NULs stand for it. A write refuses a key that is too
+long, and a read does not find it.
 
 Begin with `KeyCodec.encode` in `codec.py`.
 """

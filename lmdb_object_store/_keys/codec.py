@@ -72,7 +72,7 @@ class KeyCodec:
         return data if 0 < len(data) < len(EMPTY) else self.replaced(data)
 
     def _no_key(self, key: object) -> TypeError:
-        """Return the error for a key of another type, with the way out."""
+        """Return the error for a key of a wrong type."""
         kinds = "bytes-like" if self.encoding is None else "bytes-like or str"
         text = f"Key must be {kinds}; got {type(key).__name__}."
         if isinstance(key, slice):
@@ -84,7 +84,7 @@ class KeyCodec:
         )
 
     def replaced(self, data: bytes) -> bytes:
-        """Return the stored key for a key of the bytes `data`, if these are no key that is stored as it is."""
+        """Return the stored key for the key `data`, which is empty or has at least 511 bytes."""
         if not data:
             return EMPTY
         return self.unstorable if data == EMPTY else data
@@ -106,7 +106,7 @@ class KeyCodec:
         return b"" if data is EMPTY else EMPTY if data is self.unstorable else data
 
     def prefix_bounds(self, prefix: Any) -> tuple[bytes, bytes | None] | None:
-        """Return the bounds of the stored keys that begin with `prefix`; None if a prefix of the bytes is meant."""
+        """Return the bounds of the keys that begin with `prefix`; None: those whose bytes begin with its bytes."""
         return None
 
     def encode_to_store(self, key: Any) -> bytes:
@@ -125,7 +125,7 @@ class KeyCodec:
         )
 
     def encode_own(self, key: Any) -> bytes | None:
-        """Return the stored key of an object that `decode` would give; None for any other object."""
+        """Return the stored key of `key`, or None if `decode` never returns such an object."""
         try:
             stored = self.encode(key)
         except (TypeError, ValueError):

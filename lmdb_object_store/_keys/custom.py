@@ -22,7 +22,7 @@ class KeyEncoding(Protocol):
         """Return the bytes of `key`, which no other key has. TypeError or ValueError if `key` is no key."""
 
     def decode(self, data: bytes, /) -> Any:
-        """Return the key whose bytes are `data`. ValueError if another program wrote them, and they are no key's."""
+        """Return the key whose bytes are `data`. ValueError if `data` belongs to no key."""
 
 
 KeyEncoding.__module__ = "lmdb_object_store"  # in the class, a type checker would take it for a part of the protocol
@@ -61,7 +61,7 @@ class EncodedKeys(KeyCodec):
         self._encode = encoding.encode
         self._decode = encoding.decode
         self._prefix_range = getattr(encoding, "prefix_range", None)
-        # True if each decoded key encodes back to the same bytes, so that this need not be checked.
+        # True if each decoded key is known to encode back to its bytes.
         self._exact = type(encoding) is OrderedKeys
         self.raw_key_limit = 0  # no key is stored as it is
 

@@ -31,11 +31,11 @@ class Interval:
     @classmethod
     def of_prefix(cls, prefix: bytes) -> Interval:
         """Return the interval of the stored keys that begin with `prefix`."""
-        head = prefix.rstrip(b"\xff")  # 0xff cannot be counted up, so that the byte before it is
+        head = prefix.rstrip(b"\xff")  # 0xff has no successor, so the byte before it is raised
         return cls(prefix, head[:-1] + bytes([head[-1] + 1]) if head else None)
 
     def cut(self, size: int) -> Interval:
-        """Return an interval with bounds of at most `size` bytes, which has the same keys of fewer bytes."""
+        """Return the interval with its bounds cut to `size` bytes. Shorter keys stay inside or outside."""
         return Interval(self.low[:size], None if self.high is None else self.high[:size])
 
     def __and__(self, other: Interval) -> Interval:

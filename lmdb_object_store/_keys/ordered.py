@@ -73,8 +73,8 @@ class OrderedKeys:
             raise TypeError(f"keys begin with str, bytes or a tuple, not with {kind.__name__}: ask for a range")
         head = self.encode(prefix)[:-1]
         if kind is tuple:
-            # No element begins with 0xff. After a NUL, 0xff means that a text or a tuple goes on, which the NUL would
-            # end otherwise: such a key does not begin with `prefix`.
+            # No element begins with 0xff. After the NUL that ends the last element of `prefix`, 0xff means that the
+            # element goes on: such a key does not begin with `prefix`.
             return head, head + b"\xff"
         interval = Interval.of_prefix(head)
         return interval.low, interval.high
@@ -87,10 +87,7 @@ class OrderedKeys:
 
 
 class _Known(dict[Any, Any]):
-    """Encoders by type, or decoders by type code. Import `ordered_times` when one is missing.
-
-    Its modules take longer to import than all of this one.
-    """
+    """Encoders by type, or decoders by type code. If one is missing, import `ordered_times`, which is slow."""
 
     def __missing__(self, missing: Any) -> Any:
         from .ordered_times import DECODERS, ENCODERS

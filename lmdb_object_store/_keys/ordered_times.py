@@ -43,11 +43,11 @@ def _encode_datetime(value: datetime) -> bytes:
     try:
         utc = value.astimezone(timezone.utc)
     except OverflowError:
-        raise ValueError(f"{value} is before the year 1 or after 9999 in UTC, as which it would be stored") from None
+        raise ValueError(f"{value} is before the year 1 or after 9999 in UTC, which would be stored") from None
     if utc != value:
         raise ValueError(
-            f"{value} is in an hour that its time zone repeats or skips, and for Python not equal to itself in UTC, as "
-            "which it would be stored: use key.astimezone(timezone.utc)"
+            f"{value} is in an hour that its time zone repeats or skips, so it is not equal to its UTC time, which "
+            "would be stored: use key.astimezone(timezone.utc)"
         )
     return _microsecond.pack(_AWARE, _microseconds(utc - _EPOCH_UTC))
 

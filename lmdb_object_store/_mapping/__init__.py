@@ -4,10 +4,10 @@
 and the ordered methods for any interval of keys: the whole store, or a `StoreRange` (`range.py`). `views.py` has keys,
 values and items; `maintenance.py` has `backup` and `stats`. Begin with `keyed.py`.
 
-`store[k]` encodes the key, asks `_buffer/reading.py` for the bytes, and unpickles them. `store[k] = v` encodes and
-pickles, then adds a change (`_buffer/pending.py`). A short key of bytes that is not pending takes a short path: one
+`store[k]` encodes the key, asks `_buffer/reading.py` for the bytes, and unpickles them. `store[k] = v` is
+`BufferMixin.put` in `_buffer/pending.py`. A short key of bytes that is not pending takes a short path: one
 look-up in LMDB within the method itself.
 
 Rules: a key is encoded, and a value pickled, before the lock is taken. An iterator holds nothing open between two
-pages. Nothing here knows of transactions, except through the pending changes.
+pages. Only `clear` and `len` know of transactions.
 """

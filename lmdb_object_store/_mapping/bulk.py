@@ -121,7 +121,7 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
             self._flush_if_full()
 
     def __len__(self) -> int:
-        # LMDB knows the number of its rows. The inherited method would count them one by one.
+        # LMDB knows the number of its rows, so none is read.
         if not self._pending:
             try:
                 entries: int = self._environment.stat()["entries"]

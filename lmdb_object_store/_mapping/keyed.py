@@ -21,8 +21,8 @@ D = TypeVar("D")
 class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
     """Provides `[]`, `get`, `in`, `del`, `pop`, `setdefault` and the like."""
 
-    # `[]`, `get` and `in` each repeat the code for the common case, a short key of bytes that is not pending: a call
-    # would cost as much as LMDB's look-up. A key that LMDB refuses there, such as the empty one, takes the long path.
+    # `[]`, `get` and `in` each repeat the code for a short key of bytes that is not pending, because a call costs as
+    # much as LMDB's look-up. A key that LMDB refuses there, such as the empty one, takes the long path.
 
     def __getitem__(self, key: K) -> V:
         if (
@@ -98,7 +98,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
             self._add(stored, None)
 
     def delete(self, key: K) -> None:
-        """Delete `key`, in memory until the next flush. No error if it does not exist, which is not looked up."""
+        """Delete `key`, in memory until the next flush. No error if it does not exist: no look-up."""
         stored = self._codec.encode(key)
         self._check_writable()
         self._add(stored, None)

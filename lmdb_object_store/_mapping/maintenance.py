@@ -15,9 +15,9 @@ class MaintenanceMixin(FlushMixin):
     """Provides `backup` and `stats`."""
 
     def backup(self, path: str | os.PathLike[str] | bytes, compact: bool = True) -> None:
-        """Copy the file as it is at the begin of the copy to `path`, where nothing may exist yet.
+        """Copy the file, as it is at the beginning, to `path`, where nothing may exist yet.
 
-        Flushes first, this store alone. The copy has the same layout (`subdir`) and permissions. It gets its name once
+        Flushes this store first. The copy has the same layout (`subdir`) and permissions. It gets its name once
         it is complete and on the disk. Until then it is `path.XXXXXXXX.part`, which a killed process leaves behind.
         With `compact` free pages are left out. Without it no store of this process can commit during the copy; this is
         needed only for a damaged file, which LMDB cannot compact.
@@ -31,7 +31,7 @@ class MaintenanceMixin(FlushMixin):
 
         if not self._readonly:
             self.flush()
-        with self._environment.lock:  # which opens the file of an unpickled handle
+        with self._environment.lock:  # opens the file of an unpickled store
             environment = self._environment
         target = os.path.abspath(os.fsdecode(path))
         backup(environment, target, part_of(target), compact)

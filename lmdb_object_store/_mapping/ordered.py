@@ -22,7 +22,7 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="OrderedMapping[Any, Any]")
 
-# The most keys that IPython gets to complete one, and the seconds that they may take.
+# The most keys that IPython is offered, and the seconds to find them.
 _COMPLETIONS = 1000
 _COMPLETION_SECONDS = 0.1
 
@@ -61,7 +61,7 @@ class OrderedMapping(MutableMapping[K, V]):
         return self._scan_keys(reverse=True)
 
     def __bool__(self) -> bool:
-        # One row is enough. The inherited test would count all.
+        # One row is enough. `len` would count a range.
         return any(self._source()._pages(self._interval, reverse=False, values=False, first=1))
 
     def keys(self) -> StoreKeys[K]:
@@ -88,7 +88,7 @@ class OrderedMapping(MutableMapping[K, V]):
     __hash__ = None  # type: ignore[assignment]  # as for a dict
 
     def copy(self) -> dict[K, V]:
-        """Return all items in a dict. (`copy.copy` gives a second handle to the same file.)"""
+        """Return all items in a dict. `copy.copy` gives another store on the file."""
         return dict(self.items())
 
     def __or__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
@@ -140,7 +140,7 @@ class OrderedMapping(MutableMapping[K, V]):
     def prefix(self, prefix: Any) -> StoreRange[K, V]:
         """Return a live mapping of the items whose encoded keys begin with `prefix`, encoded as a key is.
 
-        A `KeyEncoding` with a `prefix_range` decides itself: with OrderedKeys, a tuple is a prefix of the tuples that
+        A `KeyEncoding` with a `prefix_range` decides itself. With OrderedKeys, a tuple is a prefix of the tuples that
         begin with its elements, and a text of the texts that begin with it. TypeError for an object that cannot be a
         key. Reads nothing itself.
         """

@@ -19,7 +19,7 @@ D = TypeVar("D")
 class StoreRange(OrderedMapping[K, V]):
     """A live mapping of the items of a store whose keys are in an interval. It holds only a reference to the store.
 
-    A key outside is missing to a read, and a ValueError to a write.
+    A key outside is missing, and to store it is a ValueError.
     """
 
     __module__ = "lmdb_object_store"
@@ -39,7 +39,7 @@ class StoreRange(OrderedMapping[K, V]):
         return self._store._codec
 
     def __len__(self) -> int:
-        # LMDB does not count the rows of an interval, so that they are read, page by page.
+        # LMDB does not count the rows of an interval, so they are read.
         self._store._flush_before_read()
         return sum(map(len, self._store._pages(self._interval, reverse=False, values=False)))
 

@@ -63,7 +63,7 @@ class Cache(OrderedDict[bytes, Kept]):
 class CachingStore(LmdbObjectStore[K, V]):
     """Provide the reads of kept values, `_keep`, `_write_back` and `_evict`.
 
-    Values are serialized and loaded with nothing held, as everywhere.
+    Values are serialized and loaded with no lock held.
     """
 
     max_cached: Limit[int | None] = Limit(optional=True)
@@ -130,7 +130,7 @@ class CachingStore(LmdbObjectStore[K, V]):
     def _write_back(self, write: Callable[[bytes, Kept], None]) -> Exception | None:
         """Call `write` for each kept value. Return the error of the first one that cannot be serialized.
 
-        Do nothing within a call of the same thread: a value that holds the store flushes it when it is pickled.
+        Do nothing if this thread is in a call: a value that refers to the store flushes it when it is pickled.
         """
         if self._writing_back == get_ident():
             return None

@@ -43,7 +43,7 @@ def open(
     _check_place(path, flag, options)
     if protocol is not None:
         if "serializer" in options:
-            raise TypeError("protocol is that of pickle: leave it out where you give a serializer")
+            raise TypeError("protocol is for pickle: leave it out if you pass a serializer")
         options["serializer"] = by_protocol(protocol)
     options = {"key_encoding": "utf-8", "autoflush_on_read": False, **options}
     kind: type[LmdbObjectStore[str, Any]] = LmdbObjectStore

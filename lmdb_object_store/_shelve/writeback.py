@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from threading import get_ident
 from typing import Any, TypeVar
 
 from .._errors import FlushError, check_limit, logger
@@ -26,8 +27,8 @@ class WritebackStore(CachingStore[K, V]):
     `max_cached` bounds the number of kept values (None: no bound). Beyond it, the value least recently read or stored
     is written, if it has changed, and dropped. Later changes of a dropped object are lost.
 
-    A transaction begins by writing earlier changes, and commits the changes that are made within it. If it is undone,
-    all kept values are dropped. A read of a value waits for a transaction of another thread.
+    A transaction begins by writing earlier changes, and commits the changes that are made within it. A rollback drops
+    all kept values. A read of a value waits for a transaction of another thread.
 
     If another process or store has written a key, its value is read again. A kept value that has changed as well
     is written over it. Changed values are written before a fork, and the child starts with no kept values.
@@ -164,6 +165,8 @@ class WritebackStore(CachingStore[K, V]):
         A value that cannot be serialized is a FlushError with `strict`, else it is logged. RuntimeError if the
         recursion limit or the memory keeps a value from being serialized: the store stays open.
         """
+        if self._writing_back == get_ident():  # a signal handler, whose close would lose the other changed values
+            raise RuntimeError(f"this thread is writing values back to {self.db_path}: call close() again after it")
         failure = self._write_back(self._write)
         if failure is not None and isinstance(failure.__cause__, (RecursionError, MemoryError)):
             super().flush()  # the other values

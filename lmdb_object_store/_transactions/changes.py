@@ -25,7 +25,7 @@ class Savepoint:
 
 
 class ChangeSet:
-    """`changes` to a file: stored key to bytes, or to None for a deletion. If it is `emptied`, no row of it counts.
+    """`changes` to a file: stored key to bytes, or to None for a deletion. If `emptied`, the file counts as empty.
 
     An interrupt finds each change made or not made. `roll_back` can be called again after an interrupt.
     """

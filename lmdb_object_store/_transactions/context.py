@@ -1,4 +1,4 @@
-"""TransactionMixin: `transaction` and `edit`, and the `with` statements that they are for."""
+"""TransactionMixin: `transaction` and `edit`, and their context managers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
         Errors at the end: ConflictError if another process wrote while the map grew, lmdb.MapFullError at
         `max_map_size`, and other errors of LMDB. Then nothing of the transaction is in the file.
         """
-        return Transaction(self)
+        return Transaction(_Statement(self))
 
     def edit(self, key: K, default: V | Callable[[], V] = MISSING) -> Transaction[V]:
         """Return a context manager that gives the value of `key`, to be changed in place.
@@ -53,49 +53,40 @@ class TransactionMixin(ReadingMixin, MutableMapping[K, V]):
         If there is no value, use `default`, which is called if it is callable. Without `default`, raise KeyError.
         RuntimeError if the value cannot be unpickled.
         """
-        return Edit(self, key, self._codec.encode_to_store(key), default)
+        return Transaction(_EditStatement(self, key, self._codec.encode_to_store(key), default))
 
 
 class _Exit:
-    """`__exit__` of a transaction, by an object that the `with` statement alone refers to.
+    """`__exit__` of a transaction: an object that refers to the transaction, for the `with` statement to keep.
 
-    An interrupt may come at the first instruction of `__exit__`, before its `try`. Then the traceback keeps the
-    transaction alive, in Jupyter until the next error, and what is written meanwhile would be rolled back later. The
-    traceback does not keep the object that this returns. That object dies as the `with` statement is left, and a weak
-    reference to it rolls back. Test: test_transaction_interrupted_anywhere_is_committed_whole_or_not.
+    An interrupt may come at the first instruction of a plain `__exit__`, before its `try`. Its traceback would keep the
+    transaction alive, in Jupyter until the next error, and open. The traceback of `_Statement.leave` keeps only the
+    `_Statement`. The transaction dies as the `with` statement is left, and a weak reference to it rolls back.
+    Test: test_transaction_interrupted_anywhere_is_committed_whole_or_not.
     """
 
-    def __get__(self, transaction: Transaction[Any] | None, kind: type[Transaction[Any]]) -> Callable[..., None]:
+    def __get__(self, transaction: Transaction[Any] | None, kind: type | None = None) -> Callable[..., None]:
         if transaction is None:  # contextlib.ExitStack takes it from the class
-            return kind._leave
-        leave = transaction._leaving = partial(kind._leave, transaction)
+            return _exit
+        leave = partial(transaction._statement.leave)
+        leave.transaction = transaction  # type: ignore[attr-defined]  # a partial takes any attribute
         return leave
 
 
+def _exit(transaction: Transaction[Any], *error: Any) -> None:
+    transaction._statement.leave(*error)
+
+
 class Transaction(Generic[V]):
-    """The context manager of `LmdbObjectStore.transaction`, for one `with` statement."""
+    """The context manager of `LmdbObjectStore.transaction` and `edit`, for one `with` statement."""
 
     __module__ = "lmdb_object_store"
 
-    def __init__(self, store: TransactionMixin[Any, Any]) -> None:
-        self._store = store
-        self._savepoint = Savepoint()
-        self._transaction: OpenTransaction | None = None
-        # The object that the `with` statement refers to, until it is entered.
-        self._leaving: Callable[..., None] | None = None
-        # Rolls back when that object dies, or without a `with` statement this one.
-        self._guard: weakref.ref[object] | None = None
+    def __init__(self, statement: _Statement) -> None:
+        self._statement = statement
 
     def __enter__(self) -> V:
-        if self._transaction is not None:
-            raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
-        try:
-            self._begin()
-            return self._value()
-        except BaseException:
-            if self._transaction is not None:
-                self._transaction.drop(self._savepoint)
-            raise
+        return self._statement.enter(self)  # type: ignore[no-any-return]  # the value is a V
 
     if TYPE_CHECKING:
 
@@ -105,16 +96,36 @@ class Transaction(Generic[V]):
     else:
         __exit__ = _Exit()
 
-    def _begin(self) -> None:
-        """Begin a transaction on the store, or make a savepoint in the transaction that is open."""
+
+class _Statement:
+    """One `with` statement of a transaction. Nothing here refers to the context manager: see `_Exit`."""
+
+    def __init__(self, store: TransactionMixin[Any, Any]) -> None:
+        self._store = store
+        self._savepoint = Savepoint()
+        self._transaction: OpenTransaction | None = None
+        self._guard: weakref.ref[object] | None = None  # rolls back when the context manager dies
+
+    def enter(self, context_manager: object) -> Any:
+        """Begin a transaction, or make a savepoint in the open one. Return the value for the `as` clause."""
+        if self._transaction is not None:
+            raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
+        try:
+            self._begin(context_manager)
+            return self._value()
+        except BaseException:
+            if self._transaction is not None:
+                self._transaction.drop(self._savepoint)
+            raise
+
+    def _begin(self, context_manager: object) -> None:
         store, savepoint = self._store, self._savepoint
         store._check_writable()
         store._environment.check_process()
         store._write_back_changes()
         outer: Any = store._own_transaction()
         transaction: OpenTransaction = self._new_transaction() if outer is None else outer
-        self._guard = weakref.ref(self._leaving or self, partial(transaction.drop, savepoint))
-        self._leaving = None
+        self._guard = weakref.ref(context_manager, partial(transaction.drop, savepoint))
         self._transaction = transaction
         if outer is None:
             _of_thread.end  # noqa: B018  # makes it at the first use in a thread
@@ -129,11 +140,8 @@ class Transaction(Generic[V]):
             environment = environment.attach()  # type: ignore[assignment]  # it stood in for the environment
         return OpenTransaction(self._store, environment)
 
-    def _value(self) -> V:
-        """Return the value for the `as` clause."""
-        return None  # type: ignore[return-value]  # V is None, but in an Edit
-
-    def _leave(self, kind: type[BaseException] | None = None, *_: object) -> None:
+    def leave(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Commit, or roll back if the body raised an exception of that `kind`."""
         transaction, savepoint = self._transaction, self._savepoint
         if transaction is None:
             raise RuntimeError("this transaction was not entered: use it in a `with` statement")
@@ -156,12 +164,16 @@ class Transaction(Generic[V]):
         if transaction.ended:
             transaction.environment.close_collected_unless_locked()
 
+    def _value(self) -> Any:
+        """Return the value for the `as` clause."""
+        return None
+
     def _finish(self) -> None:
-        """Add the last changes, before a block ends that has not raised."""
+        """Add the last changes, before the end of a body that has not raised."""
 
 
-class Edit(Transaction[V]):
-    """The context manager of `LmdbObjectStore.edit`, for one `with` statement."""
+class _EditStatement(_Statement):
+    """One `with` statement of `LmdbObjectStore.edit`."""
 
     def __init__(self, store: TransactionMixin[Any, Any], key: Any, stored: bytes, default: Any) -> None:
         super().__init__(store)
@@ -169,7 +181,7 @@ class Edit(Transaction[V]):
         self._edited: Any = None
         self._row: bytes | None = None
 
-    def _value(self) -> V:
+    def _value(self) -> Any:
         store = self._store
         self._row = store._find(self._stored)
         if self._row is not None:
@@ -178,7 +190,7 @@ class Edit(Transaction[V]):
             raise KeyNotFoundError(self._key)
         else:
             self._edited = self._default() if callable(self._default) else self._default
-        return self._edited  # type: ignore[no-any-return]
+        return self._edited
 
     def _finish(self) -> None:
         store = self._store

@@ -18,7 +18,7 @@ from .write_lock import WriteLock
 if TYPE_CHECKING:
     from .._buffer.reading import ReadingMixin
 
-_FORKED = "this process was forked inside of a transaction on {path}, of its parent: leave the `with` block first"
+_FORKED = "this process was forked inside of a transaction of its parent on {path}: leave the `with` block first"
 _LEFT_ELSEWHERE = "a transaction on {path} was ended in another thread than the one that began it: it is rolled back"
 _UNORDERED = "a transaction on {path} ended before one that was begun inside of it: both are rolled back"
 _ROLLED_BACK = "this transaction on {path} was rolled back with the transaction that it was begun in"
@@ -42,7 +42,7 @@ class OpenTransaction(ChangeSet):
         self.owner = get_ident()
         self.committing = False
         self.ended = False
-        self.abandoned = False  # True if another thread dropped or left it, where it cannot be ended
+        self.abandoned = False  # True if another thread, which cannot end it, dropped or left it
         self._committed = False
         self._broken = ""  # why it cannot go on
         self._guard: Any = None  # the weak reference that dies with the outermost `with` statement
@@ -131,7 +131,7 @@ class OpenTransaction(ChangeSet):
     def end(self) -> None:
         """Drop the changes, unless they are committed, and let others write. Only for the transaction's own thread.
 
-        A second call finishes what interrupted the first one.
+        A second call finishes an interrupted first one.
         """
         store = self._store()  # None if it is being collected
         if store is not None and self.savepoints and not self._committed:
@@ -237,7 +237,7 @@ class OpenTransaction(ChangeSet):
         store, buffer = self._open_store(), self._buffer
         if key in buffer:
             store._pending_bytes -= weight(key, buffer[key])
-        sink = buffer if store._sink is self else store._sink  # itself before the beginning, and in a fork
+        sink = buffer if store._sink is self else store._sink  # `self`: not begun, or in a fork
         sink[key] = data
 
     def add_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool:
@@ -248,7 +248,7 @@ class OpenTransaction(ChangeSet):
                 self.changes[key] = data  # in one step with the conditions
                 return True
         elif pending is (None if self.emptied else MISSING):
-            self.changes[key] = data  # likewise in one step
+            self.changes[key] = data  # also in one step
             return True
         return False
 

@@ -15,10 +15,9 @@ _PATIENCE = 10.0
 
 
 class TransactionLock:
-    """Stands in for the lock of a file while a transaction holds it. A wait of others has a limit in two cases.
-
-    A thread that has a transaction open itself may be waited for by the other one: RuntimeError after ten seconds. So
-    is it where the transaction was dropped in another thread than its own, which may never end it.
+    """Stands in for the lock of a file while a transaction holds it. RuntimeError after a wait of ten seconds, in two
+    cases: the waiting thread has a transaction open, for which the other thread may wait, or the transaction was
+    dropped in another thread than its own, which may never end it.
 
     The limit needs a function in Python, which takes 0.25 µs more than C's. An overwriting `put` takes 1.5 µs, so the
     stand-in is there only while a transaction is open.

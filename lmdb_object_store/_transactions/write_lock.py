@@ -19,13 +19,13 @@ class WriteLock:
     """An LMDB write transaction that stays empty until `begin_to_write`. All calls need the environment's lock.
 
     A fork closes the file, and the map can grow only after an abort: both lose LMDB's lock. LMDB numbers its commits.
-    So the number of the next write transaction tells if another process wrote in between.
+    So the number of the next write transaction shows if another process wrote in between.
     """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         # The environment's generation when LMDB's lock was acquired; -1 if it must be acquired again. Other processes
-        # cannot write while the two are equal.
+        # cannot write while it equals the environment's.
         self.generation = -1
         self._txn: Transaction[bytes] | None = None
         self._number: int | None = None  # of the first write transaction, and so of each that replaces it

@@ -6,9 +6,9 @@ strings are copied only once.
 
 Rules: serializing and loading run the user's code, so the layers above call them with no lock held and no transaction
 open. A value is serialized by the call that brings it: an error is raised there, and nothing has changed. The bytes
-of a pending change never change later. `large.py` runs no code of the user's: it gets a function that copies bytes.
+of a pending change never change later. `large.py` runs no user code: it gets a function that copies bytes.
 
-The fast paths of `put` and `[]` call `pickle` themselves, to spare one call.
+The fast paths of `put` and `[]` call `pickle` themselves, to save one call.
 
 Begin with `dumps` in `serializing.py`.
 """

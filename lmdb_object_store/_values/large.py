@@ -1,8 +1,8 @@
 """Reading a pickle in parts, so that the large strings in it are copied only once. A pure function.
 
-A pickle of protocol 4 or 5 is a sequence of frames, and of strings that are too large for a frame: 64 KiB and more
-(PEP 3154, and PEP 574 for `bytearray`). Each such string becomes an object at once. `pickle.loads` gets the rest of the
-pickle, and the objects as buffers (PEP 574).
+A pickle of protocol 4 or 5 is a sequence of frames and of strings without a frame, those of 64 KiB and more (PEP 3154,
+PEP 574). Each large string becomes an object at once. `pickle.loads` gets the rest of the pickle, and the objects as
+buffers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 # Strings of at least this many bytes are taken out.
 LARGE = 1 << 16
 
-# The number of bytes of the pickle that are examined at a time.
+# Bytes of the pickle that are examined at a time.
 _WINDOW = 4096
 
 _PROTO, _FRAME, _NEXT_BUFFER = 0x80, 0x95, 0x97
-# Up to three bytes between two such strings have no frame. These codes make tuples, lists and dicts of the strings, and
+# Up to three bytes between two strings have no frame. These codes make tuples, lists and dicts of the strings, and
 # have no argument: ( ) ] } a e s t u TUPLE1 TUPLE2 TUPLE3 MEMOIZE
 _BARE = frozenset(b"()]}aestu\x85\x86\x87\x94")
 # By the code of a string in pickletools: its type, the width of its length in bytes, more arguments for the type.

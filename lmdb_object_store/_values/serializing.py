@@ -78,7 +78,7 @@ def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
                 f"dumps of the serializer gave {type(data).__name__} for the value of key {shown(key)}: "
                 "it must give bytes or str"
             )
-        data = bytes(data)  # a pending change must not change any more
+        data = bytes(data)  # a copy, which the caller cannot change
     if len(data) > MAX_VALUE_BYTES:
         raise too_large(key, data)
     return data

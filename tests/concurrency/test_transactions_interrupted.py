@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import signal
-from contextlib import suppress
+import weakref
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,34 @@ def test_transaction_with_interrupts_by_the_thousand_is_never_partial(path: str,
         store.close(strict=True)
     """
     run_script(source, path)
+
+
+def test_transaction_whose_exit_was_looked_up_before_is_rolled_back(store: Store) -> None:
+    """A look at `__exit__`, as `hasattr` and protocols take it, changes nothing for an ExitStack that enters later."""
+    store["balance"] = 100
+    with suppress(ValueError), ExitStack() as stack:
+        transaction = store.transaction()
+        assert hasattr(transaction, "__exit__")
+        stack.enter_context(transaction)
+        store["balance"] = 0
+        raise ValueError
+    assert store["balance"] == 100
+    usable(store)
+
+
+def test_transaction_by_hand_leaves_no_cycle(path: str) -> None:
+    """A store is collected at once after a transaction that was entered and left by hand, or refused."""
+    store: Store = LmdbObjectStore(path, key_encoding="utf-8")
+    transaction = store.transaction()
+    transaction.__enter__()
+    transaction.__exit__(None, None, None)
+    with pytest.raises(RuntimeError, match="used before"):
+        transaction.__enter__()
+    store.close()
+    reference = weakref.ref(store)
+    gc.disable()
+    try:
+        del store, transaction
+        assert reference() is None
+    finally:
+        gc.enable()

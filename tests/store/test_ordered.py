@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+import os
 import pickle
 import random
 import signal
+import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from itertools import count
@@ -20,6 +22,7 @@ from support.checkpoints import Interrupt, at_checkpoint, interrupt
 from support.intervals import Cut, inside, outcome, part_of
 from support.threads import together
 
+import lmdb_object_store
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
 from lmdb_object_store._buffer import scan as _scan
 
@@ -304,3 +307,37 @@ def test_range_clear_in_a_storm_of_signals_keeps_what_is_outside(open_store: Ope
         signal.signal(signal.SIGALRM, before)
     store.flush()
     assert store == outside
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="needs sys.monitoring")
+def test_range_clear_interrupted_at_a_jump_leaves_the_store_usable(open_store: OpenStore) -> None:
+    """CPython 3.13 has no handler at the backward jump of a loop within a `try`: an interrupt there skips `finally`."""
+    monitoring: Any = sys.monitoring
+    store = open_store(autoflush_on_read=False)
+    passed = 0
+
+    def interrupt_at(code: Any, at: int, _: int) -> None:
+        nonlocal passed
+        if code.co_filename.startswith(os.path.dirname(lmdb_object_store.__file__)):
+            passed += 1
+            if passed == number:
+                raise Interrupt
+
+    monitoring.use_tool_id(4, "interrupts")
+    monitoring.register_callback(4, monitoring.events.JUMP, interrupt_at)
+    try:
+        for number in count(1):
+            store.update(dict.fromkeys(["a1", "b1", "b2"], number))
+            passed = 0
+            monitoring.set_events(4, monitoring.events.JUMP)
+            with suppress(Interrupt):
+                store.prefix("a").clear()
+            monitoring.set_events(4, 0)
+            store.flush()
+            assert store["b1"] == number
+            if passed < number:
+                break
+    finally:
+        monitoring.set_events(4, 0)
+        monitoring.free_tool_id(4)
+    assert number > 2

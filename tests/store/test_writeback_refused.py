@@ -220,3 +220,25 @@ def test_max_cached_drops_count_for_the_thresholds(
     assert len(store.write_buffer) < 3
     store.close()
     assert contents(store.db_path) == {f"k{number:02}": ["changed", "again"] for number in range(20)}
+
+
+def test_close_by_a_handler_while_values_are_written_back_raises(
+    open_cached: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler that closes within `sync` would lose the values that are not written yet."""
+    store = open_cached()
+    store.put_many({"a": [1], "b": [1], "c": [1]})
+    for value in store.values():
+        value.append(2)
+    dumps = store._dumps
+
+    def interrupted_by_a_handler(key: object, value: Any) -> bytes:
+        store.close()
+        return dumps(key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_dumps", interrupted_by_a_handler)
+        with pytest.raises(RuntimeError, match="writing values back"):
+            store.sync()
+    store.close(strict=True)
+    assert contents(store.db_path) == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}

@@ -424,8 +424,8 @@ MUTANTS = {
         Mutant(
             "clear of a part drops all that is pending",
             "FlushMixin._commit_emptied",
-            "{key: data for key, data in pending.items() if interval.contains(key)}",
-            "pending",
+            "{key: data for key, data in self.write_buffer.copy().items() if interval.contains(key)}",
+            "self.write_buffer.copy()",
             "test_key_encoding.py",
         ),
         Mutant(
