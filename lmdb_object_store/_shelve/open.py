@@ -66,13 +66,8 @@ def open(
 
 
 def _is_single_file(path: str) -> bool:
-    """Return True if `path` is a store in one file, or an empty file to begin one in.
-
-    The data file in a store's folder is none, because its lock file has another name.
-    """
-    if not os.path.isfile(path) or os.path.basename(path) == "data.mdb":
-        return False
-    return not _size(path) or is_store(path)
+    """Return True if `path` is a store in one file, or an empty file to begin one in."""
+    return os.path.isfile(path) and (not _size(path) or is_store(path))
 
 
 def _check_place(path: str, flag: str, options: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ def test_fork_lets_parent_and_child_use_one_object(path: str, open_store: OpenSt
     assert contents(path) == {"parent": 4, "child": 4}
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_fork_leaves_no_file_mapped_in_the_child(path: str, open_store: OpenStore) -> None:
     """A child that never uses the store keeps no disk space of a file that its parent deletes."""

@@ -58,7 +58,7 @@ MUTANTS = {
             "test_subclasses.py",
         ),
         Mutant(
-            "an attribute that leads back is followed for ever",
+            "an attribute that leads back is followed forever",
             "_Probe.persistent_id",
             "(OptionsMixin, FunctionType, type)",
             "(FunctionType, type)",
@@ -419,7 +419,7 @@ MUTANTS = {
             "FlushMixin._flush",
             "self._environment.check_process()",
             "",
-            "test_forks.py test_c_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
             "clear of a part drops all that is pending",
@@ -536,7 +536,7 @@ MUTANTS = {
             "ResizeMixin._commit",
             "environment.process_locks.let_others_write()",
             "",
-            "test_forks.py test_c_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
             "a panic of LMDB's is not answered by commits",

@@ -28,7 +28,7 @@ MUTANTS = {
             "test_codec.py",
         ),
         Mutant(
-            "keys of any length staged",
+            "keys of any length are stored",
             "KeyCodec.encode_to_store",
             "if len(data) <= self.max_size:",
             "if True:",

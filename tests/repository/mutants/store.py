@@ -135,7 +135,7 @@ MUTANTS = {
             "test_endings.py",
         ),
         Mutant(
-            "nobody hears of a flush that fails at the recursion limit",
+            "a failed flush at the recursion limit raises nothing",
             "close",
             "raise failed from failed.__cause__",
             "raise",

@@ -81,7 +81,7 @@ MUTANTS = {
     ],
     "_transactions/open_transaction": [
         Mutant(
-            "an inner block left elsewhere hides the outer one's end",
+            "an abandoned savepoint hides the end of its transaction",
             "OpenTransaction.check",
             """
             if self.abandoned or self._guard() is None:
@@ -104,14 +104,14 @@ MUTANTS = {
             "test_transactions_among_threads.py",
         ),
         Mutant(
-            "all threads are in the block",
+            "all threads are in the transaction",
             "OpenTransaction.is_mine",
             "get_ident() == self.owner",
             "True",
             "test_transactions.py",
         ),
         Mutant(
-            "other processes write beside a block",
+            "other processes write during a transaction",
             "OpenTransaction.begin",
             "self._write_lock.acquire()",
             "",
@@ -122,10 +122,10 @@ MUTANTS = {
             "OpenTransaction.check",
             "self._write_lock.generation != self.environment.generation",
             "False",
-            "test_forks.py test_c_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
-            "a child goes on in its parent's block",
+            "a child continues its parent's transaction",
             "OpenTransaction.after_fork",
             "self._broken = _FORKED",
             "",
@@ -188,42 +188,42 @@ MUTANTS = {
             "test_transactions_interrupted.py",
         ),
         Mutant(
-            "a block's changes stay counted",
+            "the changes of a transaction stay counted",
             "OpenTransaction.end",
             "store._pending_bytes = total_weight(self._buffer.copy())",
             "",
             "test_transactions_among_threads.py",
         ),
         Mutant(
-            "a block ends before one inside of it",
+            "a transaction ends before its savepoint",
             "OpenTransaction.leave",
             "savepoint is not self.savepoints[-1]",
             "False",
             "test_transactions.py",
         ),
         Mutant(
-            "collected stores are forgotten by a block",
+            "collected stores are forgotten by a transaction",
             "OpenTransaction.begin",
             "if self._buffer or environment.collected:",
             "if self._buffer:",
             "test_transactions_among_threads.py",
         ),
         Mutant(
-            "a block outlives the collection of its store",
+            "a transaction outlives its collected store",
             "OpenTransaction.__init__",
             "weakref.ref(store)",
             "lambda: store",
             "test_transactions_among_threads.py",
         ),
         Mutant(
-            "what is pending is not flushed before a block",
+            "pending changes are not flushed before a transaction",
             "OpenTransaction.begin",
             "store._flush()",
             "",
             "test_edit.py",
         ),
         Mutant(
-            "what a handler writes amid the commit is lost",
+            "a handler's write during the commit is lost",
             "OpenTransaction._put",
             "if self.committing:",
             "if False:",
@@ -266,7 +266,7 @@ MUTANTS = {
             "_Statement._begin",
             "store._environment.check_process()",
             "",
-            "test_forks.py test_c_forks.py",
+            "test_c_forks.py",
         ),
         Mutant(
             "a transaction begins without what has changed",
@@ -283,7 +283,7 @@ MUTANTS = {
             "test_writeback_transactions.py",
         ),
         Mutant(
-            "a block that was left is found by the next use alone",
+            "an abandoned transaction ends at the next use",
             "_Statement._begin",
             "weakref.ref(context_manager, partial(transaction.drop, savepoint))",
             "weakref.ref(context_manager)",
@@ -297,7 +297,7 @@ MUTANTS = {
             "test_transactions_interrupted.py",
         ),
         Mutant(
-            "a thread that ends leaves its block open",
+            "a thread that ends leaves its transaction open",
             "_EndOfThread.__del__",
             "transaction.end()",
             "",
@@ -315,7 +315,7 @@ MUTANTS = {
             "_Statement.leave",
             "if get_ident() != transaction.owner:",
             "if False:",
-            "test_edit.py test_transactions.py test_transactions_among_threads.py test_transactions_and_processes.py test_transactions_interrupted.py",
+            "test_transactions_among_threads.py",
         ),
         Mutant(
             "collected stores wait for the next commit",
