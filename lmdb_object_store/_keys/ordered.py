@@ -6,15 +6,11 @@ layer (design/tuple.md in its repository), with user type codes for the types in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
 from typing import Any
 
 from .interval import Interval
-
-Encoder = Callable[[Any], bytes]  # gives the bytes of a value as an element of a tuple
-Decoder = Callable[[bytes, int], tuple[Any, int]]  # takes the place after a type code; gives the value and its end
 
 _BYTES, _STR, _TUPLE, _ZERO, _FLOAT, _FALSE, _TRUE = 0x01, 0x02, 0x05, 0x14, 0x21, 0x26, 0x27
 _MAX_INT_BYTES = 255  # the number of bytes is one byte
