@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ from support.stores import assert_no_reader
 from support.threads import in_thread, looping
 
 from lmdb_object_store import LmdbObjectStore, StoreClosedError
+
+
+@pytest.fixture(autouse=True)
+def _lock_of_logging() -> Iterator[None]:
+    """Release the lock of `logging` after a test. An interrupt of its own fork hooks leaves that lock taken."""
+    yield
+    lock: Any = vars(logging)["_lock"]
+    while lock._is_owned():
+        lock.release()
+
 
 MIB = 1024 * 1024
 
