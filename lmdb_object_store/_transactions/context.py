@@ -86,7 +86,12 @@ class Transaction(Generic[V]):
         self._statement = statement
 
     def __enter__(self) -> V:
-        return self._statement.enter(self)  # type: ignore[no-any-return]  # the value is a V
+        self._statement.check_unused()
+        try:
+            return self._statement.enter(self)  # type: ignore[no-any-return]  # the value is a V
+        except BaseException:  # in this frame: in CPython 3.10 an interrupt may come as `enter` returns
+            self._statement.drop()
+            raise
 
     if TYPE_CHECKING:
 
@@ -106,17 +111,20 @@ class _Statement:
         self._transaction: OpenTransaction | None = None
         self._guard: weakref.ref[object] | None = None  # rolls back when the context manager dies
 
-    def enter(self, context_manager: object) -> Any:
-        """Begin a transaction, or make a savepoint in the open one. Return the value for the `as` clause."""
+    def check_unused(self) -> None:
+        """Raise RuntimeError if this statement was entered before."""
         if self._transaction is not None:
             raise RuntimeError("this transaction was used before: call `transaction()` again for another one")
-        try:
-            self._begin(context_manager)
-            return self._value()
-        except BaseException:
-            if self._transaction is not None:
-                self._transaction.drop(self._savepoint)
-            raise
+
+    def enter(self, context_manager: object) -> Any:
+        """Begin a transaction, or make a savepoint in the open one. Return the value for the `as` clause."""
+        self._begin(context_manager)
+        return self._value()
+
+    def drop(self) -> None:
+        """Roll back, if the transaction has begun and not ended."""
+        if self._transaction is not None:
+            self._transaction.drop(self._savepoint)
 
     def _begin(self, context_manager: object) -> None:
         store, savepoint = self._store, self._savepoint
