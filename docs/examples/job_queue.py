@@ -47,7 +47,7 @@ def crawl(store: Crawl, start: str, delay: float) -> None:
     while todo:
         job, name = todo.peekitem(last=False)
         if store["page", name] is None:  # else it was fetched, and the program was killed before the `del` was stored
-            time.sleep(delay)  # the pause between two fetches that a site is owed
+            time.sleep(delay)  # a polite crawler pauses between two fetches from a site
             links = sorted(fetch(name))
             new = [link for link in links if ("page", link) not in store]
             (_, last), _ = todo.peekitem()

@@ -70,7 +70,7 @@ class StoreState(OptionsMixin):
     _pending_bytes: int
     # Commits of this store so far. A read that compares it sees whether a flush came in between.
     _commits: int
-    # True from a failed flush until the next change: reads do not try that flush again.
+    # True from a failed flush until a change comes after it: reads do not try that flush again.
     _flush_failed: bool
     # The limits that a put looks at. An attribute costs less than the descriptor of the public name.
     _batch_size: int | None

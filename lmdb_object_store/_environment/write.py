@@ -103,7 +103,8 @@ def write(
                 else:
                     txn.put(key, data)
         else:
-            txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # 15 % faster than one by one
+            # 15 % faster than one by one. No value is None here, which the type checker cannot know.
+            txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # see above
         if cap is not None and any(changes.values()):
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # a `with` block would raise nothing if a fork has closed the environment

@@ -112,18 +112,18 @@ def test_collection_during_another_threads_commit_does_not_wait(
     """A store collected while another thread commits is gone at once. Its changes arrive with the next commit."""
     store = open_store()
     store["key"] = 1
-    amid, collected = threading.Event(), threading.Event()
+    begun, collected = threading.Event(), threading.Event()
     dropped: list[Store] = [LmdbObjectStore(path, key_encoding="utf-8")]
     dropped[0]["dropped"] = 2
     if drop is put_and_drop_in_a_cycle:
         dropped[0].itself = dropped[0]  # type: ignore[attr-defined]
 
     def wait_once() -> None:
-        amid.set()
+        begun.set()
         assert collected.wait(20)
 
     def collect() -> None:
-        assert amid.wait(20)
+        assert begun.wait(20)
         dropped.clear()
         gc.collect()
         collected.set()

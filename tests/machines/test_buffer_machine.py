@@ -41,7 +41,7 @@ class BufferMachine(RuleBasedStateMachine):
     """Writes and flushes, where commits fail before or after the file has changed, and signal handlers write in them.
 
     `content` is what was accepted: a write where the call has begun, since an error then comes from the flush it
-    set off; a removal where the call has returned; what a handler wrote in the midst, after either.
+    set off; a removal where the call has returned; a handler's writes during the call, after either.
     """
 
     @initialize(batch_size=st.sampled_from([1, 2, 3, 1000]), batch_bytes=st.sampled_from([1, 9, 1000]))

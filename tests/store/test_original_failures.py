@@ -217,11 +217,11 @@ def test_fork_during_another_threads_write_can_read(open_store: OpenStore) -> No
     """A fork during another thread's `put_many` can read: it has inherited no lock that nobody will release."""
     store = open_store()
     store.put_many({"key": 1})
-    amid, forked = threading.Event(), threading.Event()
+    begun, forked = threading.Event(), threading.Event()
 
     def items() -> Iterator[tuple[str, int]]:
         yield "first", 1
-        amid.set()
+        begun.set()
         assert forked.wait(30)
         yield "second", 2
 
@@ -233,7 +233,7 @@ def test_fork_during_another_threads_write_can_read(open_store: OpenStore) -> No
 
     thread = threading.Thread(target=put, daemon=True)
     thread.start()
-    assert amid.wait(30)
+    assert begun.wait(30)
     try:
         in_child(read, limit=10)
     finally:
