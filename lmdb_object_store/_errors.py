@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _thread import TIMEOUT_MAX
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,14 @@ def check_limit(name: str, limit: object, most: int | None = None) -> None:
         raise ValueError(f"{name} must be at least 1, not {limit}")
     if most is not None and limit > most:
         raise ValueError(f"{name} must be at most {most}, not {limit}")
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Raise unless `seconds`, the option `name`, is a number above 0 that a lock can wait for."""
+    if not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
+    if not 0 < seconds <= TIMEOUT_MAX:
+        raise ValueError(f"{name} must be above 0 and at most {TIMEOUT_MAX:.0f} seconds, not {seconds}")
 
 
 def logger() -> Logger:

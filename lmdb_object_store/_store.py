@@ -43,7 +43,7 @@ else:
 S = TypeVar("S", bound="LmdbObjectStore[Any, Any]")
 
 # A pickled store carries these: options that can change while it is open, and options that are fixed then.
-_SETTABLE = ("batch_size", "batch_bytes", "autoflush_on_read", "max_map_size")
+_SETTABLE = ("batch_size", "batch_bytes", "flush_interval", "autoflush_on_read", "max_map_size")
 _FIXED = ("db_path", "key_encoding", "key_errors", "str_normalize")
 
 
@@ -85,6 +85,7 @@ class LmdbObjectStore(
         batch_size: int | None = 1000,
         *,
         batch_bytes: int = 64 * 1024 * 1024,
+        flush_interval: float | None = None,
         autoflush_on_read: bool = True,
         key_encoding: str | KeyEncoding | None = None,
         key_errors: str = "strict",
@@ -100,7 +101,7 @@ class LmdbObjectStore(
         serializing.check(serializer)
         path = absolute_path(db_path, "db_path")
         # From here on only LMDB can refuse. A closed store whose __init__ is called again stays closed until then.
-        self._start_buffer(batch_size, batch_bytes)
+        self._start_buffer(batch_size, batch_bytes, flush_interval)
         self.autoflush_on_read = autoflush_on_read
         self._max_map_size = max_map_size
         self._lmdb_kwargs = lmdb_kwargs
@@ -177,7 +178,7 @@ class LmdbObjectStore(
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a store that opens its file at the first use, for example in a worker process."""
         self._check_unopened()
-        self._start_buffer(state["batch_size"], state["batch_bytes"])
+        self._start_buffer(state["batch_size"], state["batch_bytes"], state.get("flush_interval"))  # 1.0 had none
         for name in ("autoflush_on_read", "max_map_size", "_lmdb_kwargs"):
             setattr(self, name, state[name])
         serializer = serializing.from_pickled_form(state["serializer"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from .._errors import check_limit, shown
+from .._errors import check_limit, check_seconds, shown
 
 if TYPE_CHECKING:
     from .._keys.custom import KeyEncoding
@@ -30,7 +31,8 @@ class Limit(Generic[T]):
     The store itself reads the attribute `_name`: a call of `__get__` would cost `put` a tenth of its time.
     """
 
-    def __init__(self, *, optional: bool) -> None:
+    def __init__(self, check: Callable[[str, object], None] = check_limit, *, optional: bool) -> None:
+        self._check = check
         self._optional = optional
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -45,8 +47,9 @@ class Limit(Generic[T]):
 
     def __set__(self, store: Any, value: T) -> None:
         if value is not None or not self._optional:
-            check_limit(self._name, value)
+            self._check(self._name, value)
         setattr(store, f"_{self._name}", value)
+        store._apply_limits()
 
 
 class FixedOption(Generic[T]):
@@ -107,6 +110,7 @@ class OptionsMixin:
 
     batch_size: Limit[int | None] = Limit(optional=True)
     batch_bytes: Limit[int] = Limit(optional=False)
+    flush_interval: Limit[float | None] = Limit(check_seconds, optional=True)
     max_map_size: Limit[int | None] = Limit(optional=True)
     db_path: FixedOption[str] = FixedOption()
     key_encoding: FixedOption[str | KeyEncoding | None] = FixedOption()

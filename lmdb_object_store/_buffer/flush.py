@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import lmdb
 
+from .._environment.locks import Lock
 from .._environment.options import waits_for_disk
-from .._errors import StoreClosedError, logger
+from .._errors import StoreClosedError, log_in_thread, logger
 from .._keys.interval import Interval
 from .resize import ResizeMixin
 from .state import Changes, TransactionBuffer, total_weight
@@ -19,10 +23,7 @@ class FlushMixin(ResizeMixin):
     def flush(self) -> None:
         """Commit the pending changes in one transaction. lmdb.Error if that fails: then all of them stay pending."""
         self._check_writable()
-        self._environment.check_process()  # before the lock, which in a child of C code a thread of the parent may have
-        with self._environment.lock:
-            self._check_no_commit()
-            self._flush()
+        self._share_commit(self._flush_now)
 
     def sync(self) -> None:
         """Flush, and wait for the disk, also with `sync=False` and the like.
@@ -36,17 +37,28 @@ class FlushMixin(ResizeMixin):
             with self._environment.lock:
                 self._environment.handle().sync(True)
 
+    def _flush_now(self) -> None:
+        self._check_no_commit()
+        self._flush()
+
     def _flush_if_full(self, at_count: int | None = None) -> None:
         """Flush if the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
-        with self._environment.lock:
-            count = at_count or self._batch_size
-            buffer, deletions = self.write_buffer, self._deletions_at_once()
-            if (
-                (count is not None and len(buffer) >= count)
-                or self._pending_bytes >= self._batch_bytes
-                or (deletions is not None and len(buffer) >= deletions and not any(buffer.values()))
-            ):
+
+        def flush() -> None:
+            if self._is_full(at_count):  # else another thread has flushed meanwhile
                 self._flush()
+
+        if self._full_bytes < self._batch_bytes and self.write_buffer:
+            self._start_timer()
+        if self._is_full(at_count):
+            self._share_commit(flush)
+
+    def _is_full(self, at_count: int | None) -> bool:
+        count, buffer = at_count or self._batch_size, self.write_buffer
+        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._batch_bytes:
+            return True
+        deletions = self._deletions_at_once()
+        return deletions is not None and len(buffer) >= deletions and not any(buffer.copy().values())
 
     def _flush_before_read(self) -> None:
         """Flush for a read, if `autoflush_on_read` is set.
@@ -59,11 +71,86 @@ class FlushMixin(ResizeMixin):
         if self._environment.transaction is not None:
             return
         try:
-            self._flush()
+            self._share_commit(self._flush)
         except StoreClosedError:
             raise
         except (lmdb.Error, OSError) as error:
             logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)
+
+    # -- flush_interval
+
+    def _apply_limits(self) -> None:
+        """Make the timer follow a limit that was set while the store is open."""
+        if hasattr(self, "_write_buffer"):  # else a subclass has set it before it called `__init__`
+            self._stop_timer()
+            if self._flush_interval is not None and self.write_buffer:
+                self._start_timer()
+
+    def _start_timer(self) -> None:
+        """Let the environment's timer flush this store `flush_interval` seconds from now."""
+        from .._environment.timer import start_timer  # rarely needed
+
+        if self._flush_interval is None:
+            return
+        self._flush_due = time.monotonic() + self._flush_interval
+        try:
+            start_timer(self._environment)
+        except RuntimeError as error:  # the process may have no more threads: the next change tries again
+            self._log_timer(log_in_thread, error)
+            return
+        # In one step, because the timer of another change may stop at this moment.
+        self._full_bytes = self._batch_bytes if self._flush_due < math.inf else 0
+
+    def _flush_on_time(self) -> None:
+        """Commit changes that have been pending for `flush_interval`. Log the first of several failures.
+
+        After a failure they stay pending, and the timer tries again after another interval.
+        """
+        self._stop_timer()
+        try:
+            self._share_commit(self._flush)
+        except StoreClosedError:
+            return
+        except Exception as error:
+            self._log_timer(logger().error, error)
+            self._start_timer()
+        else:
+            self._timer_failed = False
+
+    def _log_timer(self, log: Callable[..., None], error: Exception) -> None:
+        if not self._timer_failed:
+            self._timer_failed = True
+            log("flush_interval could not flush %s, its changes stay pending: %s", self.db_path, error)
+
+    # -- the commit
+
+    def _share_commit(self, flush: Callable[[], None]) -> None:
+        """Call `flush` with the lock. Do not, if a commit of another thread takes all changes that are pending now.
+
+        Threads that flush at once thus share commits. While a thread commits, the others wait for that commit, and not
+        for the lock. Then those whose changes it took return, and one of the rest commits for all of the rest.
+        """
+        self._environment.check_process()  # before the lock, which in a child of C code a thread of the parent may have
+        if self._environment.lock._is_owned():  # in a transaction or a signal handler: the others wait for this thread
+            flush()
+            return
+        begun, ours = self._flushes_begun, Lock()
+        with ours:
+            while (other := self._current_flush) is not None:
+                with other:
+                    pass
+                if self._current_flush is other:  # of this thread, which a signal handler interrupts as it waits
+                    self._current_flush = None
+                if self._flushed > begun:
+                    return
+            self._current_flush = ours
+            try:
+                with self._environment.lock:
+                    if self._flushed <= begun:
+                        flush()
+            finally:
+                if self._current_flush is ours:
+                    self._current_flush = None
 
     def _flush(self) -> None:
         """Commit the pending changes, unless this thread is within a commit or a transaction."""
@@ -81,9 +168,11 @@ class FlushMixin(ResizeMixin):
         environment = self._environment
         environment.committing = True
         try:
+            self._flushes_begun = number = self._flushes_begun + 1
             changes = self.write_buffer.copy()
             self._commit(changes)
             self._commits += 1
+            self._flushed = number
             self._drop(changes)
         except Exception:
             self._flush_failed = True

@@ -44,15 +44,19 @@ class BufferMixin(FlushMixin):
         if len(data) > MAX_VALUE_BYTES:
             raise too_large(key, data)
         buffer = self._write_buffer
-        if stored in buffer or not ONE_STEP:
+        if not ONE_STEP:
             self._add(stored, data)
             return
-        more = len(stored) + len(data)
+        if stored in buffer:
+            former = buffer[stored]  # in one step with the condition
+            more = len(data) - len(former or b"")
+        else:
+            more = len(data) + len(stored)
         self._sink[stored] = data
         self._pending_bytes += more
         self._flush_failed = False
         count = self._batch_size
-        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._batch_bytes:
+        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._full_bytes:
             try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
                 self._flush_if_full()
             except StoreClosedError:  # another thread has closed the store just now, and stored this change
@@ -74,14 +78,18 @@ class BufferMixin(FlushMixin):
                 data = dumps(key, value)
             if len(data) > MAX_VALUE_BYTES:
                 raise too_large(key, data)
-            if stored in buffer or not ONE_STEP:
+            if not ONE_STEP:
                 self._add(stored, data, sys.maxsize)
                 continue
-            more = len(stored) + len(data)
+            if stored in buffer:
+                former = buffer[stored]
+                more = len(data) - len(former or b"")
+            else:
+                more = len(data) + len(stored)
             self._sink[stored] = data
             self._pending_bytes += more
             self._flush_failed = False
-            if self._pending_bytes >= self._batch_bytes:
+            if self._pending_bytes >= self._full_bytes:
                 self._flush_if_full(sys.maxsize)
 
     def _add(self, key: bytes, data: bytes | None, at_count: int | None = None) -> None:
@@ -98,8 +106,8 @@ class BufferMixin(FlushMixin):
             self._sink[key] = data
             self._pending_bytes += more
             self._flush_failed = False
-            if not undoes:
-                self._flush_if_full(at_count)
+        if not undoes:
+            self._flush_if_full(at_count)
 
     def _add_if_unchanged(self, key: bytes, pending: bytes | None, commits: int, data: bytes | None) -> bool:
         """Add a change unless the row of `key` has changed since the caller read it. Flush nothing.

@@ -94,6 +94,7 @@ class ResizeMixin(StoreState):
         if self._max_map_size is None:
             return None
         environment = self._environment
-        size, page = environment.options["map_size"], environment.handle().stat()["psize"]
+        with environment.lock:
+            size, page = environment.options["map_size"], environment.handle().stat()["psize"]
         kept = pages_kept(size, self._max_map_size, page)
         return max(1, kept // 6) if kept else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .._environment.environment import Environment
-from .._errors import ReadonlyStoreError, check_limit, closed
+from .._environment.locks import Lock
+from .._errors import ReadonlyStoreError, check_limit, check_seconds, closed
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
 from .attributes import OptionsMixin
@@ -70,11 +72,24 @@ class StoreState(OptionsMixin):
     _pending_bytes: int
     # Commits of this store so far. A read that compares it sees whether a flush came in between.
     _commits: int
+    # Flushes that have begun to commit, and the number of the last one that succeeded.
+    _flushes_begun: int
+    _flushed: int
+    # Held by the thread that flushes for all. None if none does.
+    _current_flush: Lock | None
     # True from a failed flush until a change comes after it: reads do not try that flush again.
     _flush_failed: bool
     # The limits that a put looks at. An attribute costs less than the descriptor of the public name.
     _batch_size: int | None
     _batch_bytes: int
+    # Bytes of pending changes at which a put calls `_flush_if_full`: `batch_bytes`, or 0 if the next change has to
+    # start the timer of `flush_interval`.
+    _full_bytes: int
+    _flush_interval: float | None
+    # When the timer flushes, in seconds of `time.monotonic`. Infinity while it need not.
+    _flush_due: float
+    # True after the timer has logged a failed flush, until it flushes again.
+    _timer_failed: bool
     _max_map_size: int | None
 
     # -- keys and values
@@ -100,24 +115,39 @@ class StoreState(OptionsMixin):
         """The pending changes: stored key to pickled value, or None for a deletion. To look at, not to write to."""
         return self._write_buffer
 
-    def _start_buffer(self, batch_size: int | None, batch_bytes: int) -> None:
+    def _start_buffer(self, batch_size: int | None, batch_bytes: int, flush_interval: float | None) -> None:
         if batch_size is not None:
             check_limit("batch_size", batch_size)
         check_limit("batch_bytes", batch_bytes)
+        if flush_interval is not None:
+            check_seconds("flush_interval", flush_interval)
         self._batch_size = batch_size
         self._batch_bytes = batch_bytes
+        self._flush_interval = flush_interval
+        self._timer_failed = False
+        self._stop_timer()
         self._write_buffer = {}
         self._sink = self._write_buffer
         self._pending = self._write_buffer
         self._pending_bytes = 0
         self._commits = 0
+        self._flushes_begun = 0
+        self._flushed = 0
+        self._current_flush = None
         self._flush_failed = False
 
     def _forget_pending(self) -> None:
         """Drop the pending changes: in a forked child they belong to the parent."""
         self.write_buffer.clear()
+        self._current_flush = None
+        self._stop_timer()
         self._pending_bytes = 0
         self._flush_failed = False
+
+    def _stop_timer(self) -> None:
+        """Let the next change start the timer, if there is a `flush_interval`."""
+        self._flush_due = math.inf  # first: a change that comes between these two lines is in the flush after them
+        self._full_bytes = self._batch_bytes if self._flush_interval is None else 0
 
     def _check_writable(self) -> None:
         """Raise StoreClosedError if the store is closed, ReadonlyStoreError if it is open read-only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import lmdb
 
@@ -18,6 +18,9 @@ from .opening import RETRY_SECONDS, open_file
 from .options import Options, check_shared
 from .paths import check_file, identity
 from .stores import Stores
+
+if TYPE_CHECKING:
+    from .timer import FlushTimer
 
 T = TypeVar("T")
 MISSING: Any = object()
@@ -66,6 +69,8 @@ class Environment(Gate, Stores):
         # Counts how often the file was closed. LMDB's transactions of an earlier generation have ended.
         self.generation = 0
         self.closed = False
+        # The thread for `flush_interval`, while a store has a change that it will flush.
+        self.timer: FlushTimer | None = None
         self.identity: tuple[int, int] | None = None
         # The number of LMDB's last transaction when the file was closed. Numbers only grow.
         self.last_transaction = 0
@@ -169,6 +174,7 @@ class Environment(Gate, Stores):
         """Leave LMDB's environment to the parent: this process is a fork."""
         self.close_gate()
         self.generation += 1
+        self.timer = None  # a thread of the parent
         handle, self._handle = self._handle, None
         if handle is not None:
             leave_as_it_is(handle)

@@ -22,8 +22,8 @@ _SHARED: Options = {
 _MOST = {"map_size": sys.maxsize, **dict.fromkeys(("max_readers", "max_dbs", "max_spare_txns"), 2**31 - 1)}
 # The options of the store itself. A misspelt one arrives here as an option of LMDB.
 _STORES = (
-    "batch_size", "batch_bytes", "autoflush_on_read", "key_encoding", "key_errors", "str_normalize", "max_map_size",
-    "serializer",
+    "batch_size", "batch_bytes", "flush_interval", "autoflush_on_read", "key_encoding", "key_errors", "str_normalize",
+    "max_map_size", "serializer",
 )  # fmt: skip
 _ALL = _SHARED.keys() | {"map_size", "max_readers", "mode", "create", "lib_version"}
 

@@ -96,6 +96,9 @@ def release(environment: Environment, store: object) -> None:
         if not environment.stores:
             environment.closed = True
             environment.suspend()
+            timer, environment.timer = environment.timer, None
+            if timer is not None:
+                timer.wake()  # to end
             _registry.pop(id(environment), None)
 
 

@@ -14,6 +14,7 @@ class OpenStore(Protocol):
 
     db_path: str
     _flush_failed: bool
+    _flush_due: float
     _readonly: bool
 
     @property
@@ -22,6 +23,9 @@ class OpenStore(Protocol):
 
     def flush(self) -> None:
         """Commit the pending changes."""
+
+    def _flush_on_time(self) -> None:
+        """Commit changes that have been pending for `flush_interval`. Log a failure."""
 
     def close(self) -> None:
         """Flush, then release the environment."""

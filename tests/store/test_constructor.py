@@ -45,6 +45,7 @@ def test_constructor_parameters_are_the_contracts() -> None:
     ]
     assert {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY} == {
         "batch_bytes": 64 * MIB,
+        "flush_interval": None,
         "autoflush_on_read": True,
         "key_encoding": None,
         "key_errors": "strict",

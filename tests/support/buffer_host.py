@@ -54,7 +54,7 @@ class Host(BufferMixin):
         self.commits = 0
         self.before: Step = nothing
         self.after: Step = nothing
-        self._start_buffer(batch_size, batch_bytes)
+        self._start_buffer(batch_size, batch_bytes, None)
 
     def _deletions_at_once(self) -> None:
         return None

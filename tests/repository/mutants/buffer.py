@@ -6,7 +6,7 @@ from mutants.mutate import Mutant
 
 MUTANTS = {
     "_buffer/attributes": [
-        Mutant("a limit is not checked", "Limit.__set__", "check_limit(self._name, value)", "", "test_attributes.py"),
+        Mutant("a limit is not checked", "Limit.__set__", "self._check(self._name, value)", "", "test_attributes.py"),
         Mutant(
             "every limit may be None",
             "Limit.__set__",
@@ -146,16 +146,16 @@ MUTANTS = {
             "test_puts.py",
         ),
         Mutant(
-            "put replaces what it did not weigh",
+            "put weighs what it replaces",
             "BufferMixin.put",
-            "if stored in buffer or not ONE_STEP:",
-            "if not ONE_STEP:",
+            "if stored in buffer:",
+            "if False:",
             "test_buffering.py",
         ),
         Mutant(
             "put does not flush",
             "BufferMixin.put",
-            "self._pending_bytes >= self._batch_bytes",
+            "self._pending_bytes >= self._full_bytes",
             "False",
             "test_buffering.py",
         ),
@@ -168,17 +168,17 @@ MUTANTS = {
             "test_puts.py",
         ),
         Mutant(
-            "update replaces what it did not weigh",
+            "update weighs what it replaces",
             "BufferMixin._update",
-            "if stored in buffer or not ONE_STEP:",
-            "if not ONE_STEP:",
+            "if stored in buffer:",
+            "if False:",
             "test_buffer_machine.py",
         ),
         Mutant(
             "update without the limit in bytes",
             "BufferMixin._update",
             """
-            if self._pending_bytes >= self._batch_bytes:
+            if self._pending_bytes >= self._full_bytes:
                 self._flush_if_full(sys.maxsize)
             """,
             "",
@@ -353,17 +353,126 @@ MUTANTS = {
         ),
         Mutant(
             "threshold off by one",
-            "FlushMixin._flush_if_full",
+            "FlushMixin._is_full",
             "len(buffer) >= count",
             "len(buffer) > count",
             "test_buffer.py",
         ),
         Mutant(
             "threshold in bytes ignored",
-            "FlushMixin._flush_if_full",
+            "FlushMixin._is_full",
             "self._pending_bytes >= self._batch_bytes",
             "False",
             "test_buffer.py",
+        ),
+        Mutant(
+            "flushed again though another thread has",
+            "FlushMixin._flush_if_full",
+            """
+            if self._is_full(at_count):
+                self._flush()
+            """,
+            "self._flush()",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a commit of another thread is shared by nobody",
+            "FlushMixin._share_commit",
+            "self._flushed > begun",
+            "False",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a commit that began before the change counts",
+            "FlushMixin._share_commit",
+            "self._flushes_begun",
+            "self._flushes_begun - 1",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a transaction waits for those that wait for it",
+            "FlushMixin._share_commit",
+            "if self._environment.lock._is_owned():",
+            "if False:",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a signal handler waits for its own thread",
+            "FlushMixin._share_commit",
+            "if self._current_flush is other:",
+            "if False:",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a flush that failed counts as one that succeeded",
+            "FlushMixin._commit_pending",
+            """
+            self._commit(changes)
+            self._commits += 1
+            self._flushed = number
+            """,
+            """
+            self._flushed = number
+            self._commit(changes)
+            self._commits += 1
+            """,
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "flush_interval starts no timer",
+            "FlushMixin._flush_if_full",
+            "self._start_timer()",
+            "",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a timer without a change",
+            "FlushMixin._flush_if_full",
+            "self._full_bytes < self._batch_bytes and self.write_buffer",
+            "self._full_bytes < self._batch_bytes",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a timer that has stopped is not started",
+            "FlushMixin._start_timer",
+            "self._batch_bytes if self._flush_due < math.inf else 0",
+            "self._batch_bytes",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a thread that cannot start ends the write",
+            "FlushMixin._start_timer",
+            "except RuntimeError as error:",
+            "except ArithmeticError as error:",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a timed flush that fails is not tried again",
+            "FlushMixin._flush_on_time",
+            "self._start_timer()",
+            "",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a timed flush that fails is logged each time",
+            "FlushMixin._log_timer",
+            "if not self._timer_failed:",
+            "if True:",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a second failure of the timer is not logged",
+            "FlushMixin._flush_on_time",
+            "self._timer_failed = False",
+            "pass",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "an interval that is set waits for the next change",
+            "FlushMixin._apply_limits",
+            "self._start_timer()",
+            "pass",
+            "test_flush_interval.py",
         ),
         Mutant(
             "read fails for a failed flush",
@@ -459,7 +568,7 @@ MUTANTS = {
         Mutant("a flush is no commit", "FlushMixin._commit_pending", "self._commits += 1", "", "test_puts.py"),
         Mutant(
             "a flush waits for a lock of the parent's",
-            "FlushMixin.flush",
+            "FlushMixin._share_commit",
             "self._environment.check_process()",
             "",
             "test_c_forks.py",
@@ -553,6 +662,20 @@ MUTANTS = {
             "self.refuse()",
             "",
             "test_buffer.py",
+        ),
+        Mutant(
+            "a child waits for its parent's commit",
+            "StoreState._forget_pending",
+            "self._current_flush = None",
+            "",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a child's timer counts as started",
+            "StoreState._forget_pending",
+            "self._stop_timer()",
+            "",
+            "test_flush_interval.py",
         ),
         Mutant(
             "child flushes its parent's changes",

@@ -530,6 +530,13 @@ MUTANTS = {
             "test_growth.py",
         ),
         Mutant(
+            "a child waits for its parent's timer",
+            "Environment.leave_to_parent",
+            "self.timer = None",
+            "",
+            "test_flush_interval.py",
+        ),
+        Mutant(
             "a child closes what it inherited",
             "Environment.leave_to_parent",
             "leave_as_it_is(handle)",
@@ -550,6 +557,30 @@ MUTANTS = {
             "raise",
             "test_disk_errors.py",
         ),
+    ],
+    "_environment/timer": [
+        Mutant(
+            "of two threads one sleeps on",
+            "FlushTimer.run",
+            "former.wake()",
+            "pass",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a change as the timer ends is forgotten",
+            "FlushTimer.run",
+            "if self._flush_due() is not None and environment.timer is None:",
+            "if False:",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "all stores of a file are flushed when one is due",
+            "FlushTimer._flush_due",
+            "store._flush_due <= time.monotonic()",
+            "True",
+            "test_flush_interval.py",
+        ),
+        Mutant("an earlier interval waits", "start_timer", "timer.wake()", "pass", "test_flush_interval.py"),
     ],
     "_environment/registry": [
         Mutant("one file by two ways", "_open", "check_path(path, options)", "", "test_data_paths.py"),
@@ -574,6 +605,13 @@ MUTANTS = {
             "if not environment.stores:",
             "if True:",
             "test_endings.py",
+        ),
+        Mutant(
+            "the timer sleeps on when its stores are closed",
+            "release",
+            "timer.wake()",
+            "pass",
+            "test_flush_interval.py",
         ),
         Mutant(
             "stores that are being collected do not count",
