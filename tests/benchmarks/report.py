@@ -8,7 +8,7 @@ from pathlib import Path
 
 from peers import SYSTEMS
 from results import Results
-from systems import THREADS
+from systems import DURABLE, THREADS
 from workloads import WORKLOADS, Row, Workload
 
 NONE = "–"
@@ -106,8 +106,13 @@ def _threads(results: Results, keys: int) -> str:
 
 def _systems(results: Results) -> str:
     lines = [
-        [SYSTEMS[name].label, version, SYSTEMS[name].on_disk, SYSTEMS[name].each_on_disk or NONE]
-        for name, version in results.versions.items()
+        [
+            system.label,
+            results.versions[system.name],
+            system.on_disk,
+            NONE if DURABLE & system.lacks else system.each_on_disk,
+        ]
+        for system in map(SYSTEMS.__getitem__, results.versions)
     ]
     heads = ["system", "version", "on the disk once `close()` has returned", "once a durable write has returned"]
     return _table(heads, lines, numbers=False)

@@ -36,7 +36,7 @@ class System:
     label: ClassVar[str]
     # The options under which a power cut loses nothing once close() has returned. Found by experiment: see worker.py.
     on_disk: ClassVar[str]
-    # The same of a durable write that has returned: "all", if its thread waited for the disk. Empty: lacks such writes.
+    # The same once a durable write has returned; for the systems that have such workloads.
     each_on_disk: ClassVar[str] = ""
     # The distribution whose version is reported, the modules whose import is timed.
     distribution: ClassVar[str] = ""

@@ -12,13 +12,14 @@ from session import Repeated, Run, Sample, Session
 from systems import COMMIT_EVERY
 
 MOST_SECONDS = 0.5  # of a run: some hundred commits, or dozens where the disk takes 10 ms for one
+MOST_ITEMS = 10_000  # more would take longer to put than to measure
 
 
 def durable(threads: int) -> Run:
     """Write in threads for a while. Each thread makes a write durable before it does the next, and has its own keys."""
 
     def run(session: Session, _: int) -> list[Sample]:
-        system, pairs = session.system, session.pairs(session.number)
+        system, pairs = session.system, session.pairs(min(session.number, MOST_ITEMS))
         with session.fresh() as path:
             store = system.open(path, batch=1)
             before = system.commits(store)
@@ -50,8 +51,9 @@ def flush_beside(readers: int) -> Run:
     """Commit 1,000 changes again and again while threads read without a pause. The commits alone are timed."""
 
     def run(session: Session, _: int) -> list[Sample]:
-        system, pairs = session.system, session.pairs(session.number)
-        wanted = [session.keys(session.sample(session.number)) for _ in range(readers)]
+        count = min(session.number, MOST_ITEMS)
+        system, pairs = session.system, session.pairs(count)
+        wanted = [session.keys(session.random.sample(range(count), count)) for _ in range(readers)]
         began, ended = threading.Barrier(readers + 1), threading.Event()
         latest = dict(pairs)
 
