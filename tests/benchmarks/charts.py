@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from peers import SYSTEMS
 from results import Results
-from systems import THREADS
+from systems import DURABLE, THREADS
 from workloads import WORKLOADS
 
 # By chart: the workloads that it shows, a panel each.
@@ -133,7 +133,8 @@ def _threads(results: Results, keys: int, folder: Path, theme: Theme) -> Path:
     """Draw the durable writes a second, and the commits for a write where they are counted."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for number, system in enumerate(results.versions):
+    measured = [system for system in results.versions if not DURABLE & SYSTEMS[system].lacks and system != "raw1k"]
+    for system, marker in zip(measured, MARKERS):
         times = [results.median(keys, f"durable_{threads}", system) for threads in THREADS]
         commits = [results.median(keys, f"durable_{threads}_commits", system) for threads in THREADS]
         synced = SYSTEMS[system].each_on_disk == "all"
@@ -143,7 +144,7 @@ def _threads(results: Results, keys: int, folder: Path, theme: Theme) -> Path:
         for axes, values in ((left, [1 / time if time else None for time in times]), (right, commits)):
             shown = [(threads, value) for threads, value in zip(THREADS, values) if value is not None]
             if shown:
-                axes.plot(*zip(*shown), style, marker=MARKERS[number % len(MARKERS)], color=color, label=label)
+                axes.plot(*zip(*shown), style, marker=marker, color=color, label=label)
     left.set_yscale("log")
     right.set_ylim(0, 1.05)
     for axes, title in ((left, "durable writes a second, by threads (logarithmic)"), (right, "commits for a write")):
