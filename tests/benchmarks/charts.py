@@ -1,4 +1,7 @@
-"""Bar charts of the ratios, and lines of the growth with the number of keys; each for a light and a dark page."""
+"""Charts of the results, each for a light and a dark page.
+
+Bars show the ratios. Lines show the growth with the number of keys, and durable writes by the number of threads.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from textwrap import fill
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from peers import SYSTEMS
 from results import Results
+from systems import DURABLE, THREADS
 from workloads import WORKLOADS
 
 # By chart: the workloads that it shows, a panel each.
@@ -21,6 +26,7 @@ CHARTS = {
 }
 OURS = ("store", "tuned", "ordered")
 COLUMNS = 3
+MARKERS = "osD^vPX*<>"
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ def draw(results: Results, folder: Path) -> list[Path]:
             shown = [name for name in names if name in results.samples[keys] and _ratios(results, keys, name)]
             if shown:
                 written.append(_bars(results, keys, folder, chart, shown, theme))
+        if any(f"durable_{number}" in results.samples[keys] for number in THREADS):
+            written.append(_threads(results, keys, folder, theme))
     return written
 
 
@@ -119,6 +127,37 @@ def _scale(results: Results, folder: Path, theme: Theme) -> Path:
         axes.set_axis_off()
     figure.suptitle("nanoseconds for an operation, by number of keys", color=theme.text, fontsize=10)
     return _save(figure, folder / f"scale-{theme.name}.svg")
+
+
+def _threads(results: Results, keys: int, folder: Path, theme: Theme) -> Path:
+    """Draw the durable writes a second, and the commits for a write where they are counted."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    measured = [system for system in results.versions if not DURABLE & SYSTEMS[system].lacks and system != "raw1k"]
+    for system, marker in zip(measured, MARKERS):
+        times = [results.median(keys, f"durable_{threads}", system) for threads in THREADS]
+        commits = [results.median(keys, f"durable_{threads}_commits", system) for threads in THREADS]
+        synced = SYSTEMS[system].each_on_disk == "all"
+        label = SYSTEMS[system].label + ("" if synced else ", not synced")
+        color = theme.ours if system in OURS else theme.others
+        style = "--" if system == "tuned" else "-" if synced else ":"
+        for axes, values in ((left, [1 / time if time else None for time in times]), (right, commits)):
+            shown = [(threads, value) for threads, value in zip(THREADS, values) if value is not None]
+            if shown:
+                axes.plot(*zip(*shown), style, marker=marker, color=color, label=label)
+    left.set_yscale("log")
+    right.set_ylim(0, 1.05)
+    for axes, title in ((left, "durable writes a second, by threads (logarithmic)"), (right, "commits for a write")):
+        axes.set_xscale("log")
+        axes.set_xticks(THREADS, [f"{threads} thread{'' if threads == 1 else 's'}" for threads in THREADS])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_title(title, color=theme.text, fontsize=9, loc="left")
+        _paint(axes, theme)
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:,.0f}")
+    left.yaxis.set_minor_formatter(NullFormatter())
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=theme.text)
+    return _save(figure, folder / f"threads-{theme.name}.svg")
 
 
 def _paint(axes: Axes, theme: Theme) -> None:

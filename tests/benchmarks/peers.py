@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raw import Raw, Raw1k
-from systems import NOT_EVERYWHERE, PROTOCOL, Dict, Ordered, Original, Pair, Pickled, Store, System, Tuned
+from systems import DURABLE, NOT_EVERYWHERE, PROTOCOL, Dict, Ordered, Original, Pair, Pickled, Store, System, Tuned
 
 dumps = partial(pickle.dumps, protocol=PROTOCOL)
 
@@ -27,8 +27,10 @@ class Lmdbm(System):
     name = "lmdbm"
     label = "lmdbm"
     on_disk = "all, synced at each write"
+    each_on_disk = "all"
     distribution = "lmdbm"
     modules = ("lmdbm",)
+    lacks = NOT_EVERYWHERE - DURABLE
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
         from lmdbm import Lmdb
@@ -41,6 +43,10 @@ class Lmdbm(System):
                 return pickle.loads(value)
 
         return PickleLmdb.open(str(path), "c", map_size=map_size or self.map_size)
+
+    def commits(self, store: Any) -> int | None:
+        number: int = store.env.info()["last_txnid"]
+        return number
 
 
 class Zict(TextKeys):
@@ -61,20 +67,25 @@ class Zict(TextKeys):
 
 
 class RocksDict(System):
-    """rocksdict.Rdict. It has no length, no `pop` and no `setdefault`."""
+    """rocksdict.Rdict. It has no length, no `pop` and no `setdefault`. Durable writes have its option `sync`."""
 
     name = "rocksdict"
     label = "rocksdict"
     on_disk = "all, synced at close()"
+    each_on_disk = "all"
     distribution = "rocksdict"
     modules = ("rocksdict",)
-    lacks = NOT_EVERYWHERE | {"len", "update", "pop", "setdefault"}
+    lacks = (NOT_EVERYWHERE - DURABLE) | {"len", "update", "pop", "setdefault"}
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
-        from rocksdict import Rdict
+        from rocksdict import Rdict, WriteOptions
 
         store = Rdict(str(path))
         store.set_dumps(dumps)
+        if batch == 1:
+            durable = WriteOptions()
+            durable.sync = True
+            store.set_write_options(durable)
         return store
 
     def get_many(self, store: Any, groups: Iterable[Sequence[Any]]) -> int:
@@ -109,18 +120,23 @@ class Shelve(TextKeys):
 
 
 class SqliteDict(TextKeys):
-    """sqlitedict: one commit, at the end, as its README recommends for speed. It sets SQLite's `synchronous` to OFF."""
+    """sqlitedict: one commit, at the end, as its README recommends for speed. It sets SQLite's `synchronous` to OFF.
+
+    Durable writes have `autocommit=True`. A write is then handed to a thread, which commits it later.
+    """
 
     name = "sqlitedict"
     label = "sqlitedict"
     on_disk = "nothing is ever synced"
+    each_on_disk = "nothing: a thread commits it later, and never syncs"
     distribution = "sqlitedict"
     modules = ("sqlitedict",)
+    lacks = NOT_EVERYWHERE - DURABLE
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
         import sqlitedict
 
-        return sqlitedict.SqliteDict(str(path), outer_stack=False)
+        return sqlitedict.SqliteDict(str(path), outer_stack=False, autocommit=batch == 1)
 
     def flush(self, store: Any) -> None:
         store.commit()
@@ -136,8 +152,10 @@ class DiskCache(System):
     name = "diskcache"
     label = "diskcache.Index"
     on_disk = "all, synced at checkpoints and close()"
+    each_on_disk = "all up to the last checkpoint; later writes are committed, but not synced"
     distribution = "diskcache"
     modules = ("diskcache",)
+    lacks = NOT_EVERYWHERE - DURABLE
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
         import diskcache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +16,13 @@ class Raw(System):
 
     A loop of reads holds one read transaction, a loop of writes one write transaction or one for each thousand.
     The length is `env.stat()`, which sees new commits and is faster than `txn.stat()` of a new transaction.
+    Threads that write take turns by LMDB's lock of writers, which `begin` waits for.
     """
 
     name = "raw"
     label = "raw py-lmdb"
     on_disk = "all, synced at each commit"
+    each_on_disk = "all"
     distribution = "lmdb"
     lacks = frozenset({"beside", "growth", "import"})
     batch: ClassVar[int | None] = None
@@ -29,6 +31,10 @@ class Raw(System):
         import lmdb
 
         return lmdb.open(str(path), map_size=map_size or self.map_size)
+
+    def commits(self, store: Any) -> int | None:
+        number: int = store.info()["last_txnid"]
+        return number
 
     def _batches(self, rows: Iterable[Any]) -> Iterator[Iterable[Any]]:
         if self.batch is None:
@@ -157,7 +163,16 @@ class Raw(System):
             with store.begin(write=True) as txn:
                 txn.put(key, pickle.dumps(value, PROTOCOL))
 
-    transact_each = commit_each
+    transact_each = durable_each = commit_each
+
+    def make_pending(self, store: Any, pairs: Iterable[Pair]) -> Callable[[], None]:
+        rows = [(key, pickle.dumps(value, PROTOCOL)) for key, value in pairs]
+
+        def commit() -> None:
+            with store.begin(write=True) as txn:
+                txn.cursor().putmulti(rows)
+
+        return commit
 
     def edit_each(self, store: Any, keys: Iterable[Any]) -> None:
         for key in keys:

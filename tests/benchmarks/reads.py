@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from itertools import cycle
 from typing import Any
 
-from session import Sample, Session, group, value_of
-from systems import COMMIT_EVERY, Pair
+from session import Repeated, Sample, Session, group, value_of
+from systems import COMMIT_EVERY
 
 
 def get(session: Session, count: int) -> list[Sample]:
@@ -135,7 +133,6 @@ def beside(session: Session, _: int) -> list[Sample]:
     keys, pairs = session.keys(session.sample(session.number)), session.pairs(session.number)
     barrier = threading.Barrier(4)
     rates: list[float] = []
-    written: list[None] = []
 
     def reader(start: int) -> None:
         count = 0
@@ -148,23 +145,17 @@ def beside(session: Session, _: int) -> list[Sample]:
             count += len(some)
         rates.append(count / seconds)
 
-    def pairs_for_a_while(began: float) -> Iterator[Pair]:
-        for pair in cycle(pairs):
-            if time.perf_counter() - began > session.seconds:
-                return
-            yield pair
-            written.append(None)
-
     readers = [threading.Thread(target=reader, args=(part * len(keys) // 3,)) for part in range(3)]
     for thread in readers:
         thread.start()
     barrier.wait()
     began = time.perf_counter()
-    system.put(store, pairs_for_a_while(began))
+    writes = Repeated(pairs, session.seconds)
+    system.put(store, writes)
     system.flush(store)
     seconds = time.perf_counter() - began
     for thread in readers:
         thread.join()
     assert len(rates) == 3
     session.check(store, pairs)
-    return [(1.0, round(sum(rates))), (seconds, len(written))]
+    return [(1.0, round(sum(rates))), (seconds, writes.done)]

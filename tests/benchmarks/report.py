@@ -8,6 +8,7 @@ from pathlib import Path
 
 from peers import SYSTEMS
 from results import Results
+from systems import DURABLE, THREADS
 from workloads import WORKLOADS, Row, Workload
 
 NONE = "–"
@@ -45,8 +46,8 @@ def markdown(results: Results) -> str:
         parts.append(_growth(results))
     else:
         (keys,) = results.samples
-        parts += [_ratios(results, keys), _medians(results, keys), _systems(results)]
-    return "\n\n".join(parts)
+        parts += [_ratios(results, keys), _medians(results, keys), _threads(results, keys), _systems(results)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _conditions(results: Results) -> str:
@@ -85,9 +86,36 @@ def _medians(results: Results, keys: int) -> str:
     return f"**Medians for one operation**\n\n{_table(['workload', *(SYSTEMS[name].label for name in systems)], lines)}"
 
 
+def _threads(results: Results, keys: int) -> str:
+    """Return the durable writes a second and the commits for each, by number of threads; empty if not measured."""
+    names = [f"durable_{number}" for number in THREADS]
+    lines = []
+    for system in results.versions:
+        times = [results.median(keys, name, system) for name in names]
+        commits = [results.median(keys, f"{name}_commits", system) for name in names]
+        if any(times):
+            rates = [_amount(time, "1/s") for time in times]
+            lines.append([SYSTEMS[system].label, *rates, *(_amount(number, "") for number in commits)])
+    if not lines:
+        return ""
+    counts = [f"{number} thread{'' if number == 1 else 's'}" for number in THREADS]
+    heads = ["system", *(f"writes, {count}" for count in counts), *(f"commits, {count}" for count in counts)]
+    title = "**Threads of durable writes: writes a second by all threads, and commits for a write**"
+    return f"{title}\n\n{_table(heads, lines)}"
+
+
 def _systems(results: Results) -> str:
-    lines = [[SYSTEMS[name].label, version, SYSTEMS[name].on_disk] for name, version in results.versions.items()]
-    return _table(["system", "version", "on the disk once `close()` has returned"], lines, numbers=False)
+    lines = [
+        [
+            system.label,
+            results.versions[system.name],
+            system.on_disk,
+            NONE if DURABLE & system.lacks else system.each_on_disk,
+        ]
+        for system in map(SYSTEMS.__getitem__, results.versions)
+    ]
+    heads = ["system", "version", "on the disk once `close()` has returned", "once a durable write has returned"]
+    return _table(heads, lines, numbers=False)
 
 
 def _growth(results: Results) -> str:
@@ -122,6 +150,8 @@ def _ratio(ratio: float | None) -> str:
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return NONE
+    if not unit:
+        return f"{value:.2f}"
     if unit == "B":
         return f"{value:.0f} B"
     if unit == "1/s":

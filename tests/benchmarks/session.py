@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,25 @@ def group(number: int) -> bytes:
 def is_same(one: object, other: object) -> bool:
     equal = one == other
     return bool(equal.all() if hasattr(equal, "all") else equal)  # an array compares element by element
+
+
+class Repeated:
+    """Gives `pairs` one after the other, again and again, for some seconds; counts the writes that were done."""
+
+    def __init__(self, pairs: list[Pair], seconds: float) -> None:
+        self.pairs = pairs
+        self.done = 0
+        self._deadline = time.perf_counter() + seconds
+
+    def __iter__(self) -> Iterator[Pair]:
+        for pair in cycle(self.pairs):
+            yield pair
+            self.done += 1
+            if time.perf_counter() > self._deadline:
+                return
+
+    def written(self) -> list[Pair]:
+        return self.pairs[: self.done]
 
 
 class Session:

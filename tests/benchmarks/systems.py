@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +16,17 @@ from typing import Any, ClassVar
 Pair = tuple[Any, Any]
 
 PROTOCOL = pickle.HIGHEST_PROTOCOL
-# Workloads that read a part of the keys in order; that commit each write, or many as one step.
-NOT_EVERYWHERE = frozenset(
-    {"prefix", "span", "count", "commit_each", "transact_each", "edit_each", "many_10k", "transact_10k"}
-)
 COMMIT_EVERY = 1000  # writes a commit, where a workload is compared to raw1k
+THREADS = (1, 4, 16)  # threads of durable writes
+READERS = (0, 1, 3)  # threads that read beside a flush
+# Workloads of durable writes in threads.
+DURABLE = frozenset(f"durable_{number}" for number in THREADS)
+# Workloads that read a part of the keys in order; that commit each write, or many as one step; that time a flush.
+NOT_EVERYWHERE = (
+    DURABLE
+    | {f"flush_{number}" for number in READERS}
+    | {"prefix", "span", "count", "commit_each", "transact_each", "edit_each", "many_10k", "transact_10k"}
+)
 
 
 class System:
@@ -30,6 +36,8 @@ class System:
     label: ClassVar[str]
     # The options under which a power cut loses nothing once close() has returned. Found by experiment: see worker.py.
     on_disk: ClassVar[str]
+    # The same once a durable write has returned; for the systems that have such workloads.
+    each_on_disk: ClassVar[str] = ""
     # The distribution whose version is reported, the modules whose import is timed.
     distribution: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
@@ -40,8 +48,19 @@ class System:
         self.map_size = map_size
 
     def open(self, path: Path, *, batch: int | None, map_size: int | None = None) -> Any:
-        """Open the mapping at `path`. `batch` is the number of writes in a commit, if it can be chosen; None: all."""
+        """Open the mapping at `path`. `batch` is the number of writes in a commit, if it can be chosen; None: all.
+
+        With a `batch` of 1 each write is as durable as the system's documentation offers.
+        """
         raise NotImplementedError
+
+    def open_for_flush(self, path: Path) -> Any:
+        """Open the mapping so that writes stay pending until `flush`, beside reads too."""
+        return self.open(path, batch=None)
+
+    def commits(self, store: Any) -> int | None:
+        """Return a number that grows by one with each commit, None if there is none."""
+        return None
 
     def flush(self, store: Any) -> None:
         """Commit the writes; do nothing if each write is committed by itself."""
@@ -126,6 +145,14 @@ class System:
         """Put items as `put` does, each write committed by itself."""
         raise NotImplementedError
 
+    def durable_each(self, store: Any, pairs: Iterable[Pair]) -> None:
+        """Put items as `put` does, into a store that was opened with a `batch` of 1. Each write is durable then."""
+        self.put(store, pairs)
+
+    def make_pending(self, store: Any, pairs: Iterable[Pair]) -> Callable[[], None]:
+        """Put items without a commit, and return the call that commits them."""
+        raise NotImplementedError
+
     def transact_each(self, store: Any, pairs: Iterable[Pair]) -> None:
         """Put items as `put` does, each in a transaction by itself."""
         raise NotImplementedError
@@ -183,6 +210,7 @@ class Store(System):
     name = "store"
     label = "this store"
     on_disk = "all, synced at each flush and close()"
+    each_on_disk = "all"
     distribution = "lmdbobjectstore"
     modules = ("lmdb_object_store",)
     lacks = frozenset()
@@ -191,6 +219,15 @@ class Store(System):
         from lmdb_object_store import LmdbObjectStore
 
         return LmdbObjectStore(str(path), map_size=map_size or self.map_size)
+
+    def open_for_flush(self, path: Path) -> Any:
+        from lmdb_object_store import LmdbObjectStore
+
+        return LmdbObjectStore(str(path), None, autoflush_on_read=False, map_size=self.map_size)
+
+    def commits(self, store: Any) -> int | None:
+        number: int = store.env.info()["last_txnid"]
+        return number
 
     def flush(self, store: Any) -> None:
         store.flush()
@@ -222,6 +259,13 @@ class Store(System):
             store[key] = value
             store.flush()
 
+    durable_each = commit_each
+
+    def make_pending(self, store: Any, pairs: Iterable[Pair]) -> Callable[[], None]:
+        self.put(store, pairs)
+        flush: Callable[[], None] = store.flush
+        return flush
+
     def transact_each(self, store: Any, pairs: Iterable[Pair]) -> None:
         for key, value in pairs:
             with store.transaction():
@@ -248,6 +292,8 @@ class Tuned(Store):
         from lmdb_object_store import LmdbObjectStore
 
         return LmdbObjectStore(str(path), batch, autoflush_on_read=False, map_size=map_size or self.map_size)
+
+    durable_each = System.durable_each  # `batch_size=1` flushes at each write
 
 
 class Ordered(Store):

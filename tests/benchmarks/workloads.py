@@ -23,13 +23,17 @@ from reads import (
     threads,
 )
 from session import Run
-from systems import COMMIT_EVERY
+from systems import COMMIT_EVERY, READERS, THREADS
+from threaded import durable, flush_beside
 from writes import commits, delete, filling, growth, mix, pop, setdefault
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the tables. `unit` is "s" an operation, operations "1/s", or "B" (bytes) an operation."""
+    """A line of the tables.
+
+    `unit` is "s" an operation, operations "1/s", "B" (bytes) an operation, or empty for a number.
+    """
 
     name: str
     label: str
@@ -63,6 +67,21 @@ def _ten_thousand(number: int) -> int:
 
 def _repeated(number: int) -> int:
     return min(number, 500)
+
+
+def _durable(threads: int) -> Workload:
+    name, label = f"durable_{threads}", _number(threads, "thread")
+    rows = (Row(name, f"durable writes, {label}"), Row(f"{name}_commits", f"commits for a write, {label}", ""))
+    return Workload(name, durable(threads), rows, "raw", most=None)
+
+
+def _flush(readers: int) -> Workload:
+    label = f"a commit of 1,000 changes beside {_number(readers, 'reader')}"
+    return _one(f"flush_{readers}", flush_beside(readers), label, "raw", most=None)
+
+
+def _number(number: int, name: str) -> str:
+    return f"{number or 'no'} {name}{'' if number == 1 else 's'}"
 
 
 _WORKLOADS = (
@@ -102,6 +121,8 @@ _WORKLOADS = (
         "raw1k",
         most=None,
     ),
+    *map(_durable, THREADS),
+    *map(_flush, READERS),
     _one("put_arrays", put_arrays, "`store[k] = array` of 1 MiB and close", "raw1k", most=array_count),
     _one("get_arrays", get_arrays, "`store[k]`, arrays of 1 MiB", "raw", most=array_count),
     _one("get_large", large("get"), "`store[k]`, 1 MB of `bytes` again and again", "raw", most=_repeated),

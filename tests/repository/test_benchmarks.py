@@ -19,7 +19,7 @@ BENCH = Path(__file__).parents[1] / "benchmarks" / "bench.py"
 NEEDS_MORE = {"put_arrays", "get_arrays", "memory"}  # NumPy, more keys
 
 
-@pytest.mark.slow  # 35 workloads, for six systems each
+@pytest.mark.slow  # 41 workloads, for six systems each
 def test_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
     """Each workload has a result for this store and for what it is compared to; the workloads check what they read."""
     arguments = ["--keys", "50", "--rounds", "1", "--seconds", "0.02"]
@@ -39,9 +39,17 @@ def test_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     rows = results["samples"]["50"]
-    assert len(rows.keys() - NEEDS_MORE) == 35
+    assert len(rows.keys() - NEEDS_MORE) == 44
     assert all({"store", "tuned"} <= measured.keys() for measured in rows.values())
     table = (tmp_path / "results" / "results.md").read_text()
     assert "| `store[k]` | raw |" in table
+    assert [commits_for_a_write(table, system) for system in ("raw py-lmdb", "this store, tuned")] == ["1.00", "1.00"]
     assert ("no charts" in table) is not bool(find_spec("matplotlib"))
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def commits_for_a_write(table: str, system: str) -> str:
+    """Return the commits that one thread of durable writes makes for each write."""
+    threads = table.partition("**Threads of durable writes")[2]
+    line = next(line for line in threads.splitlines() if line.startswith(f"| {system} |"))
+    return line.split(" | ")[4]
