@@ -58,8 +58,9 @@ class LmdbObjectStore(
 
     Writes wait in memory until there are `batch_size` of them (None: any number) or `batch_bytes` bytes. These commit
     them too, all in one transaction: `flush`, `close`, the end of the `with` block, the collection of the store, the
-    exit of the interpreter. With `autoflush_on_read` a read that must look into the file flushes first. Every read sees
-    the pending writes in any case.
+    exit of the interpreter. With `flush_interval` no change waits for much longer than that many seconds. With
+    `autoflush_on_read` a read that must look into the file flushes first. Every read sees the pending writes in any
+    case.
 
     Keys are bytes-like. They are str too if `key_encoding` names an encoding; `key_errors` and `str_normalize` apply as
     to `str.encode` and `unicodedata.normalize`. A `KeyEncoding` such as `OrderedKeys()` takes keys of other types. Keys

@@ -29,7 +29,8 @@ def open(
     store: it empties an LMDB store, in one transaction, and no other file. `protocol` is that of pickle; None is the
     highest. With `writeback` the store keeps the very objects that are read and stored, and writes changed ones at
     `sync`, `flush` and `close`. `max_cached` bounds their number: see `WritebackStore` for the cost. Other options go
-    to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` by default.
+    to `LmdbObjectStore`, with `key_encoding="utf-8"` and `autoflush_on_read=False` by default. `flush_interval` bounds
+    the seconds that a write waits.
 
     With "n" and "c" an empty file, as `tempfile.mkstemp` makes one, becomes the store's data file. Such a store is
     found again later: for a file `subdir=False` is the default.

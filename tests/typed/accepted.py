@@ -43,7 +43,7 @@ def opened(ada: User) -> None:
     declared: LmdbObjectStore[bytes, int] = LmdbObjectStore(Path("counts"), None, batch_bytes=1 << 20)
     assert_type(declared[b"n"], int)
     LmdbObjectStore[bytes, int](
-        b"path", 500, autoflush_on_read=False, max_map_size=1 << 30, map_size=1 << 20, mode=0o660
+        b"path", 500, flush_interval=2, autoflush_on_read=False, max_map_size=1 << 30, map_size=1 << 20, mode=0o660
     )
 
 
