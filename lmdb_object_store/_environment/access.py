@@ -1,4 +1,4 @@
-"""Access to the files of an environment: permissions, the owner of the lock file, and files without locks.
+"""Access to the files of an environment: permissions, the owner of the lock file, files without locks, errors.
 
 LMDB's errors name neither the file nor what to do. `explain` adds both to the message.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Any
 
 import lmdb
 
 from .._errors import logger
+from .options import Options
 from .paths import data_file, lock_file
-
-Options = dict[str, Any]
 
 _warned: set[str] = set()  # paths that `warn_without_locks` has logged
 
@@ -73,21 +71,29 @@ def create_lock_file(path: str, options: Options, mode: int) -> None:
 
 def explain(path: str, options: Options, error: lmdb.Error) -> None:
     """Add the cause and what to do to the message of `error`, which LMDB raised as it opened the store at `path`."""
-    code = getattr(error, "code", None)
-    advice = ""
-    if code == errno.EAGAIN and "mdb_txn_begin" in str(error):
-        advice = (
-            f"a process in another container has {path} open, and has the same process id, {os.getpid()}. LMDB tells "
+    code, message = getattr(error, "code", None), str(error)
+    if "already open in this process" in message:
+        message = (
+            f"{path} is already open in this process: by py-lmdb itself, or by a second copy of this package, from a "
+            "second import, a reload or a sub-interpreter. Close the file there first, or use it there."
+        )
+    elif isinstance(error, lmdb.MemoryError):
+        message = (
+            f"{path} cannot be mapped with map_size={options.get('map_size')}: the process has not enough address "
+            f"space. Pass a smaller map_size, or raise the limit (ulimit -v). LMDB says: {error}"
+        )
+    elif code == errno.EAGAIN and "mdb_txn_begin" in message:
+        message += (
+            f": a process in another container has {path} open, and has the same process id, {os.getpid()}. LMDB tells "
             "processes apart by their ids. Let the containers share their process ids: with docker run --pid=host or "
             "--pid=container:NAME; in Kubernetes with shareProcessNamespace: true in a pod, or with hostPID: true. Or "
             "start this program by a wrapper that gives it another id."
         )
     elif code == errno.EROFS:
-        advice = "open it with readonly=True, or mount the file system so that it can be written to."
+        message += ": open it with readonly=True, or mount the file system so that it can be written to."
     elif isinstance(error, lmdb.ReadonlyError):
-        advice = refusal(path, options)[1]
-    if advice:
-        error.args = (f"{error}: {advice}",)
+        message += f": {refusal(path, options)[1]}"
+    error.args = (message,)
 
 
 def refusal(path: str, options: Options) -> tuple[str, str]:

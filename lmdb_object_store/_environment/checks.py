@@ -5,17 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from .._errors import shown
 from .lock_file import ProcessLocks
+from .options import Options
 from .pages import named_databases, newest_meta
 from .paths import data_file, lock_file
-
-if TYPE_CHECKING:
-    from lmdb import Transaction
 
 # Attempts to read the transaction numbers of a file between two commits, a millisecond apart.
 _ATTEMPTS = 50
@@ -25,7 +22,7 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
 _LISTED = 10
 
 
-def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any], locks: ProcessLocks) -> None:
+def check_opened(handle: lmdb.Environment, path: str, options: Options, locks: ProcessLocks) -> None:
     """Raise lmdb.Error if the file at `path` was replaced, lmdb.IncompatibleError if a store cannot use it."""
     while True:
         try:
@@ -38,7 +35,7 @@ def check_opened(handle: lmdb.Environment, path: str, options: dict[str, Any], l
             handle.set_mapsize(0)
 
 
-def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any], locks: ProcessLocks) -> None:
+def _check_replaced(handle: lmdb.Environment, path: str, options: Options, locks: ProcessLocks) -> None:
     """Raise lmdb.Error if the data file was replaced while a process had it open.
 
     The lock file has the number of the last transaction, by which LMDB chooses the meta page. The data file must have
@@ -72,7 +69,7 @@ def _check_replaced(handle: lmdb.Environment, path: str, options: dict[str, Any]
     raise replaced(path, options, stored, locked)
 
 
-def replaced(path: str, options: dict[str, Any], stored: int, locked: int) -> lmdb.Error:
+def replaced(path: str, options: Options, stored: int, locked: int) -> lmdb.Error:
     """Return the error for a data file whose last transaction is `stored`, while the lock file has `locked`."""
     return lmdb.Error(
         f"{data_file(path, options)} was replaced while a process had it open: its last transaction is {stored}, "
@@ -81,7 +78,7 @@ def replaced(path: str, options: dict[str, Any], stored: int, locked: int) -> lm
     )
 
 
-def _check_flags(handle: lmdb.Environment, transaction: Transaction[bytes], path: str) -> None:
+def _check_flags(handle: lmdb.Environment, transaction: lmdb.Transaction[bytes], path: str) -> None:
     # py-lmdb opens a database with flags as if it had none: keys are not found, and loops over them do not end.
     flags = handle.open_db(txn=transaction).flags()
     if any(flags.values()):
@@ -93,7 +90,7 @@ def _check_flags(handle: lmdb.Environment, transaction: Transaction[bytes], path
         )
 
 
-def check_named(handle: lmdb.Environment, path: str, options: dict[str, Any]) -> None:
+def check_named(handle: lmdb.Environment, path: str, options: Options) -> None:
     """Raise lmdb.IncompatibleError if the file at `path` has named databases. A transaction must be open.
 
     A store would read their records as values, and `clear` would destroy them.
@@ -122,7 +119,7 @@ def check_named(handle: lmdb.Environment, path: str, options: dict[str, Any]) ->
 # -- a new file
 
 
-def make_durable(handle: lmdb.Environment, path: str, options: dict[str, Any]) -> None:
+def make_durable(handle: lmdb.Environment, path: str, options: Options) -> None:
     """Sync a file that has no commits yet, and its entry in the folder.
 
     LMDB syncs only the file. A power cut could remove its entry from the folder, and lose all commits. A killed process

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lmdb
 
 from .forks import watch_uwsgi
 from .locks import Lock
 
-if TYPE_CHECKING:
-    from lmdb import Transaction
-
-    Begin = Callable[..., Transaction[bytes]]
-    BeginToWrite = Callable[[], Transaction[bytes]]
-else:
-    Begin = BeginToWrite = Callable
+Begin = Callable[..., "lmdb.Transaction[bytes]"]
+BeginToWrite = Callable[[], "lmdb.Transaction[bytes]"]
 
 
 class Gate(ABC):
@@ -34,7 +29,7 @@ class Gate(ABC):
     def handle(self) -> lmdb.Environment:
         """Return LMDB's environment. Needs the lock."""
 
-    def _begin_under_lock(self, **options: Any) -> Transaction[bytes]:
+    def _begin_under_lock(self, **options: Any) -> lmdb.Transaction[bytes]:
         with self.lock:
             return self._checked_handle().begin(**options)
 

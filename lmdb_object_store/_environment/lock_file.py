@@ -32,6 +32,7 @@ from typing import Any
 
 import lmdb
 
+from .options import Options
 from .paths import data_file, lock_file
 
 if sys.platform == "linux":
@@ -72,7 +73,7 @@ class ProcessLocks:
     _data_status: Callable[[], os.stat_result]
     _lock_status: Callable[[], os.stat_result]
 
-    def __init__(self, path: str, options: dict[str, Any]) -> None:
+    def __init__(self, path: str, options: Options) -> None:
         self._path = path
         self._options = options
         # The lock file stays open as long as LMDB has it open, because its close drops LMDB's locks. File objects,
@@ -152,28 +153,12 @@ class ProcessLocks:
 
     def close_lock_file(self, release: bool = True) -> None:
         """Release the locks of the lock file, and close it. LMDB must have closed it before."""
-        file = self._lock_file
-        if file is not None:
-            try:
-                if release:
-                    fcntl(file, F_OFD_SETLK, _ALL)
-            except (OSError, ValueError):  # no such locks here; or closed by a call that was interrupted
-                pass
-            finally:
-                file.close()
+        _close(self._lock_file, release)
         self._lock_file, self.held = None, False
 
     def close(self, release: bool = True) -> None:
         """Release the locks of the data file, and close it."""
-        file = self._data_file
-        if file is not None:
-            try:
-                if release:
-                    fcntl(file, F_OFD_SETLK, _ALL)
-            except (OSError, ValueError):  # as above
-                pass
-            finally:
-                file.close()
+        _close(self._data_file, release)
         self._data_file = None
         self._reads.clear()
         self._reset()
@@ -261,6 +246,18 @@ class ProcessLocks:
             os.unlink(lock_file(self._path, self._options))
         except FileNotFoundError:
             pass
+
+
+def _close(file: FileIO | None, release: bool) -> None:
+    if file is None:
+        return
+    try:
+        if release:
+            fcntl(file, F_OFD_SETLK, _ALL)
+    except (OSError, ValueError):  # no such locks here; or closed by a call that was interrupted
+        pass
+    finally:
+        file.close()
 
 
 def _is_locked(file: FileIO, at: int) -> bool:

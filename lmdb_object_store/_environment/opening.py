@@ -27,38 +27,30 @@ def open_file(path: str, options: Options, locks: ProcessLocks, least: int, crea
     LMDB's errors, with what to do. lmdb.CorruptedError if the file is truncated, lmdb.IncompatibleError if a store
     cannot use it, lmdb.Error if it is another file than before, or was replaced.
     """
-    for attempt in range(_ATTEMPTS):
-        handle = _try_to_open(path, options, locks, least, create, last=attempt == _ATTEMPTS - 1)
-        if handle is not None:
-            return handle
-    raise AssertionError("the last attempt returns a handle or raises")
-
-
-def _try_to_open(
-    path: str, options: Options, locks: ProcessLocks, least: int, create: bool, last: bool
-) -> lmdb.Environment | None:
-    """Return the handle, or None if the lock file was replaced meanwhile. The `last` attempt never returns None."""
-    known = locks.identity()
-    handle = _open_with_advice(path, options, create)
-    kept = False
-    try:
-        info = handle.info()
-        check_length(data_file(path, options), info["last_pgno"], handle.stat()["psize"])
-        if info["last_txnid"] < least:  # another file, for which the file system used the same number again
-            raise gone(path)
-        if locks.take_over(handle, known) or last:
-            check_opened(handle, path, options, locks)
-            if info["last_txnid"] == 0:
-                make_durable(handle, path, options)
-            kept = True
-    except lmdb.Error:
-        if last or not locks.lock_file_is_deleted():
-            raise
-    finally:
-        if not kept:
-            handle.close()
-            locks.close_lock_file()
-    return handle if kept else None
+    attempts = _ATTEMPTS
+    while True:
+        attempts -= 1
+        known = locks.identity()
+        handle = _open_with_advice(path, options, create)
+        kept = False
+        try:
+            info = handle.info()
+            check_length(data_file(path, options), info["last_pgno"], handle.stat()["psize"])
+            if info["last_txnid"] < least:  # another file, for which the file system used the same number again
+                raise gone(path)
+            if locks.take_over(handle, known) or not attempts:  # else the lock file was replaced meanwhile
+                check_opened(handle, path, options, locks)
+                if info["last_txnid"] == 0:
+                    make_durable(handle, path, options)
+                kept = True
+                return handle
+        except lmdb.Error:
+            if not attempts or not locks.lock_file_is_deleted():
+                raise
+        finally:
+            if not kept:
+                handle.close()
+                locks.close_lock_file()
 
 
 def _open_with_advice(path: str, options: Options, create: bool) -> lmdb.Environment:

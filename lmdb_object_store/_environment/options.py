@@ -6,13 +6,12 @@ import os
 import sys
 from typing import Any
 
-import lmdb
-
 from .._errors import check_limit
-from .paths import check_mode
 
 Options = dict[str, Any]
 
+# The permissions of new files, which every `mode` includes.
+PRIVATE = 0o600
 # Options that all stores of one file must have in common, with LMDB's defaults.
 _SHARED: Options = {
     "subdir": True, "readonly": False, "metasync": True, "sync": True, "map_async": False, "readahead": True,
@@ -52,7 +51,16 @@ def check_options(options: Options) -> None:
         if options[name] != 0:  # 0: LMDB's default
             check_limit(name, options[name], _MOST[name])
     if "mode" in options:
-        check_mode(options["mode"])
+        _check_mode(options["mode"])
+
+
+def _check_mode(mode: object) -> None:
+    """Raise unless the permissions `mode` let the owner open the files again, after a fork for example."""
+    hint = "give octal permissions that let the owner read and write, such as 0o600, or 0o660 to include a group"
+    if not isinstance(mode, int):
+        raise TypeError(f"mode must be an int, not {mode!r}: {hint}")
+    if mode & ~0o177 != PRIVATE:
+        raise ValueError(f"mode is {mode:#o}: {hint}")
 
 
 def _hint(name: str) -> str:
@@ -73,20 +81,6 @@ def check_shared(path: str, ours: Options, theirs: Options) -> None:
                 f"{path} is already open in this process with {name}={our!r}, which {name}={their!r} contradicts: "
                 "open it with the same options, or close the other store first"
             )
-
-
-def explain(error: Exception, path: str, options: Options) -> None:
-    """Raise `error`, which opening `path` raised, with what to do. Return if LMDB's message is clear."""
-    if "already open in this process" in str(error):
-        raise lmdb.Error(
-            f"{path} is already open in this process: by py-lmdb itself, or by a second copy of this package, from a "
-            "second import, a reload or a sub-interpreter. Close the file there first, or use it there."
-        ) from error
-    if isinstance(error, lmdb.MemoryError):
-        raise lmdb.MemoryError(
-            f"{path} cannot be mapped with map_size={options.get('map_size')}: the process has not enough address "
-            f"space. Pass a smaller map_size, or raise the limit (ulimit -v). LMDB says: {error}"
-        ) from error
 
 
 def waits_for_disk(options: Options) -> bool:

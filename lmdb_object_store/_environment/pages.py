@@ -10,10 +10,7 @@ import struct
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
+from typing import BinaryIO
 
 # By data version (1: LMDB 0.9, 3: LMDB 1.0): bytes of a page's header, and where offsets in a page begin.
 _LAYOUTS = {1: (16, 0), 3: (24, 24)}
@@ -96,7 +93,10 @@ def lacks_free_pages_alone(file: BinaryIO, page_size: int, meta: Meta) -> bool:
         return True
     present = os.fstat(file.fileno()).st_size // page_size
     try:
-        lists = (_numbers(file, *entry) for entry in _free_lists(file, page_size, meta))
+        lists = (
+            struct.unpack(f"={count}Q", _read(file, begin, 8 * count))
+            for count, begin in _free_lists(file, page_size, meta)
+        )
         free = sum(present <= page <= meta.last_page for pages in lists for page in pages)
     except (EOFError, struct.error):
         return False
@@ -146,10 +146,6 @@ def _free_lists(file: BinaryIO, page_size: int, meta: Meta) -> Iterator[tuple[in
                 yield _NUMBER.unpack(_read(file, begin, 8))[0], begin + 8
             else:
                 yield number, start + at + 8
-
-
-def _numbers(file: BinaryIO, count: int, begin: int) -> tuple[int, ...]:
-    return struct.unpack(f"={count}Q", _read(file, begin, 8 * count))
 
 
 def _leaves(file: BinaryIO, page_size: int, version: int, root: int) -> Iterator[tuple[int, bytes, list[int]]]:

@@ -5,28 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any
 
 import lmdb
 
+from .options import PRIVATE, Options
 from .pages import is_begun, lacks_free_pages_alone, newest_meta, page_size_of
 
 # Bytes of each reader in the lock file, and of the rest of a new lock file and data file.
 _READER, _FIRST_PAGES = 64, 3 * 4096
-_PRIVATE = 0o600
 
 
-def data_file(path: str, options: dict[str, Any]) -> str:
+def data_file(path: str, options: Options) -> str:
     """Return the path of the data file of the environment at `path`."""
     return os.path.join(path, "data.mdb") if options.get("subdir", True) else path
 
 
-def lock_file(path: str, options: dict[str, Any]) -> str:
+def lock_file(path: str, options: Options) -> str:
     """Return the path of the lock file of the environment at `path`."""
     return os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{os.path.realpath(path)}-lock"
 
 
-def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
+def identity(path: str, options: Options) -> tuple[int, int] | None:
     """Return device and inode of the data file of the environment at `path`, or None if it does not exist."""
     try:
         status = os.stat(data_file(path, options))
@@ -35,16 +34,7 @@ def identity(path: str, options: dict[str, Any]) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def check_mode(mode: object) -> None:
-    """Raise unless the permissions `mode` let the owner open the files again, after a fork for example."""
-    hint = "give octal permissions that let the owner read and write, such as 0o600, or 0o660 to include a group"
-    if not isinstance(mode, int):
-        raise TypeError(f"mode must be an int, not {mode!r}: {hint}")
-    if mode & ~0o177 != _PRIVATE:
-        raise ValueError(f"mode is {mode:#o}: {hint}")
-
-
-def creation_mode(path: str, options: dict[str, Any]) -> int:
+def creation_mode(path: str, options: Options) -> int:
     """Return the `mode` for lmdb.open. The umask applies to it as to any mode.
 
     LMDB uses it for a new folder too, so everyone who may read gets the right to enter the folder. New files get no
@@ -54,13 +44,13 @@ def creation_mode(path: str, options: dict[str, Any]) -> int:
     mode: int | None = options.get("mode")
     if mode is None:
         try:
-            mode = os.stat(data_file(path, options)).st_mode & 0o666 | _PRIVATE
+            mode = os.stat(data_file(path, options)).st_mode & 0o666 | PRIVATE
         except OSError:
-            mode = _PRIVATE
+            mode = PRIVATE
     return mode | (mode & 0o444) >> 2
 
 
-def lmdb_path(path: str, options: dict[str, Any]) -> str | bytes:
+def lmdb_path(path: str, options: Options) -> str | bytes:
     """Return the path to pass to LMDB for `path`.
 
     With `subdir=False`, symbolic links are followed. LMDB places the lock file beside the path that it gets, so
@@ -98,7 +88,7 @@ def place(path: str) -> tuple[str, bool]:
     return path if chosen == path or chosen == os.path.realpath(path) else chosen, subdir
 
 
-def check_path(path: str, options: dict[str, Any]) -> None:
+def check_path(path: str, options: Options) -> None:
     """Raise lmdb.InvalidError if other processes open the store at `path` by another path, with another lock file."""
     if not options.get("lock", True):
         return
@@ -110,7 +100,7 @@ def check_path(path: str, options: dict[str, Any]) -> None:
         )
 
 
-def check_file(path: str, options: dict[str, Any]) -> None:
+def check_file(path: str, options: Options) -> None:
     """Raise if LMDB would hang at the file at `path`, change it or be killed by it.
 
     lmdb.InvalidError for a pipe or a device, or for a file in place of a folder. lmdb.CorruptedError for a truncated
@@ -131,11 +121,11 @@ def check_file(path: str, options: dict[str, Any]) -> None:
         with open(file, "rb") as data:
             if page_size := page_size_of(data):  # else LMDB refuses the file
                 check_length(file, newest_meta(data, page_size).last_page, page_size)
-    if not os.path.exists(os.path.join(path, "lock.mdb") if options.get("subdir", True) else f"{file}-lock"):
+    if not os.path.exists(lock_file(path, options)):
         _check_room(os.path.dirname(file), options)
 
 
-def _check_room(folder: str, options: dict[str, Any]) -> None:
+def _check_room(folder: str, options: Options) -> None:
     if not options.get("lock", True) or not hasattr(os, "statvfs"):  # Windows has no statvfs
         return
     while not os.path.isdir(folder):
@@ -146,7 +136,7 @@ def _check_room(folder: str, options: dict[str, Any]) -> None:
         raise OSError(errno.ENOSPC, f"no room for the {needed} bytes that LMDB writes as it opens a file", folder)
 
 
-def check_begun(path: str, options: dict[str, Any], error: lmdb.Error) -> None:
+def check_begun(path: str, options: Options, error: lmdb.Error) -> None:
     """Raise lmdb.InvalidError with what to do if LMDB raised `error` because the file holds nothing yet."""
     file = data_file(path, options)
     if options.get("readonly") and os.path.isfile(file) and not os.path.getsize(file):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, takewhile
 from operator import getitem
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lmdb
 
@@ -19,9 +19,6 @@ from .._errors import StoreClosedError
 from .._values.large import LARGE, parts
 from .environment import HAS_GIL, Environment, T
 from .gate import Begin
-
-if TYPE_CHECKING:
-    from lmdb import Cursor
 
 # True if nothing else runs within a call of `cut`. From 3.12 on, CPython's garbage collector, and so user code, runs
 # only between byte codes, and not when an object is created.
@@ -142,25 +139,19 @@ def _page(
         cursor = txn.cursor()
         if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
             return {} if values else [], True
-        if not values:
-            keys: Iterator[bytes] = cursor.iterprev(values=False) if reverse else cursor.iternext(values=False)
+        # Pairs of key and value, or keys alone.
+        iterate: Any = cursor.iterprev if reverse else cursor.iternext
+        rows: Iterator[Any] = iterate(values=values)
+        bound = (low or None) if reverse else high
+        if bound is not None:
             # The bound's own method compares, which saves a call of a Python function for each row.
-            if reverse and low:
-                keys = takewhile(low.__le__, keys)
-            elif high is not None and not reverse:
-                keys = takewhile(high.__gt__, keys)
-            found = list(islice(keys, limit))
-            return found, len(found) < limit
-        pairs: Iterator[tuple[bytes, bytes]] = cursor.iterprev() if reverse else cursor.iternext()
-        if reverse and low:
-            pairs = takewhile((low,).__le__, pairs)  # (key,) < (key, value)
-        elif high is not None and not reverse:
-            pairs = takewhile((high,).__gt__, pairs)
+            end: Any = (bound,) if values else bound  # (key,) < (key, value)
+            rows = takewhile(end.__le__ if reverse else end.__gt__, rows)
         if has_large:
-            return _page_of_large(pairs, limit)
+            return _page_of_large(rows, limit)
         # Each row is at most half a page of the file, so the rows need no limit in bytes.
-        rows = dict(islice(pairs, limit))
-        return rows, len(rows) < limit
+        found: Rows = (dict if values else list)(islice(rows, limit))
+        return found, len(found) < limit
 
 
 def _page_of_large(pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Page:
@@ -174,7 +165,7 @@ def _page_of_large(pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Page:
     return rows, len(rows) < limit
 
 
-def _seek_last(cursor: Cursor[bytes], high: bytes | None) -> bool:
+def _seek_last(cursor: lmdb.Cursor[bytes], high: bytes | None) -> bool:
     if high is None or not cursor.set_range(high):
         return cursor.last()
     return cursor.prev()

@@ -19,7 +19,7 @@ from .._errors import closed, log_in_thread
 from .environment import Environment, OpenTransaction
 from .forks import Process
 from .locks import Lock, values_of
-from .options import Options, check_options, explain
+from .options import Options, check_options
 from .paths import check_path, identity
 from .stores import OpenStore
 
@@ -81,10 +81,8 @@ def _open(path: str, options: Options) -> Environment:
     _registry[id(environment)] = environment  # before it is open, so that a fork finds every open file
     try:
         environment.open(create=options.get("create", True))
-    except BaseException as error:
+    except BaseException:
         del _registry[id(environment)]
-        if isinstance(error, Exception):
-            explain(error, path, options)
         raise
     return environment
 

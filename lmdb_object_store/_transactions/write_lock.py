@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import lmdb
 
 from .._environment.environment import Environment
 from .._environment.forks import leave_as_it_is
 from .._environment.write import begin_write
 from .._errors import ConflictError
-
-if TYPE_CHECKING:
-    from lmdb import Transaction
 
 
 class WriteLock:
@@ -27,7 +22,7 @@ class WriteLock:
         # The environment's generation when LMDB's lock was acquired; -1 if it must be acquired again. Other processes
         # cannot write while it equals the environment's.
         self.generation = -1
-        self._txn: Transaction[bytes] | None = None
+        self._txn: lmdb.Transaction[bytes] | None = None
         self._number: int | None = None  # of the first write transaction, and so of each that replaces it
         self._used = False  # True from `begin_to_write` on
 
@@ -81,7 +76,7 @@ class WriteLock:
             del txn
         self._txn = None
 
-    def begin_to_write(self) -> Transaction[bytes]:
+    def begin_to_write(self) -> lmdb.Transaction[bytes]:
         """Return the LMDB transaction to write into. A call after its abort returns another one."""
         environment = self.environment
         if self._used or self.generation != environment.generation or environment.process_locks.lock_file_is_deleted():
