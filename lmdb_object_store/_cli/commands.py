@@ -1,4 +1,4 @@
-"""The commands of the command line. Each takes parsed arguments and returns an exit status; None is 0."""
+"""The commands of the command line. Each takes the arguments of `main.py` and returns an exit status; None is 0."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import os
 import pickle
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 import lmdb
 
 from .._environment.access import has_locks
 from .._environment.backup import backup as copy_file
 from .._environment.backup import discard, part_of
-from .._environment.paths import place
+from .._environment.paths import data_file, lock_file, place
 from .._errors import shown
 from .._keys.custom import StoredKey
 from .._keys.interval import WHOLE
@@ -31,26 +32,10 @@ _BATCH_ROWS = 10_000  # `load` and `import-shelve` commit this many rows at a ti
 _POLL_SECONDS = 0.1  # between two updates of the progress of a copy
 
 
-class Arguments(Protocol):
-    """The arguments of all commands. Each command uses some of them."""
-
-    path: str
-    key_encoding: Any
-    serializer: Any
-    key: str
-    json: Any
-    prefix: str | None
-    limit: int | None
-    target: str
-    compact: bool
-    old: str
-    new: str
-
-
 # -- commands
 
 
-def info(arguments: Arguments) -> None:
+def info(arguments: Namespace) -> None:
     """Print `stats()`."""
     from dataclasses import asdict
 
@@ -59,7 +44,7 @@ def info(arguments: Arguments) -> None:
             print(f"{name:15} {value}")
 
 
-def keys(arguments: Arguments) -> None:
+def keys(arguments: Namespace) -> None:
     """Print keys in order."""
     with _open_to_read(arguments.path, arguments.key_encoding) as store:
         part = store if arguments.prefix is None else store.prefix(keytext.parse(arguments.prefix, store.key_encoding))
@@ -68,7 +53,7 @@ def keys(arguments: Arguments) -> None:
             print(keytext.show(store._codec, stored, store.key_encoding))
 
 
-def get(arguments: Arguments) -> None:
+def get(arguments: Namespace) -> None:
     """Print a value."""
     import json
 
@@ -77,20 +62,20 @@ def get(arguments: Arguments) -> None:
         print(json.dumps(value, ensure_ascii=False) if jsonlines.is_json(value) else repr(value))
 
 
-def set_(arguments: Arguments) -> None:
+def set_(arguments: Namespace) -> None:
     """Store a value."""
     with _open_to_write(arguments.path, arguments.key_encoding, arguments.serializer) as store:
         store[keytext.parse(arguments.key, store.key_encoding)] = arguments.json
 
 
-def delete(arguments: Arguments) -> None:
+def delete(arguments: Namespace) -> None:
     """Delete a key."""
     _data_file(arguments.path)
     with _open_to_write(arguments.path, arguments.key_encoding) as store:
         del store[keytext.parse(arguments.key, store.key_encoding)]
 
 
-def dump(arguments: Arguments) -> None:
+def dump(arguments: Namespace) -> None:
     """Print all rows as lines of JSON."""
     with (
         _open_to_read(arguments.path, arguments.key_encoding, arguments.serializer) as store,
@@ -101,7 +86,7 @@ def dump(arguments: Arguments) -> None:
             bar.update(1)
 
 
-def load(arguments: Arguments) -> None:
+def load(arguments: Namespace) -> None:
     """Store the rows of a dump."""
     with _open_to_write(arguments.path, arguments.key_encoding, arguments.serializer) as store, progress(None) as bar:
         for number, line in enumerate(sys.stdin.buffer, 1):
@@ -115,7 +100,7 @@ def load(arguments: Arguments) -> None:
             bar.update(1)
 
 
-def backup(arguments: Arguments) -> None:
+def backup(arguments: Namespace) -> None:
     """Copy the store.
 
     LMDB copies in a thread of its own, because during a copy it notices no interrupt and reports no progress.
@@ -148,7 +133,7 @@ def backup(arguments: Arguments) -> None:
         raise error
 
 
-def verify(arguments: Arguments) -> int:
+def verify(arguments: Namespace) -> int:
     """Check the file's structure, then unpickle every value. Print what fails; the exit status is 1 then."""
     from lmdb import verify
 
@@ -183,7 +168,7 @@ def verify(arguments: Arguments) -> int:
     return 1 if failed else 0
 
 
-def import_shelve(arguments: Arguments) -> None:
+def import_shelve(arguments: Namespace) -> None:
     """Store the items of a shelf. The pickles are copied as they are."""
     import dbm
 
@@ -203,7 +188,7 @@ def import_shelve(arguments: Arguments) -> None:
 
 def _data_file(path: str) -> str:
     """Return the data file of the store at `path`. FileNotFoundError if there is none: LMDB would make one."""
-    file = os.path.join(path, "data.mdb") if os.path.isdir(path) else path
+    file = data_file(path, {"subdir": os.path.isdir(path)})
     if not os.path.isfile(file) or not os.path.getsize(file):
         raise FileNotFoundError(f"there is no store at {path}")
     return file
@@ -213,10 +198,10 @@ def _open_to_read(path: str, key_encoding: Any = None, serializer: Any = pickle)
     """Open the store at `path` read-only. FileNotFoundError if there is none."""
     _data_file(path)
     where, subdir = place(path)
-    lock_file = os.path.join(where, "lock.mdb") if subdir else f"{where}-lock"
+    file = lock_file(where, {"subdir": subdir})
     # Go without locks only if there is no lock file and this user cannot make one. Without a lock file no other program
     # has the store open.
-    lock = os.path.exists(lock_file) or os.access(os.path.dirname(os.path.abspath(lock_file)), os.W_OK)
+    lock = os.path.exists(file) or os.access(os.path.dirname(os.path.abspath(file)), os.W_OK)
     return LmdbObjectStore(
         where, key_encoding=key_encoding, serializer=serializer, readonly=True, subdir=subdir, lock=lock
     )
@@ -257,6 +242,6 @@ def _text(key: Any) -> Any:
 def _size(part: str) -> int:
     """Return the number of bytes of an unfinished copy."""
     try:
-        return os.path.getsize(os.path.join(part, "data.mdb") if os.path.isdir(part) else part)
+        return os.path.getsize(data_file(part, {"subdir": os.path.isdir(part)}))
     except OSError:
         return 0

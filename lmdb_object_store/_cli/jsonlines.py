@@ -79,7 +79,7 @@ def _is_safe(data: bytes) -> bool:
     return end == len(data) - 1
 
 
-def to_line(codec: KeyCodec, stored: bytes, data: bytes, pickled: bool = True) -> str:
+def to_line(codec: KeyCodec, stored: bytes, data: bytes, pickled: bool) -> str:
     """Return a row of the file as one line of JSON, in ASCII.
 
     The value is in base64 unless it is a pickle of JSON. With `pickled` False it is always in base64.

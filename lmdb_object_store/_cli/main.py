@@ -8,14 +8,11 @@ import pickle
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 from .. import __version__
 from .._errors import FlushError
 from . import commands, jsonlines, keytext
-
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 _NAME = "lmdb-object-store"
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from typing import TextIO
+from typing import Any, TextIO
 
 
-class Bar(Protocol):
-    """A progress bar: one of `tqdm`, or none."""
+class Bar:
+    """A progress bar that shows nothing. On a terminal, a bar of `tqdm` stands in for it."""
 
-    def update(self, n: int) -> Any:
+    def update(self, n: int) -> None:
         """Advance the bar by `n`."""
 
     def write(self, line: str) -> None:
         """Print `line` above the bar."""
-
-
-class _NoBar:
-    def update(self, n: int) -> None:
-        pass
-
-    def write(self, line: str) -> None:
         print(line)
 
 
@@ -42,7 +32,7 @@ def progress(total: int | None, unit: str = " rows", *, beside_output: bool = Tr
 
             make = tqdm
     if make is None:
-        yield _NoBar()
+        yield Bar()
     else:
         with make(total=total, unit=unit, unit_scale=True, leave=False, file=sys.stderr) as bar:
             yield bar

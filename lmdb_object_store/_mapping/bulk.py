@@ -6,18 +6,16 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from itertools import chain
 from pickle import HIGHEST_PROTOCOL
 from pickle import dumps as pickled
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import lmdb
 
 from .._buffer.reading import ReadingMixin
+from .._buffer.state import Changes
 from .._environment import read
 from .._errors import note_key
 from .._keys.codec import EMPTY
 from .._values.serializing import MAX_VALUE_BYTES, too_large
-
-if TYPE_CHECKING:
-    from typing import Literal
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,18 +81,14 @@ class BulkMixin(ReadingMixin, MutableMapping[K, V]):
         pairs = items.items() if isinstance(items, Mapping) else items
         self._commit_many(self._changes_of(pairs))
 
-    def _changes_of(self, pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes | None]:
+    def _changes_of(self, pairs: Iterable[tuple[Any, Any]]) -> Changes:
         """Return the changes that store `pairs`. Raises what `put` does.
 
         The steps of `put` are repeated here: a call for each item takes 0.14 µs of about 0.9.
         """
-        encode, plain, is_pickled, dumps = (
-            self._codec.encode_to_store,
-            self._raw_key_limit,
-            self._is_pickled,
-            self._dumps,
-        )
-        changes: dict[bytes, bytes | None] = {}
+        encode, plain = self._codec.encode_to_store, self._raw_key_limit
+        is_pickled, dumps = self._is_pickled, self._dumps
+        changes: Changes = {}
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
             if is_pickled:

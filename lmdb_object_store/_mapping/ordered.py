@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._buffer.reading import ReadingMixin
 from .._errors import closed
 from .._keys.interval import Interval
-from .views import StoreItems, StoreKeys, StoreValues
+from .views import K, StoreItems, StoreKeys, StoreValues, V
 
 if TYPE_CHECKING:
     from .range import StoreRange
 
-K = TypeVar("K")
-V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 S = TypeVar("S", bound="OrderedMapping[Any, Any]")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from .._environment.environment import MISSING
 from .._errors import KeyNotFoundError, shown
 from .._keys.codec import KeyCodec
 from .._keys.interval import Interval
-from .keyed import KeyedMixin
+from .keyed import D, K, KeyedMixin, V
 from .ordered import OrderedMapping
-
-K = TypeVar("K")
-V = TypeVar("V")
-D = TypeVar("D")
 
 
 class StoreRange(OrderedMapping[K, V]):

@@ -38,10 +38,6 @@ class _BatchedSet(_View, Set[T]):
     def _among(self, elements: list[Any]) -> Iterator[Any]:
         """Yield the `elements` that are in this set, with one read."""
 
-    @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:
-        return set(it)
-
     def _shared_with(self, other: Iterable[Any]) -> Iterator[Any]:
         elements = iter(other)
         while batch := list(islice(elements, _BATCH)):
@@ -71,12 +67,6 @@ class _BatchedSet(_View, Set[T]):
         if not isinstance(other, Set):
             return NotImplemented
         return len(self) >= len(other) and sum(1 for _ in self._shared_with(other)) == len(other)
-
-    def __lt__(self, other: Set[Any]) -> bool:
-        return NotImplemented if not isinstance(other, Set) else len(self) < len(other) and self <= other
-
-    def __gt__(self, other: Set[Any]) -> bool:
-        return NotImplemented if not isinstance(other, Set) else len(self) > len(other) and self >= other
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
         return not any(True for _ in self._shared_with(other))

@@ -143,7 +143,12 @@ class CachingStore(LmdbObjectStore[K, V]):
                 except Exception as error:
                     if isinstance(self._sink, RefusingBuffer):  # closed and written back by another thread
                         break
-                    failure = failure or self._unwritable(stored, error)
+                    if failure is None:
+                        key = self._codec.shown(stored)
+                        failure = RuntimeError(
+                            f"the changed value of key {key} of {self.db_path} was not stored: {error}"
+                        )
+                        failure.__cause__ = error
         finally:
             self._writing_back = None  # another thread's id may go: that thread then serializes a value twice
         return failure
@@ -172,12 +177,6 @@ class CachingStore(LmdbObjectStore[K, V]):
         key, row = self._codec.to_bytes(stored), kept.row
         data = self._dumps(key, kept.value)
         return None if data == row or data == self._dumps(key, self._loads(row)) else data
-
-    def _unwritable(self, stored: bytes, error: Exception) -> RuntimeError:
-        key = self._codec.shown(stored)
-        failure = RuntimeError(f"the changed value of key {key} of {self.db_path} was not stored: {error}")
-        failure.__cause__ = error
-        return failure
 
     def _evict(self) -> None:
         """Write and drop the least recently used values, as long as there are more than `max_cached`."""

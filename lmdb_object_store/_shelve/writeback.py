@@ -6,14 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import Any
 
 from .._errors import FlushError, check_limit, logger
 from .._keys.interval import Interval
-from .cache import Cache, CachingStore
-
-K = TypeVar("K")
-V = TypeVar("V")
+from .cache import Cache, CachingStore, K, V
 
 
 class WritebackStore(CachingStore[K, V]):

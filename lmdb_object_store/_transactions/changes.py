@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Changes = dict[bytes, "bytes | None"]
+if TYPE_CHECKING:
+    from .._buffer.state import Changes
+
 ABSENT: Any = object()
 
 

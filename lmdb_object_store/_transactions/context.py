@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from threading import get_ident
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._buffer.reading import ReadingMixin
@@ -15,9 +16,6 @@ from .._environment.registry import UnopenedEnvironment, transactions_here
 from .._errors import KeyNotFoundError
 from .changes import Savepoint
 from .open_transaction import OpenTransaction
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -118,15 +116,6 @@ class _Statement:
 
     def enter(self, context_manager: object) -> Any:
         """Begin a transaction, or make a savepoint in the open one. Return the value for the `as` clause."""
-        self._begin(context_manager)
-        return self._value()
-
-    def drop(self) -> None:
-        """Roll back, if the transaction has begun and not ended."""
-        if self._transaction is not None:
-            self._transaction.drop(self._savepoint)
-
-    def _begin(self, context_manager: object) -> None:
         store, savepoint = self._store, self._savepoint
         store._check_writable()
         store._environment.check_process()
@@ -141,6 +130,12 @@ class _Statement:
         else:
             savepoint.undo = {}
             transaction.savepoints.append(savepoint)
+        return self._value()
+
+    def drop(self) -> None:
+        """Roll back, if the transaction has begun and not ended."""
+        if self._transaction is not None:
+            self._transaction.drop(self._savepoint)
 
     def _new_transaction(self) -> OpenTransaction:
         environment = self._store._environment

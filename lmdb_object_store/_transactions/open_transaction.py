@@ -225,20 +225,17 @@ class OpenTransaction(ChangeSet):
     def _put(self, key: bytes, data: bytes | None) -> None:
         self.check()
         if not self.is_mine():
+            store, buffer = self._open_store(), self._buffer
             with self.environment.lock:  # another thread waits here until the end
-                self._pass_on(key, data)
+                if key in buffer:
+                    store._pending_bytes -= weight(key, buffer[key])
+                sink = buffer if store._sink is self else store._sink  # `self`: not begun, or in a fork
+                sink[key] = data
         elif self.committing:
             self._buffer[key] = data
         else:
             self._record((key,))
             self.changes[key] = data
-
-    def _pass_on(self, key: bytes, data: bytes | None) -> None:
-        store, buffer = self._open_store(), self._buffer
-        if key in buffer:
-            store._pending_bytes -= weight(key, buffer[key])
-        sink = buffer if store._sink is self else store._sink  # `self`: not begun, or in a fork
-        sink[key] = data
 
     def add_if_unchanged(self, key: bytes, pending: Any, data: bytes | None) -> bool:
         """Change `key` and return True, unless a signal handler has replaced its `pending` change."""

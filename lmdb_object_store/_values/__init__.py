@@ -10,5 +10,5 @@ of a pending change never change later. `large.py` runs no user code: it gets a 
 
 The fast paths of `put` and `[]` call `pickle` themselves, to save one call.
 
-Begin with `dumps` in `serializing.py`.
+Begin with `dumps_of` in `serializing.py`.
 """

@@ -25,21 +25,6 @@ def too_large(key: object, data: bytes) -> ValueError:
     )
 
 
-def dumps(key: object, value: object) -> bytes:
-    """Return `value` pickled with the highest protocol. ValueError that names `key` if LMDB cannot store the bytes.
-
-    An error of the pickler gets a note that names `key`.
-    """
-    try:
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        note_key(error, key)
-        raise
-    if len(data) > MAX_VALUE_BYTES:
-        raise too_large(key, data)
-    return data
-
-
 class Serializer(Protocol):
     """An object that turns a value into bytes, or text, and back: a module such as `json`, or an object of yours."""
 
@@ -65,6 +50,10 @@ def dumps_of(serializer: Serializer) -> Callable[[object, Any], bytes]:
 
 
 def _serialized(serializer: Serializer, key: object, value: Any) -> bytes:
+    """Return the bytes of `value`. ValueError that names `key` if LMDB cannot store the bytes.
+
+    An error of `serializer` gets a note that names `key`.
+    """
     try:
         data = serializer.dumps(value)
     except Exception as error:
@@ -111,6 +100,10 @@ class _PickleProtocol:
         return pickle.dumps(obj, self.protocol)
 
     loads = staticmethod(pickle.loads)
+
+
+# The function of `dumps_of` for `pickle`, whose own `dumps` does not take the highest protocol.
+dumps = partial(_serialized, _PickleProtocol(pickle.HIGHEST_PROTOCOL))
 
 
 def by_protocol(protocol: int) -> Serializer:

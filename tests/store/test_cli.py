@@ -346,6 +346,24 @@ def test_commands_in_a_folder_that_cannot_be_written_to_read(
     assert os.listdir(filled) == ["data.mdb"]
 
 
+def test_command_reads_a_link_to_a_store_with_its_locks(
+    open_store: OpenStore,
+    path: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lock file of a single file is beside the file that a link leads to, also if no folder can be written to."""
+    with open_store(subdir=False) as store:
+        store["a"] = 1
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert here(capsys, "keys", link)[0] == "a\n"
+    assert not caplog.records  # "open without locks" otherwise
+
+
 def test_serializer_json_reads_and_writes_such_a_store(
     open_store: OpenStore,
     capsys: pytest.CaptureFixture[str],

@@ -38,7 +38,7 @@ def test_to_line_of_json_is_json_property(value: Any, protocol: int) -> None:
     """Any JSON value, pickled by any binary protocol, is JSON, unless a list or dict is in it twice."""
     value = json.loads(json.dumps(value))  # where Hypothesis has put an object into it twice
     data = pickle.dumps(value, protocol)
-    line = _jsonlines.to_line(UTF8, b"k", data)
+    line = _jsonlines.to_line(UTF8, b"k", data, True)
     assert repr(json.loads(line)["value"]) == repr(value)
     key, bytes_, back = _jsonlines.from_line(line)
     assert (key, bytes_, repr(back)) == ("k", None, repr(value))
@@ -48,7 +48,7 @@ def test_to_line_of_json_is_json_property(value: Any, protocol: int) -> None:
 def test_from_line_gives_every_value_back_property(value: Any, protocol: int) -> None:
     """A JSON value comes back by value and by type, any other by its bytes."""
     data = pickle.dumps(value, protocol)
-    _, bytes_, back = _jsonlines.from_line(_jsonlines.to_line(UTF8, b"k", data))
+    _, bytes_, back = _jsonlines.from_line(_jsonlines.to_line(UTF8, b"k", data, True))
     assert bytes_ == data or (bytes_ is None and repr(back) == repr(value))
 
 
@@ -56,7 +56,7 @@ def test_from_line_gives_every_value_back_property(value: Any, protocol: int) ->
 @example(b"", KeyCodec(None, "strict", None, 511))
 def test_from_line_gives_any_bytes_back_property(data: bytes, codec: KeyCodec) -> None:
     """Bytes that are no pickle come back, as a key and as a value."""
-    line = _jsonlines.to_line(codec, data or EMPTY, b"\x80" + data)
+    line = _jsonlines.to_line(codec, data or EMPTY, b"\x80" + data, True)
     key, bytes_, _ = _jsonlines.from_line(line)
     assert bytes_ == b"\x80" + data
     assert UTF8.encode(key) == (data or EMPTY)
@@ -100,7 +100,7 @@ SHARED = [1]
 )
 def test_to_line_of_a_value_that_json_would_change_has_its_bytes(data: bytes) -> None:
     """Identity, order of depth, numbers and text that JSON lacks, and bytes that are no pickle are kept."""
-    assert "value" not in json.loads(_jsonlines.to_line(UTF8, b"k", data))
+    assert "value" not in json.loads(_jsonlines.to_line(UTF8, b"k", data, True))
 
 
 def test_json_of_a_pickle_that_is_not_plain_unpickles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

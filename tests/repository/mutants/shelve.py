@@ -140,8 +140,8 @@ MUTANTS = {
         Mutant(
             "writing back ends at the first failure",
             "CachingStore._write_back",
-            "failure = failure or self._unwritable(stored, error)",
-            "return self._unwritable(stored, error)",
+            "failure.__cause__ = error",
+            "failure.__cause__ = error\nreturn failure",
             "test_writeback_among_threads.py",
         ),
         Mutant(

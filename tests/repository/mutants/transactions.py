@@ -263,14 +263,14 @@ MUTANTS = {
     "_transactions/context": [
         Mutant(
             "a transaction does not notice a fork",
-            "_Statement._begin",
+            "_Statement.enter",
             "store._environment.check_process()",
             "",
             "test_c_forks.py",
         ),
         Mutant(
             "a transaction begins without what has changed",
-            "_Statement._begin",
+            "_Statement.enter",
             "store._write_back_changes()",
             "",
             "test_writeback_transactions.py",
@@ -284,7 +284,7 @@ MUTANTS = {
         ),
         Mutant(
             "an abandoned transaction ends at the next use",
-            "_Statement._begin",
+            "_Statement.enter",
             "weakref.ref(context_manager, partial(transaction.drop, savepoint))",
             "weakref.ref(context_manager)",
             "test_transactions_interrupted.py",

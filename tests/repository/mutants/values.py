@@ -7,16 +7,6 @@ from mutants.mutate import Mutant
 MUTANTS = {
     "_values/serializing": [
         Mutant(
-            "values of any size filled in",
-            "dumps",
-            """
-            if len(data) > MAX_VALUE_BYTES:
-                raise too_large(key, data)
-            """,
-            "",
-            "test_codec.py",
-        ),
-        Mutant(
             "a serializer is not checked",
             "check",
             "all((callable(getattr(serializer, name, None)) for name in ('dumps', 'loads')))",
@@ -46,9 +36,13 @@ MUTANTS = {
             "serializer",
             "test_buffering.py",
         ),
-        Mutant("setdefault names no key", "dumps", "note_key(error, key)", "", "test_messages.py"),
+        Mutant("a serializer's error names no key", "_serialized", "note_key(error, key)", "", "test_messages.py"),
         Mutant(
-            "another serializer's error names no key", "_serialized", "note_key(error, key)", "", "test_messages.py"
+            "setdefault with an old pickle protocol",
+            "",
+            "partial(_serialized, _PickleProtocol(pickle.HIGHEST_PROTOCOL))",
+            "partial(_serialized, _PickleProtocol(2))",
+            "test_serializers.py",
         ),
         Mutant("an interrupt is noted", "_serialized", "Exception", "BaseException", "test_messages.py"),
         Mutant(
