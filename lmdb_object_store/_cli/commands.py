@@ -32,9 +32,6 @@ _BATCH_ROWS = 10_000  # `load` and `import-shelve` commit this many rows at a ti
 _POLL_SECONDS = 0.1  # between two updates of the progress of a copy
 
 
-# -- commands
-
-
 def info(arguments: Namespace) -> None:
     """Print `stats()`."""
     from dataclasses import asdict

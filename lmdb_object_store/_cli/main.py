@@ -118,6 +118,9 @@ def _parser() -> _Parser:
             text = "the encoding of text keys (default: utf-8), or `ordered` for OrderedKeys()"
             kind = keytext.encoding
             added.add_argument("--key-encoding", default="utf-8", metavar="NAME", type=kind, help=text)
+        if run in (commands.get, commands.set_, commands.dump, commands.load, commands.verify):
+            text = "the module that the store was opened with as `serializer` (default: pickle)"
+            added.add_argument("--serializer", default=pickle, metavar="MODULE", type=_serializer, help=text)
         return added
 
     command(commands.info, "info PATH", "figures of the store; unpickles nothing")
@@ -125,23 +128,15 @@ def _parser() -> _Parser:
     keys.add_argument("--prefix", metavar="P", help="only keys that begin with this, which is given as KEY is")
     keys.add_argument("--limit", metavar="N", type=_count, help="at most N keys")
 
-    def with_serializer(run: Callable[[Any], int | None], usage: str, text: str) -> None:
-        text_of_option = "the module that the store was opened with as `serializer` (default: pickle)"
-        command(run, usage, text).add_argument(
-            "--serializer", default=pickle, metavar="MODULE", type=_serializer, help=text_of_option
-        )
-
-    with_serializer(commands.get, "get PATH KEY", "print a value, which is unpickled: as JSON if it is, else its repr")
-    with_serializer(commands.set_, "set PATH KEY JSON", "store a value; makes the store if there is none")
+    command(commands.get, "get PATH KEY", "print a value, which is unpickled: as JSON if it is, else its repr")
+    command(commands.set_, "set PATH KEY JSON", "store a value; makes the store if there is none")
     command(commands.delete, "delete PATH KEY", "delete a key")
-    with_serializer(commands.dump, "dump PATH", "print all rows as lines of JSON; runs no code of theirs")
-    with_serializer(
+    command(commands.dump, "dump PATH", "print all rows as lines of JSON; runs no code of theirs")
+    command(
         commands.load, "load PATH", "store the rows of a dump from standard input; makes the store if there is none"
     )
     backup = command(commands.backup, "backup PATH TARGET", "copy the store, also while others write to it")
     backup.add_argument("--no-compact", dest="compact", action="store_false", help="copy free pages too")
-    with_serializer(
-        commands.verify, "verify PATH", "check the file, then unpickle every value; list the keys that fail"
-    )
+    command(commands.verify, "verify PATH", "check the file, then unpickle every value; list the keys that fail")
     command(commands.import_shelve, "import-shelve OLD NEW", "store the items of a shelf; unpickles nothing")
     return parser

@@ -79,15 +79,12 @@ def _open_without_dead_readers(path: Any, options: Options) -> lmdb.Environment:
     This process has no readers yet, and LMDB refuses a second process of the same id.
     """
     handle = lmdb.open(path, **options)
-    if not _has_reader_of(os.getpid(), handle):
+    process = str(os.getpid())
+    # After a heading there is a line for each reader: process id, thread, transaction.
+    if not any(line.split()[0] == process for line in handle.readers().splitlines()):
         return handle
     try:
         handle.begin().abort()  # LMDB frees only as much of the table as its last new reader has seen
     finally:
         handle.close()
     return lmdb.open(path, **options)
-
-
-def _has_reader_of(pid: int, handle: lmdb.Environment) -> bool:
-    # After a heading there is a line for each reader: process id, thread, transaction.
-    return any(line.split()[0] == str(pid) for line in handle.readers().splitlines())

@@ -17,8 +17,9 @@ import lmdb
 
 from .._errors import StoreClosedError
 from .._values.large import LARGE, parts
-from .environment import HAS_GIL, Environment, T
+from .environment import HAS_GIL, Environment
 from .gate import Begin
+from .locks import T
 
 # True if nothing else runs within a call of `cut`. From 3.12 on, CPython's garbage collector, and so user code, runs
 # only between byte codes, and not when an object is created.

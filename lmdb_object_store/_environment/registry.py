@@ -10,7 +10,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
 from itertools import chain
 from threading import get_ident
 from typing import Any, NoReturn
@@ -44,11 +43,11 @@ class ClosedEnvironment(UnopenedEnvironment):
     """Stands in for the environment and the codec of the closed store at `path`. Any use raises StoreClosedError."""
 
     def __init__(self, path: str) -> None:
-        self.attach = partial(_refuse, path)
+        self._path = path
 
-
-def _refuse(path: str) -> NoReturn:
-    raise closed(path)
+    def attach(self) -> NoReturn:
+        """Raise the error for a use of a closed store."""
+        raise closed(self._path)
 
 
 def acquire(path: str, options: Options, store: OpenStore) -> Environment:

@@ -34,16 +34,9 @@ class Kept:
 class Cache(OrderedDict[bytes, Kept]):
     """The kept values, the least recently used first.
 
-    The store adds and removes entries under the environment's lock. `touch` needs no lock, and neither does the
+    The store adds and removes entries under the environment's lock. `_touch` needs no lock, and neither does the
     garbage collector. Each method below therefore expects that the cache changes during the call.
     """
-
-    def touch(self, stored: bytes) -> None:
-        """Make `stored` the most recently used key. Do nothing if another thread has just dropped it."""
-        try:  # noqa: SIM105  # contextlib is slow to import
-            self.move_to_end(stored)
-        except KeyError:
-            pass
 
     def oldest(self) -> tuple[bytes, Kept] | None:
         """Return the least recently used entry; None if there is none."""
@@ -122,8 +115,12 @@ class CachingStore(LmdbObjectStore[K, V]):
         self._touch(stored)
 
     def _touch(self, stored: bytes) -> None:
+        """Make `stored` the most recently used key. Do nothing if another thread has just dropped it."""
         if self._max_cached is not None:
-            self._cache.touch(stored)
+            try:  # noqa: SIM105  # contextlib is slow to import
+                self._cache.move_to_end(stored)
+            except KeyError:
+                pass
 
     # -- writing back the values that have changed
 

@@ -121,7 +121,10 @@ class _Statement:
         store._environment.check_process()
         store._write_back_changes()
         outer: Any = store._own_transaction()
-        transaction: OpenTransaction = self._new_transaction() if outer is None else outer
+        environment: Any = store._environment
+        if isinstance(environment, UnopenedEnvironment):  # another thread has just closed the store
+            environment = environment.attach()  # which raises
+        transaction: OpenTransaction = OpenTransaction(store, environment) if outer is None else outer
         self._guard = weakref.ref(context_manager, partial(transaction.drop, savepoint))
         self._transaction = transaction
         if outer is None:
@@ -136,12 +139,6 @@ class _Statement:
         """Roll back, if the transaction has begun and not ended."""
         if self._transaction is not None:
             self._transaction.drop(self._savepoint)
-
-    def _new_transaction(self) -> OpenTransaction:
-        environment = self._store._environment
-        if isinstance(environment, UnopenedEnvironment):  # of an unpickled store, until its first use
-            environment = environment.attach()  # type: ignore[assignment]  # it stood in for the environment
-        return OpenTransaction(self._store, environment)
 
     def leave(self, kind: type[BaseException] | None = None, *_: object) -> None:
         """Commit, or roll back if the body raised an exception of that `kind`."""

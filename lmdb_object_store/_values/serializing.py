@@ -79,17 +79,13 @@ def remedy(serializer: Serializer, data: bytes | bytearray, error: Exception) ->
     Return "" for a whole pickle whose own objects raised the error.
     """
     pickles = serializer is pickle or isinstance(serializer, _PickleProtocol)
-    if pickles and _is_pickle(data) and not isinstance(error, (pickle.UnpicklingError, EOFError)):
+    whole = data[:1] == pickle.PROTO and data[-1:] == pickle.STOP  # a pickle of protocol 2 or later
+    if pickles and whole and not isinstance(error, (pickle.UnpicklingError, EOFError)):
         if isinstance(error, ImportError) or "Can't get attribute" in str(error):
             return ". The program that reads a value must be able to import its class."
         return ""
     own = pickle if pickles else serializer if isinstance(serializer, ModuleType) else type(serializer)
     return f". The value is damaged, or another serializer wrote it; this store's is {own.__name__}."
-
-
-def _is_pickle(data: bytes | bytearray) -> bool:
-    """Return True if `data` begins and ends as a pickle of protocol 2 or later."""
-    return data[:1] == pickle.PROTO and data[-1:] == pickle.STOP
 
 
 class _PickleProtocol:

@@ -167,8 +167,8 @@ MUTANTS = {
         ),
         Mutant(
             "the first that came is dropped",
-            "Cache.touch",
-            "self.move_to_end(stored)",
+            "CachingStore._touch",
+            "self._cache.move_to_end(stored)",
             "",
             "test_writeback_refused.py",
         ),

@@ -48,7 +48,7 @@ MUTANTS = {
         Mutant(
             "a class's own error is called damage",
             "remedy",
-            "if pickles and _is_pickle(data) and (not isinstance(error, (pickle.UnpicklingError, EOFError))):",
+            "if pickles and whole and (not isinstance(error, (pickle.UnpicklingError, EOFError))):",
             "if False and (not isinstance(error, (pickle.UnpicklingError, EOFError))):",
             "test_unpickling.py",
         ),
