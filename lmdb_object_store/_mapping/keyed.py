@@ -26,16 +26,14 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
 
     def __getitem__(self, key: K) -> V:
         if (
-            type(key) is not bytes
-            or len(key) > self._short_read_limit  # type: ignore[arg-type]  # K need not be bytes
-            or (self._pending and (self.autoflush_on_read or key in self._pending))
+            type(key) is bytes
+            and len(key) <= self._short_read_limit  # type: ignore[arg-type]  # K need not be bytes
+            and not (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
-            value = self._value(self._codec.encode(key), MISSING)
-        else:
             try:
                 data = self._environment.begin().get(key)  # type: ignore[call-overload]  # K need not be bytes
             except lmdb.Error:
-                value = self._value(self._codec.encode(key), MISSING)
+                pass
             else:
                 if data is None:
                     raise KeyNotFoundError(key)
@@ -45,6 +43,7 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
                     return loads(data)  # type: ignore[no-any-return]  # it is a V
                 except Exception as error:
                     raise self._unreadable(key, data, error) from error  # type: ignore[arg-type]  # bytes
+        value = self._value(self._codec.encode(key), MISSING)
         if value is MISSING:
             raise KeyNotFoundError(key)
         return value  # type: ignore[no-any-return]  # it is a V
@@ -56,23 +55,24 @@ class KeyedMixin(ReadingMixin, MutableMapping[K, V]):
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the value of `key`, or `default`. RuntimeError, its cause chained, if it cannot be unpickled."""
         if (
-            type(key) is not bytes
-            or len(key) > self._short_read_limit
-            or (self._pending and (self.autoflush_on_read or key in self._pending))
+            type(key) is bytes
+            and len(key) <= self._short_read_limit
+            and not (self._pending and (self.autoflush_on_read or key in self._pending))
         ):
-            return self._value(self._codec.encode(key), default)
-        try:
-            data = self._environment.begin().get(key)
-        except lmdb.Error:
-            return self._value(self._codec.encode(key), default)
-        if data is None:
-            return default
-        if len(data) >= LARGE:
-            self._expect_size(len(data))
-        try:
-            return loads(data)
-        except Exception as error:
-            raise self._unreadable(key, data, error) from error
+            try:
+                data = self._environment.begin().get(key)
+            except lmdb.Error:
+                pass
+            else:
+                if data is None:
+                    return default
+                if len(data) >= LARGE:
+                    self._expect_size(len(data))
+                try:
+                    return loads(data)
+                except Exception as error:
+                    raise self._unreadable(key, data, error) from error
+        return self._value(self._codec.encode(key), default)
 
     def __contains__(self, key: Any) -> bool:
         if type(key) is bytes and len(key) <= self._raw_key_limit and key not in self._pending:
