@@ -141,8 +141,7 @@ def _page(
         if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
             return {} if values else [], True
         # Pairs of key and value, or keys alone.
-        iterate: Any = cursor.iterprev if reverse else cursor.iternext
-        rows: Iterator[Any] = iterate(values=values)
+        rows: Iterator[Any] = cursor.iterprev(True, values) if reverse else cursor.iternext(True, values)
         bound = (low or None) if reverse else high
         if bound is not None:
             # The bound's own method compares, which saves a call of a Python function for each row.
@@ -151,7 +150,7 @@ def _page(
         if has_large:
             return _page_of_large(rows, limit)
         # Each row is at most half a page of the file, so the rows need no limit in bytes.
-        found: Rows = (dict if values else list)(islice(rows, limit))
+        found: Rows = dict(islice(rows, limit)) if values else list(islice(rows, limit))
         return found, len(found) < limit
 
 
