@@ -137,7 +137,7 @@ def _page(
         has_large = values and txn.stat()["overflow_pages"]
         if has_large and not large:
             return None
-        cursor = txn.cursor()
+        cursor: Any = txn.cursor()  # whose types know keys and pairs, but not a choice between them
         if not (_seek_last(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
             return {} if values else [], True
         # Pairs of key and value, or keys alone.
