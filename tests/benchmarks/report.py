@@ -122,6 +122,8 @@ def _ratio(ratio: float | None) -> str:
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return NONE
+    if unit == "":
+        return f"{value:.2f}"
     if unit == "B":
         return f"{value:.0f} B"
     if unit == "1/s":
