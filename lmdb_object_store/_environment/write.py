@@ -92,19 +92,19 @@ def write(
             txn.drop(handle.open_db(txn=txn), delete=False)
         elif emptied is not None:
             _empty(txn.cursor(), emptied)
-        rows: Iterable[tuple[bytes, bytes | None]] = changes.items()
-        if len(changes) >= SORTED_FROM and txn.stat()["entries"] >= 10 * len(changes):
-            keys = sorted(changes)  # to sort pairs takes several times as long
-            rows = zip(keys, [changes[key] for key in keys])
         if None in changes.values():
-            for key, data in rows:
+            for key, data in _rows(txn, changes):
                 if data is None:
                     txn.delete(key)
                 else:
                     txn.put(key, data)
-        else:
-            # 15 % faster than one by one. No value is None here, which the type checker cannot know.
-            txn.cursor().putmulti(rows)  # type: ignore[arg-type]  # see above
+        elif changes:
+            cursor = txn.cursor()
+            cursor.last()
+            # To compare one key takes 0.3 µs, and for most changes it shows that they cannot be appended.
+            if next(iter(changes)) <= cursor.key() or not _append(cursor, changes):
+                # 15 % faster than one by one. No value is None here, which the type checker cannot know.
+                cursor.putmulti(_rows(txn, changes))  # type: ignore[arg-type]  # see above
         if cap is not None and any(changes.values()):
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # a `with` block would raise nothing if a fork has closed the environment
@@ -123,6 +123,32 @@ def _empty(cursor: Cursor[bytes], interval: Interval) -> None:
     while found and (interval.high is None or cursor.key() < interval.high):
         cursor.delete()  # moves to the next row
         found = bool(cursor.key())
+
+
+def _append(cursor: Cursor[bytes], changes: Mapping[bytes, bytes | None]) -> bool:
+    """Append `changes` in key order. Return False unless all keys are beyond the last key, which `cursor` is at.
+
+    LMDB fills the pages with rows that are appended, and leaves a third of each page empty otherwise. None of `changes`
+    is a deletion.
+    """
+    if min(changes) <= cursor.key():  # b"" if the file is empty
+        return False
+    # LMDB silently skips a row that is not beyond the last row. If it did, the caller puts all rows again.
+    added: int = cursor.putmulti(_in_order(changes), append=True)[1]  # type: ignore[arg-type]  # no value is None
+    return added == len(changes)
+
+
+def _rows(txn: Transaction[bytes], changes: Mapping[bytes, bytes | None]) -> Iterable[tuple[bytes, bytes | None]]:
+    """Return the items of `changes`, in key order where that saves time."""
+    if len(changes) >= SORTED_FROM and txn.stat()["entries"] >= 10 * len(changes):
+        return _in_order(changes)
+    return changes.items()
+
+
+def _in_order(changes: Mapping[bytes, bytes | None]) -> Iterable[tuple[bytes, bytes | None]]:
+    """Return the items of `changes` in key order."""
+    keys = sorted(changes)  # to sort pairs takes several times as long
+    return zip(keys, [changes[key] for key in keys])
 
 
 # -- a map at its cap

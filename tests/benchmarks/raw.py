@@ -158,6 +158,13 @@ class Raw(System):
 
     put_many = update = transact = put
 
+    def append(self, store: Any, pairs: Iterable[Pair]) -> None:
+        dumps, protocol = pickle.dumps, PROTOCOL
+        with store.begin(write=True) as txn:
+            put = txn.put
+            for key, value in pairs:
+                put(key, dumps(value, protocol), append=True)
+
     def commit_each(self, store: Any, pairs: Iterable[Pair]) -> None:
         for key, value in pairs:
             with store.begin(write=True) as txn:

@@ -79,6 +79,11 @@ class Session:
         """Return the first `count` items, in the order in which they are put: their keys are in random order."""
         return [(self.system.key(key), value) for key, value in zip(self._keys[:count], self.values)]
 
+    def sorted_pairs(self, count: int) -> list[Pair]:
+        """Return `count` items in the order of their keys, with `bytes` of 500 to 1,300 bytes as values."""
+        source, data = random.Random(3), bytes(range(250)) * 6
+        return [(self.system.key(key), data[: source.randint(500, 1300)]) for key in self.in_order[:count]]
+
     def sample(self, count: int) -> list[int]:
         """Return the numbers of `count` items, in random order."""
         return self.random.sample(range(self.number), count)
@@ -87,12 +92,12 @@ class Session:
         return [self.system.key(self._keys[n]) for n in numbers]
 
     @cached_property
-    def _in_order(self) -> list[bytes]:
+    def in_order(self) -> list[bytes]:
         return sorted(self._keys)
 
     def span(self, count: int) -> tuple[bytes, bytes]:
         """Return bounds around `count` keys somewhere among all; the upper bound is outside."""
-        keys = [*self._in_order, b"\xff" * 17]
+        keys = [*self.in_order, b"\xff" * 17]
         at = self.random.randrange(self.number - count + 1)
         return keys[at], keys[at + count]
 

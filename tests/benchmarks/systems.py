@@ -79,6 +79,11 @@ class System:
         """Return `key` as this system takes it, a new object each time: an object used before knows its hash."""
         return bytes(memoryview(key))
 
+    def size(self, path: Path) -> int:
+        """Return the bytes of the files of a closed store."""
+        files = path.rglob("*") if path.is_dir() else path.parent.glob(path.name + "*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     # -- reads
 
     def get(self, store: Any, keys: Iterable[Any]) -> Any:
@@ -179,6 +184,10 @@ class System:
 
     def put_many(self, store: Any, pairs: Iterable[Pair]) -> None:
         store.update(pairs)
+
+    def append(self, store: Any, pairs: Iterable[Pair]) -> None:
+        """Put items as `put_many` does; their keys are in order, and beyond all others."""
+        self.put_many(store, pairs)
 
     def update(self, store: Any, pairs: Iterable[Pair]) -> None:
         store.update(pairs)
@@ -352,7 +361,7 @@ class Dict(System):
     name = "dict"
     label = "dict and pickle"
     on_disk = "nothing: it is in memory"
-    lacks = NOT_EVERYWHERE | {"open", "import"}
+    lacks = NOT_EVERYWHERE | {"open", "import", "sorted", "sorted_append"}
 
     def __init__(self, map_size: int) -> None:
         super().__init__(map_size)

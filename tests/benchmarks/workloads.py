@@ -25,7 +25,7 @@ from reads import (
 from session import Run
 from systems import COMMIT_EVERY, READERS, THREADS
 from threaded import durable, flush_beside
-from writes import commits, delete, filling, growth, mix, pop, setdefault
+from writes import commits, delete, filling, growth, mix, pop, setdefault, sorted_load
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,10 @@ def _one(name: str, run: Run, label: str, baseline: str | None, **options: Any) 
 
 def _ten_thousand(number: int) -> int:
     return min(number, 10_000)
+
+
+def _twenty_thousand(number: int) -> int:
+    return min(number, 20_000)
 
 
 def _repeated(number: int) -> int:
@@ -103,6 +107,26 @@ _WORKLOADS = (
     _one("update", filling("update", None), "`update` and close", "raw"),
     _one("many_10k", filling("put_many", None), "`put_many` of 10,000 and close", "raw", most=_ten_thousand),
     _one("transact_10k", filling("transact", None), "a `transaction` of 10,000, and close", "raw", most=_ten_thousand),
+    Workload(
+        "sorted",
+        sorted_load("put_many"),
+        (
+            Row("sorted", "`put_many` of sorted keys, 500 to 1,300 bytes each, and close"),
+            Row("sorted_size", "its file, as a multiple of the keys and values", ""),
+        ),
+        "raw",
+        most=_twenty_thousand,
+    ),
+    Workload(
+        "sorted_append",
+        sorted_load("append"),
+        (
+            Row("sorted_append", "the same, raw with `append=True`"),
+            Row("sorted_append_size", "its file, raw with `append=True`", ""),
+        ),
+        "raw",
+        most=_twenty_thousand,
+    ),
     _one("commit_each", commits("commit_each"), "`store[k] = v` and `flush()`", "raw", most=_ten_thousand),
     _one("transact_each", commits("transact_each"), "a `transaction` of `store[k] = v`", "raw", most=_ten_thousand),
     _one("edit_each", commits("edit_each"), "`edit(k)`", "raw", most=_ten_thousand),

@@ -33,6 +33,33 @@ def filling(method: str, batch: int | None) -> Run:
     return run
 
 
+def sorted_load(method: str) -> Run:
+    """Put items in the order of their keys by `method` of the system, and close; then measure the files.
+
+    The values are `bytes` of 500 to 1,300 bytes.
+    """
+
+    def run(session: Session, count: int) -> list[Sample]:
+        system, pairs = session.system, session.sorted_pairs(count)
+        put = getattr(system, method)
+        with session.fresh() as path:
+            store = system.open(path, batch=None)
+
+            def work() -> None:
+                put(store, pairs)
+                system.close(store)
+
+            seconds, _ = session.clock(work, writes=True)
+            size = system.size(path)
+            store = system.open(path, batch=None)
+            session.check(store, pairs)
+            system.close(store)
+        data = sum(len(key) + len(value) for key, (_, value) in zip(session.in_order, pairs))
+        return [(seconds, count), (size, data)]
+
+    return run
+
+
 def commits(method: str) -> Run:
     """Write over items, each in a commit of its own, by `method` of the system."""
 

@@ -19,7 +19,7 @@ BENCH = Path(__file__).parents[1] / "benchmarks" / "bench.py"
 NEEDS_MORE = {"put_arrays", "get_arrays", "memory"}  # NumPy, more keys
 
 
-@pytest.mark.slow  # 41 workloads, for six systems each
+@pytest.mark.slow  # 43 workloads, for six systems each
 def test_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
     """Each workload has a result for this store and for what it is compared to; the workloads check what they read."""
     arguments = ["--keys", "50", "--rounds", "1", "--seconds", "0.02"]
@@ -39,7 +39,7 @@ def test_workload_runs_and_gives_the_right_answers(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     rows = results["samples"]["50"]
-    assert len(rows.keys() - NEEDS_MORE) == 44
+    assert len(rows.keys() - NEEDS_MORE) == 48
     assert all({"store", "tuned"} <= measured.keys() for measured in rows.values())
     table = (tmp_path / "results" / "results.md").read_text()
     assert "| `store[k]` | raw |" in table
