@@ -13,6 +13,7 @@ from support.stores import TINY, TOO_LARGE
 from support.threads import frequent_switches
 
 from lmdb_object_store import LmdbObjectStore
+from lmdb_object_store._buffer import pending as _pending
 
 # `parent` is given each time: by default it would be whatever profile is loaded, and CI loads one by itself.
 _BASE = settings(
@@ -26,6 +27,10 @@ settings.register_profile(
 # With a mutant, any failure is enough, so no time is spent on a shorter example.
 settings.register_profile("mutants", parent=settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# As Python without its global lock does; see docs/concurrency.md. `support.programs` does so in other processes.
+if os.environ.get("ADD_UNDER_LOCK"):
+    _pending.ONE_STEP = False
 
 _HAS_FORK = hasattr(os, "fork")
 collect_ignore = [] if _HAS_FORK else ["faults/test_faults.py", "faults/test_harness.py"]  # made of forks and signals

@@ -147,6 +147,5 @@ class BufferMixin(FlushMixin):
             environment.committing = True
             try:
                 self._commit(changes)
-                self._commits += 1
             finally:
                 environment.committing = False

@@ -50,7 +50,10 @@ class ResizeMixin(StoreState):
         try:
             while True:
                 try:
-                    return write(environment, changes, emptied, self._max_map_size, begin)
+                    write(environment, changes, emptied, self._max_map_size, begin)
+                    self._commits += 1
+                    self._committed_changes += len(changes)
+                    return
                 except lmdb.MapFullError as error:
                     self._make_room(environment, environment.handle(), changes, error)
                 except lmdb.MapResizedError:  # another process has grown the file

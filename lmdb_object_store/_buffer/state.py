@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any, Protocol
 
 from .._environment.environment import Environment
@@ -77,6 +78,10 @@ class StoreState(OptionsMixin):
     _flushed: int
     # Held by the thread that flushes for all. None if none does.
     _current_flush: Lock | None
+    # Changes in these commits, deletions included.
+    _committed_changes: int
+    # Counts the small commits that reads set off. In one step: two threads get two numbers.
+    _small_commits: Iterator[int]
     # True from a failed flush until a change comes after it: reads do not try that flush again.
     _flush_failed: bool
     # The limits that a put looks at. An attribute costs less than the descriptor of the public name.
@@ -134,14 +139,18 @@ class StoreState(OptionsMixin):
         self._flushes_begun = 0
         self._flushed = 0
         self._current_flush = None
+        self._committed_changes = 0
+        self._small_commits = count(1)
         self._flush_failed = False
 
     def _forget_pending(self) -> None:
-        """Drop the pending changes: in a forked child they belong to the parent."""
+        """Drop the pending changes and the figures of commits: in a forked child they belong to the parent."""
         self.write_buffer.clear()
         self._current_flush = None
         self._stop_timer()
         self._pending_bytes = 0
+        self._commits = 0
+        self._committed_changes = 0
         self._flush_failed = False
 
     def _stop_timer(self) -> None:

@@ -33,12 +33,13 @@ _POLL_SECONDS = 0.1  # between two updates of the progress of a copy
 
 
 def info(arguments: Namespace) -> None:
-    """Print `stats()`."""
+    """Print `stats()`, without the commits and changes of this command, which makes none."""
     from dataclasses import asdict
 
     with _open_to_read(arguments.path) as store:
         for name, value in {"path": store.db_path, **asdict(store.stats())}.items():
-            print(f"{name:15} {value}")
+            if name not in {"commits", "changes"}:  # a 0 would look like the count of all commits to the file
+                print(f"{name:15} {value}")
 
 
 def keys(arguments: Namespace) -> None:

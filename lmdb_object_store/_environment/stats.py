@@ -19,6 +19,9 @@ class StoreStats:
     entry, 0 in an empty file. `branch_pages` lead to entries, `leaf_pages` hold entries, and `overflow_pages` hold
     values that are larger than about half a page of `page_bytes`. `readers` are the open read transactions of all
     processes. A reader of a killed process counts until the file is opened again or the map is full.
+
+    `commits` are those of this store in this process since it was opened. `changes` are the writes and deletions in
+    them. A key that is written twice before a commit is one change. The rows that `clear` deletes do not count.
     """
 
     __module__ = "lmdb_object_store"
@@ -34,10 +37,12 @@ class StoreStats:
     leaf_pages: int
     overflow_pages: int
     readers: int
+    commits: int
+    changes: int
 
 
-def measured(environment: Environment, pending: int) -> StoreStats:
-    """Return the figures of `environment`, with `pending`. Needs the lock."""
+def measured(environment: Environment, *, pending: int, commits: int, changes: int) -> StoreStats:
+    """Return the figures of `environment`, with those of a store. Needs the lock."""
     handle = environment.handle()
     stat = handle.stat()
     pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
@@ -54,4 +59,6 @@ def measured(environment: Environment, pending: int) -> StoreStats:
         overflow_pages=stat["overflow_pages"],
         # py-lmdb lists readers only as text: a line for each slot of the table, with a dash if it is idle.
         readers=sum(line.rpartition(" ")[2].isdigit() for line in handle.readers().splitlines()),
+        commits=commits,
+        changes=changes,
     )

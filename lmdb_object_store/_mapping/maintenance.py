@@ -44,4 +44,7 @@ class MaintenanceMixin(FlushMixin):
         from .._environment.stats import measured
 
         with self._environment.lock:
-            return measured(self._environment, len(self._pending))
+            environment = self._environment
+            return measured(
+                environment, pending=len(self._pending), commits=self._commits, changes=self._committed_changes
+            )

@@ -119,7 +119,6 @@ class OpenTransaction(ChangeSet):
             store, begin = self._open_store(), self._write_lock.begin_to_write
             store._commit(self.changes, emptied=WHOLE if self.emptied else None, begin=begin)
             self._write_lock.forget()
-            store._commits += 1
         self._committed = True
 
     def roll_back(self, savepoint: Savepoint) -> None:

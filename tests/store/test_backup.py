@@ -396,6 +396,64 @@ def test_stats_count_the_readers_of_all_processes(store: Store, path: str) -> No
     assert store.stats().readers == 0, "an idle place in the table counts"
 
 
+def test_stats_count_the_commits_and_changes_of_a_store(open_store: OpenStore) -> None:
+    """Each commit of this store counts, whatever set it off, with its changes. Those of other stores do not."""
+    store, other = open_store(batch_size=3), open_store()
+
+    def figures() -> tuple[int, int]:
+        stats = store.stats()
+        return stats.commits, stats.changes
+
+    assert figures() == (0, 0)
+    store.update(a=1, b=2)
+    store["a"] = 3
+    assert figures() == (0, 0)
+    store.flush()
+    assert figures() == (1, 2)
+    store.flush()
+    assert figures() == (1, 2)
+    store.put_many({"c": 1, "d": 2, "e": 3})
+    assert figures() == (2, 5)
+    with store.transaction():
+        del store["a"]
+        store["f"] = 1
+        assert figures() == (2, 5)
+    assert figures() == (3, 7)
+    for key in "bcd":
+        del store[key]
+    assert figures() == (4, 10)
+    store["g"] = 1
+    assert store.get("missing") is None
+    assert figures() == (5, 11)
+    store.clear()
+    assert figures() == (6, 11)
+    other.put_many({"h": 1})
+    assert figures() == (6, 11)
+
+
+def test_stats_do_not_count_a_commit_that_failed(full: Store) -> None:
+    """A commit counts once its changes are in the file."""
+    before = full.stats()
+    with pytest.raises(lmdb.MapFullError):
+        full.flush()
+    after = full.stats()
+    assert (after.commits, after.changes) == (before.commits, before.changes) == (1, 1)
+
+
+@pytest.mark.posix
+def test_stats_of_a_child_count_its_own_commits(store: Store) -> None:
+    """A child of a fork counts from zero, and the parent goes on with its own figures."""
+    store["a"] = 1
+
+    def child() -> None:
+        assert (store.stats().commits, store.stats().changes) == (0, 0)
+        store.put_many({"b": 1, "c": 2})
+        assert (store.stats().commits, store.stats().changes) == (1, 2)
+
+    in_child(child)
+    assert (store.stats().commits, store.stats().changes) == (1, 1)
+
+
 def test_stats_unpickle_nothing(path: str, open_store: OpenStore) -> None:
     """A value that no unpickler reads counts like any other."""
     with lmdb.open(path) as environment, environment.begin(write=True) as transaction:

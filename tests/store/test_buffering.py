@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,8 +11,10 @@ from unittest.mock import patch
 import pytest
 from conftest import OpenStore
 from support.stores import Store, committed
+from support.threads import in_thread, together
 
 from lmdb_object_store._buffer import resize as _resize
+from lmdb_object_store._buffer.flush import HINT_AFTER
 from lmdb_object_store._environment.write import write as write_changes
 
 # -- thresholds, update
@@ -197,3 +200,67 @@ def test_reads_of_bytes_keys_flush(open_store: OpenStore, read: Callable[[Store]
     store.flush()
     store[b"pending"] = 2
     assert flushes(store, read) is autoflush
+
+
+def alternate(store: Store, times: int = HINT_AFTER) -> None:
+    """Write and read in turn, `times` times."""
+    for number in range(times):
+        store["written"] = number
+        store.get("missing")
+
+
+def test_reads_and_writes_in_turn_are_logged_with_nothing_held(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line about `autoflush_on_read` is logged once. The logging handler may use the store, in any thread."""
+    caplog.set_level(logging.INFO)
+    store = open_store(sync=False)
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            in_thread(lambda: store.put_many({"logged": record.levelname}))
+
+    handler = Handler()
+    logging.getLogger("lmdb_object_store").addHandler(handler)
+    try:
+        alternate(store)
+        assert store["logged"] == "INFO"
+        together(*[lambda: alternate(store)] * 3)
+    finally:
+        logging.getLogger("lmdb_object_store").removeHandler(handler)
+    assert [record.levelno for record in caplog.records] == [logging.INFO]
+    assert store.db_path in caplog.text
+
+
+def test_threads_that_read_and_write_in_turn_log_one_line(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Threads that share a store count together, and one of them logs the line."""
+    caplog.set_level(logging.INFO)
+    store = open_store(sync=False)
+    together(*[lambda: alternate(store)] * 4)
+    assert len(caplog.records) == 1
+
+
+def test_reads_and_writes_in_turn_without_autoflush_log_nothing(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the option that the line names, reads commit nothing and no line comes."""
+    caplog.set_level(logging.INFO)
+    store = open_store(autoflush_on_read=False)
+    alternate(store)
+    assert (caplog.records, store.stats().commits) == ([], 0)
+
+
+def test_unpickled_store_counts_reads_and_commits_from_its_start(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unpickled store starts with no commits, and logs a line of its own."""
+    caplog.set_level(logging.INFO)
+    store = open_store(sync=False)
+    alternate(store)
+    with pickle.loads(pickle.dumps(store)) as handle:
+        assert (handle.stats().commits, handle.stats().changes) == (0, 0)
+        alternate(handle)
+        assert (handle.stats().commits, handle.stats().changes) == (HINT_AFTER, HINT_AFTER)
+    assert len(caplog.records) == 2

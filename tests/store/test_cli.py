@@ -38,13 +38,13 @@ def filled(store: LmdbObjectStore[Any, Any]) -> str:
 
 
 def test_info_prints_the_figures_of_stats(filled: str) -> None:
-    """Each figure of stats() has a line."""
+    """Each figure of stats() has a line, but for the commits and changes of the command's own store."""
     out, _ = run("info", filled)
     with LmdbObjectStore[Any, Any](filled, readonly=True) as store:
         stats = store.stats()
     figures = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert figures.pop("path") == filled
-    assert figures == {name: str(value) for name, value in vars(stats).items()}
+    assert figures == {name: str(value) for name, value in vars(stats).items() if name not in {"commits", "changes"}}
     assert figures["entries"] == "10"
 
 

@@ -75,5 +75,6 @@ class Host(BufferMixin):
             assert dict(changes) == taken, "what is written changes while it is written"
             self.file = apply({} if emptied else self.file, taken)
             self.after()
+            self._commits += 1
         finally:
             self.committing = False

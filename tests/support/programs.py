@@ -21,6 +21,9 @@ import os, signal, sys, threading
 from lmdb_object_store import LmdbObjectStore
 path = sys.argv[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+if os.environ.get("ADD_UNDER_LOCK"):
+    from lmdb_object_store._buffer import pending
+    pending.ONE_STEP = False
 
 def opened(**options):
     return LmdbObjectStore(path, **{"key_encoding": "utf-8", **options})

@@ -76,6 +76,8 @@ def looked_after(store: LmdbObjectStore[str, User]) -> None:
     store.backup(Path("backup"), compact=False)
     assert_type(store.stats(), StoreStats)
     assert_type(store.stats().entries, int)
+    assert_type(store.stats().commits, int)
+    assert_type(store.stats().changes, int)
 
 
 def undeclared() -> None:

@@ -9,6 +9,7 @@ import lmdb
 import pytest
 from support.buffer_host import Host, apply, nothing, raising
 
+from lmdb_object_store._buffer.flush import HINT_AFTER, SMALL_COMMIT
 from lmdb_object_store._buffer.state import RefusingBuffer
 from lmdb_object_store._environment.environment import MISSING
 from lmdb_object_store._errors import StoreClosedError, closed
@@ -114,6 +115,46 @@ def test_flush_before_read_without_autoflush_does_nothing() -> None:
     host._add(b"a", b"1")
     host._flush_before_read()
     assert host.commits == 0
+
+
+def read_after_changes(host: Host, changes: int = SMALL_COMMIT, times: int = 1) -> None:
+    """Add `changes` changes and read, `times` times."""
+    for _ in range(times):
+        for number in range(changes):
+            host._add(b"%d" % number, b"1")
+        host._flush_before_read()
+
+
+def test_flush_before_read_of_few_changes_names_the_option_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """After some hundreds of small commits by reads, one line says what they cost and how to avoid them."""
+    caplog.set_level(logging.INFO)
+    read_after_changes(host, times=HINT_AFTER - 1)
+    assert caplog.records == []
+    read_after_changes(host, times=2 * HINT_AFTER)
+    assert [(record.name, record.levelno) for record in caplog.records] == [("lmdb_object_store", logging.INFO)]
+    assert "autoflush_on_read=False" in caplog.text
+    assert f"nowhere: {HINT_AFTER} reads" in caplog.text
+
+
+def test_flush_before_read_of_many_changes_is_no_small_commit(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Reads that commit more changes, find nothing pending, or cannot commit, do not count."""
+    caplog.set_level(logging.INFO)
+    read_after_changes(host, SMALL_COMMIT + 1, times=HINT_AFTER)
+    read_after_changes(host, 0, times=HINT_AFTER)
+    host.before = raising(lmdb.DiskError("full"))
+    read_after_changes(host, times=HINT_AFTER)
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_flush_before_read_under_the_lock_logs_nothing(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """A read in a signal handler may hold the lock, under which no logging handler runs. A later read logs the line."""
+    caplog.set_level(logging.INFO)
+    read_after_changes(host, times=HINT_AFTER - 1)
+    with host.world.lock:
+        read_after_changes(host)
+    assert caplog.records == []
+    read_after_changes(host)
+    assert len(caplog.records) == 1
 
 
 def test_stage_in_a_closed_host_is_refused(host: Host) -> None:

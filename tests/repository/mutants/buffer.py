@@ -270,7 +270,6 @@ MUTANTS = {
         ),
         Mutant("put names no key", "BufferMixin.put", "note_key(error, key)", "", "test_messages.py"),
         Mutant("update names no key", "BufferMixin._update", "note_key(error, key)", "", "test_messages.py"),
-        Mutant("put_many is no commit", "BufferMixin._commit_many", "self._commits += 1", "", "test_puts.py"),
         Mutant(
             "put_many does not flush first",
             "BufferMixin._commit_many",
@@ -408,13 +407,11 @@ MUTANTS = {
             "FlushMixin._commit_pending",
             """
             self._commit(changes)
-            self._commits += 1
             self._flushed = number
             """,
             """
             self._flushed = number
             self._commit(changes)
-            self._commits += 1
             """,
             "test_shared_commits.py",
         ),
@@ -565,7 +562,34 @@ MUTANTS = {
             "",
             "test_buffer.py",
         ),
-        Mutant("a flush is no commit", "FlushMixin._commit_pending", "self._commits += 1", "", "test_puts.py"),
+        Mutant(
+            "a commit of many changes is a small one",
+            "FlushMixin._flush_before_read",
+            "len(self._write_buffer) <= SMALL_COMMIT",
+            "True",
+            "test_buffer.py",
+        ),
+        Mutant(
+            "a read that could not commit has made a small commit",
+            "FlushMixin._flush_before_read",
+            'logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)\nreturn',
+            'logger().warning("a read could not flush %s, its changes stay pending: %s", self.db_path, error)',
+            "test_buffer.py",
+        ),
+        Mutant(
+            "the option is named under the lock",
+            "FlushMixin._flush_before_read",
+            "not self._environment.lock._is_owned()",
+            "True",
+            "test_buffer.py",
+        ),
+        Mutant(
+            "the option is named again and again",
+            "FlushMixin._flush_before_read",
+            "next(self._small_commits) == HINT_AFTER",
+            "next(self._small_commits) >= HINT_AFTER",
+            "test_buffer.py",
+        ),
         Mutant(
             "a flush waits for a lock of the parent's",
             "FlushMixin._share_commit",
@@ -633,6 +657,14 @@ MUTANTS = {
             "raise",
             "test_growth.py",
         ),
+        Mutant("a commit is not counted", "ResizeMixin._commit", "self._commits += 1", "", "test_puts.py"),
+        Mutant(
+            "the changes of a commit are not counted",
+            "ResizeMixin._commit",
+            "self._committed_changes += len(changes)",
+            "",
+            "test_backup.py",
+        ),
         Mutant(
             "dead readers not looked for",
             "ResizeMixin._make_room",
@@ -683,6 +715,13 @@ MUTANTS = {
             "self.write_buffer.clear()",
             "",
             "test_buffer.py",
+        ),
+        Mutant(
+            "child counts its parent's commits",
+            "StoreState._forget_pending",
+            "self._commits = 0\nself._committed_changes = 0",
+            "",
+            "test_backup.py",
         ),
         Mutant(
             "read-only not noticed", "StoreState._check_writable", "if self._readonly:", "if False:", "test_shelve.py"

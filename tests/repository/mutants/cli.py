@@ -153,6 +153,13 @@ MUTANTS = {
     ],
     "_cli/commands": [
         Mutant(
+            "info counts the commits of its own store",
+            "info",
+            'if name not in {"commits", "changes"}:',
+            "if True:",
+            "test_cli.py",
+        ),
+        Mutant(
             "verify reports pages that were used again",
             "verify",
             "not has_locks(store.env)",
