@@ -338,8 +338,8 @@ MUTANTS = {
         ),
         Mutant(
             "a flush within a commit commits",
-            "FlushMixin._flush",
-            "not self._environment.committing",
+            "FlushMixin._flush_under_lock",
+            "not environment.committing",
             "True",
             "test_signal_handlers.py",
         ),
@@ -501,8 +501,8 @@ MUTANTS = {
         ),
         Mutant(
             "collected stores written after what came later",
-            "FlushMixin._flush",
-            "self._environment.close_collected()",
+            "FlushMixin._flush_under_lock",
+            "environment.close_collected()",
             "",
             "test_collection.py",
         ),
