@@ -369,9 +369,9 @@ MUTANTS = {
             "FlushMixin._flush_if_full",
             """
             if self._is_full(at_count):
-                self._flush()
+                self._flush_under_lock()
             """,
-            "self._flush()",
+            "self._flush_under_lock()",
             "test_shared_commits.py",
         ),
         Mutant(
@@ -543,8 +543,8 @@ MUTANTS = {
         ),
         Mutant(
             "a flush within a transaction commits",
-            "FlushMixin._flush",
-            "self._environment.transaction is None",
+            "FlushMixin._flush_under_lock",
+            "environment.transaction is None",
             "True",
             "test_transactions.py",
         ),
