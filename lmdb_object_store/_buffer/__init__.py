@@ -8,5 +8,5 @@ The classes derive from each other: `StoreState`, `ResizeMixin`, `FlushMixin`, `
 attributes that they share are declared in `state.py`; begin there. The options of a store are in `attributes.py`.
 
 Rules: user code (pickling, iterating, unpickling) runs with no lock held. Changes are added under the lock of the
-environment, except a new key's `put`. While a transaction is open it stands in for the buffer.
+environment, except by `put`. While a transaction is open it stands in for the buffer.
 """

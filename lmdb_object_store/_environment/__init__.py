@@ -6,7 +6,7 @@ the locks between processes.
 
 A read (`read.py`) calls `Environment.begin`, without a lock. If LMDB refuses, `Environment.repeat` reads again under
 the lock. A write (`write.py`) holds the lock: `begin_write` waits for other processes, `write` changes rows and
-commits. `_buffer/resize.py` calls `write`, and grows the map by `Environment.resize`.
+commits. `_buffer/resize.py` calls `write`, and grows the map by `Environment.resize`. `timer.py` is `flush_interval`.
 
 Rules: an environment's lock comes before the registry's. The gate (`gate.py`) is closed before the map moves, a write
 is aborted or the file is closed: new reads then wait for the lock. No user code runs here, and no transaction outlives
