@@ -46,14 +46,14 @@ class FlushMixin(ResizeMixin):
 
     def _flush_now(self) -> None:
         self._check_no_commit()
-        self._flush_under_lock()
+        self._flush()
 
     def _flush_if_full(self, at_count: int | None = None) -> None:
         """Flush if the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
 
         def flush() -> None:
             if self._is_full(at_count):  # else another thread has flushed meanwhile
-                self._flush_under_lock()
+                self._flush()
 
         if self._full_bytes < self._batch_bytes and self.write_buffer:
             self._start_timer()
@@ -81,7 +81,7 @@ class FlushMixin(ResizeMixin):
             return
         is_small = len(self._write_buffer) <= SMALL_COMMIT
         try:
-            self._share_commit(self._flush_under_lock)
+            self._share_commit(self._flush)
         except StoreClosedError:
             raise
         except (lmdb.Error, OSError) as error:
@@ -128,7 +128,7 @@ class FlushMixin(ResizeMixin):
         """
         self._stop_timer()
         try:
-            self._share_commit(self._flush_under_lock)
+            self._share_commit(self._flush)
         except StoreClosedError:
             return
         except Exception as error:
@@ -174,18 +174,14 @@ class FlushMixin(ResizeMixin):
 
     def _flush(self) -> None:
         """Commit the pending changes, unless this thread is within a commit or a transaction."""
-        with self._environment.lock:
-            self._environment.check_process()  # a child must not commit the pending changes of its parent
-            self._flush_under_lock()
-
-    def _flush_under_lock(self) -> None:
         environment = self._environment
-        if not environment.committing and environment.transaction is None:
-            environment.close_collected()  # their changes were accepted before
-            if self._write_buffer:
-                self._commit_pending()
-        elif self._own_transaction() is not None:
-            self._pending_bytes = 0  # the changes of a transaction are counted, but do not wait for a flush
+        with environment.lock:
+            if not environment.committing and environment.transaction is None:
+                environment.close_collected()  # their changes were accepted before
+                if self._write_buffer:
+                    self._commit_pending()
+            elif self._own_transaction() is not None:
+                self._pending_bytes = 0  # the changes of a transaction are counted, but do not wait for a flush
 
     def _commit_pending(self) -> None:
         """Commit the pending changes, then drop them from the buffer."""

@@ -136,6 +136,7 @@ class BufferMixin(FlushMixin):
 
     def _commit_many(self, changes: dict[bytes, bytes | None]) -> None:
         """Commit `changes` at once, in a transaction of their own. Within a transaction they are a part of it."""
+        self._environment.check_process()  # a child must not commit the pending changes of its parent
         environment = self._environment
         with environment.lock:
             transaction = self._own_transaction()

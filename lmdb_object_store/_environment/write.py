@@ -109,8 +109,10 @@ def write(
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # a `with` block would raise nothing if a fork has closed the environment
     except BaseException:
-        environment.close_gate()
-        txn.abort()
+        try:
+            environment.close_gate()
+        finally:  # also after an interrupt: a cursor in a kept traceback would keep the transaction open
+            txn.abort()
         raise
     finally:
         del txn  # else the traceback of an exception keeps it open

@@ -271,6 +271,13 @@ MUTANTS = {
         Mutant("put names no key", "BufferMixin.put", "note_key(error, key)", "", "test_messages.py"),
         Mutant("update names no key", "BufferMixin._update", "note_key(error, key)", "", "test_messages.py"),
         Mutant(
+            "a child commits its parent's changes",
+            "BufferMixin._commit_many",
+            "self._environment.check_process()",
+            "",
+            "test_c_forks.py",
+        ),
+        Mutant(
             "put_many does not flush first",
             "BufferMixin._commit_many",
             "self._flush()",
@@ -338,7 +345,7 @@ MUTANTS = {
         ),
         Mutant(
             "a flush within a commit commits",
-            "FlushMixin._flush_under_lock",
+            "FlushMixin._flush",
             "not environment.committing",
             "True",
             "test_signal_handlers.py",
@@ -369,9 +376,9 @@ MUTANTS = {
             "FlushMixin._flush_if_full",
             """
             if self._is_full(at_count):
-                self._flush_under_lock()
+                self._flush()
             """,
-            "self._flush_under_lock()",
+            "self._flush()",
             "test_shared_commits.py",
         ),
         Mutant(
@@ -501,7 +508,7 @@ MUTANTS = {
         ),
         Mutant(
             "collected stores written after what came later",
-            "FlushMixin._flush_under_lock",
+            "FlushMixin._flush",
             "environment.close_collected()",
             "",
             "test_collection.py",
@@ -521,13 +528,6 @@ MUTANTS = {
             "test_signal_handlers.py",
         ),
         Mutant(
-            "a child commits its parent's changes",
-            "FlushMixin._flush",
-            "self._environment.check_process()",
-            "",
-            "test_c_forks.py",
-        ),
-        Mutant(
             "clear of a part drops all that is pending",
             "FlushMixin._commit_emptied",
             "{key: data for key, data in self.write_buffer.copy().items() if interval.contains(key)}",
@@ -543,7 +543,7 @@ MUTANTS = {
         ),
         Mutant(
             "a flush within a transaction commits",
-            "FlushMixin._flush_under_lock",
+            "FlushMixin._flush",
             "environment.transaction is None",
             "True",
             "test_transactions.py",

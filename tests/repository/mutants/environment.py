@@ -781,6 +781,21 @@ MUTANTS = {
         ),
     ],
     "_environment/write": [
+        Mutant(
+            "an interrupt leaves a failed write open",
+            "write",
+            """
+            try:
+                environment.close_gate()
+            finally:
+                txn.abort()
+            """,
+            """
+            environment.close_gate()
+            txn.abort()
+            """,
+            "test_interrupts.py",
+        ),
         Mutant("delete ignored", "write", "txn.delete(key)", "", "test_growth.py"),
         Mutant(
             "no page kept to delete with",
