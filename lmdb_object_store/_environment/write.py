@@ -109,10 +109,14 @@ def write(
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # a `with` block would raise nothing if a fork has closed the environment
     except BaseException:
+        # An interrupt may come as `close_gate` is called. A kept traceback could then keep the transaction open.
         try:
             environment.close_gate()
-        finally:  # also after an interrupt: a cursor in a kept traceback would keep the transaction open
-            txn.abort()
+        finally:
+            try:
+                environment.close_gate()
+            finally:
+                txn.abort()
         raise
     finally:
         del txn  # else the traceback of an exception keeps it open

@@ -788,7 +788,10 @@ MUTANTS = {
             try:
                 environment.close_gate()
             finally:
-                txn.abort()
+                try:
+                    environment.close_gate()
+                finally:
+                    txn.abort()
             """,
             """
             environment.close_gate()
@@ -828,8 +831,16 @@ MUTANTS = {
         Mutant(
             "gate left open before an abort",
             "write",
-            "environment.close_gate()",
-            "",
+            """
+            try:
+                environment.close_gate()
+            finally:
+                try:
+                    environment.close_gate()
+                finally:
+                    txn.abort()
+            """,
+            "txn.abort()",
             "test_growth.py",
         ),
         Mutant(
