@@ -95,6 +95,9 @@ def test_flush_interval_without_changes_has_no_thread(open_store: OpenStore, thr
     assert threads() == 0
     store.put_many({"a": 1})
     assert store["a"] == 1
+    with store.transaction():
+        store["b"] = 1
+        assert threads() == 0
     assert threads() == 0
     store["a"] = 2
     until(lambda: not store.write_buffer)
@@ -225,6 +228,13 @@ def test_flush_interval_set_while_the_store_is_open_takes_effect(
     store["c"] = 1
     until(lambda: threads() == 0)
     assert store.write_buffer.keys() == {b"c"}
+
+
+def test_flush_interval_update_commits_its_items_together(open_store: OpenStore) -> None:
+    """The change that starts the timer is not committed before the other items of an `update`."""
+    store = open_store(batch_size=1, flush_interval=3600)
+    store.update(dict.fromkeys("abcde"))
+    assert store.stats().commits == 1
 
 
 def test_flush_interval_beside_other_limits_leaves_them(open_store: OpenStore) -> None:

@@ -187,9 +187,9 @@ MUTANTS = {
         Mutant(
             "update flushes at each batch",
             "BufferMixin._update",
-            "self._add(stored, data, sys.maxsize)",
-            "self._add(stored, data)",
-            "test_buffer_machine.py",
+            "self._flush_if_full(sys.maxsize)",
+            "self._flush_if_full()",
+            "test_flush_interval.py",
         ),
         Mutant(
             "replaced whatever is pending",
