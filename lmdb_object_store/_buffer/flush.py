@@ -11,6 +11,7 @@ import lmdb
 
 from .._environment.locks import Lock
 from .._environment.options import waits_for_disk
+from .._environment.timer import start_timer
 from .._errors import StoreClosedError, log_in_thread, logger
 from .._keys.interval import Interval
 from .resize import ResizeMixin
@@ -22,6 +23,10 @@ SMALL_COMMIT = 10
 # Reads of a store that have made small commits when the log names the option. They have then taken 0.1 s on an SSD,
 # and seconds on a slow disk. A program that makes fewer of them has nothing to gain.
 HINT_AFTER = 300
+
+
+# A thread waits for this many seconds for the commit of another thread, and from then on for the lock.
+FOLLOWED_SECONDS = 1.0
 
 
 class FlushMixin(ResizeMixin):
@@ -62,8 +67,12 @@ class FlushMixin(ResizeMixin):
 
     def _is_full(self, at_count: int | None) -> bool:
         count, buffer = at_count or self._batch_size, self.write_buffer
-        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._batch_bytes:
+        if count is not None and len(buffer) >= count:
             return True
+        if self._pending_bytes >= self._batch_bytes:
+            self._pending_bytes = weight = total_weight(buffer.copy())  # `put` does not subtract what it overwrites
+            if weight >= self._batch_bytes:
+                return True
         deletions = self._deletions_at_once()
         return deletions is not None and len(buffer) >= deletions and not any(buffer.copy().values())
 
@@ -101,25 +110,26 @@ class FlushMixin(ResizeMixin):
 
     def _apply_limits(self) -> None:
         """Make the timer follow a limit that was set while the store is open."""
-        if hasattr(self, "_write_buffer"):  # else a subclass has set it before it called `__init__`
+        if not hasattr(self, "_write_buffer"):  # a subclass has set it before it called `__init__`
+            return
+        if self._flush_interval is None or not self.write_buffer:
             self._stop_timer()
-            if self._flush_interval is not None and self.write_buffer:
-                self._start_timer()
+        else:
+            self._start_timer()
 
     def _start_timer(self) -> None:
-        """Let the environment's timer flush this store `flush_interval` seconds from now."""
-        from .._environment.timer import start_timer  # rarely needed
-
-        if self._flush_interval is None:
+        """Let the environment's timer flush this store `flush_interval` seconds from now, or earlier if it is due."""
+        interval = self._flush_interval
+        if interval is None:
             return
-        self._flush_due = time.monotonic() + self._flush_interval
+        self._flush_due = min(self._flush_due, time.monotonic() + interval)
         try:
             start_timer(self._environment)
         except RuntimeError as error:  # the process may have no more threads: the next change tries again
             self._log_timer(log_in_thread, error)
             return
         # In one step, because the timer of another change may stop at this moment.
-        self._full_bytes = self._batch_bytes if self._flush_due < math.inf else 0
+        self._full_bytes = self._batch_bytes if self._flush_due < math.inf else -math.inf
 
     def _flush_on_time(self) -> None:
         """Commit changes that have been pending for `flush_interval`. Log the first of several failures.
@@ -132,8 +142,8 @@ class FlushMixin(ResizeMixin):
         except StoreClosedError:
             return
         except Exception as error:
+            self._start_timer()  # first, because a logging handler may raise
             self._log_timer(logger().error, error)
-            self._start_timer()
         else:
             self._timer_failed = False
 
@@ -157,8 +167,10 @@ class FlushMixin(ResizeMixin):
         begun, ours = self._flushes_begun, Lock()
         with ours:
             while (other := self._current_flush) is not None:
-                with other:
-                    pass
+                # Its thread may wait for this one: for a transaction of this thread on another file, for example.
+                if not other.acquire(timeout=FOLLOWED_SECONDS):
+                    break
+                other.release()
                 if self._current_flush is other:  # of this thread, which a signal handler interrupts as it waits
                     self._current_flush = None
                 if self._flushed > begun:

@@ -47,11 +47,7 @@ class BufferMixin(FlushMixin):
         if not ONE_STEP:
             self._add(stored, data)
             return
-        if stored in buffer:
-            former = buffer[stored]  # in one step with the condition
-            more = len(data) - len(former or b"")
-        else:
-            more = len(data) + len(stored)
+        more = len(stored) + len(data)
         self._sink[stored] = data
         self._pending_bytes += more
         self._flush_failed = False
@@ -64,7 +60,7 @@ class BufferMixin(FlushMixin):
 
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Store each of `pairs` by the steps of `put`. Ignore `batch_size`."""
-        encode, buffer, plain = self._codec.encode_to_store, self._write_buffer, self._raw_key_limit
+        encode, plain = self._codec.encode_to_store, self._raw_key_limit
         is_pickled, dumps = self._is_pickled, self._dumps
         for key, value in pairs:
             stored = key if type(key) is bytes and 0 < len(key) <= plain else encode(key)
@@ -81,11 +77,7 @@ class BufferMixin(FlushMixin):
             if not ONE_STEP:
                 self._add(stored, data, sys.maxsize)
                 continue
-            if stored in buffer:
-                former = buffer[stored]
-                more = len(data) - len(former or b"")
-            else:
-                more = len(data) + len(stored)
+            more = len(stored) + len(data)
             self._sink[stored] = data
             self._pending_bytes += more
             self._flush_failed = False

@@ -69,7 +69,8 @@ class StoreState(OptionsMixin):
     _pending: Pending
     # Where a write puts its change: the buffer, the open transaction, or a `RefusingBuffer`.
     _sink: Changes | TransactionBuffer | RefusingBuffer
-    # Bytes of the pending keys and values, which `batch_bytes` bounds.
+    # Bytes of the pending keys and values, which `batch_bytes` bounds. A value that a `put` has overwritten counts too,
+    # until `_is_full` or a flush makes the sum again.
     _pending_bytes: int
     # Commits of this store so far. A read that compares it sees whether a flush came in between.
     _commits: int
@@ -87,9 +88,9 @@ class StoreState(OptionsMixin):
     # The limits that a put looks at. An attribute costs less than the descriptor of the public name.
     _batch_size: int | None
     _batch_bytes: int
-    # Bytes of pending changes at which a put calls `_flush_if_full`: `batch_bytes`, or 0 if the next change has to
-    # start the timer of `flush_interval`.
-    _full_bytes: int
+    # Bytes of pending changes at which a put calls `_flush_if_full`: `batch_bytes`, or minus infinity if the next
+    # change has to start the timer of `flush_interval`.
+    _full_bytes: float
     _flush_interval: float | None
     # When the timer flushes, in seconds of `time.monotonic`. Infinity while it need not.
     _flush_due: float
@@ -156,7 +157,7 @@ class StoreState(OptionsMixin):
     def _stop_timer(self) -> None:
         """Let the next change start the timer, if there is a `flush_interval`."""
         self._flush_due = math.inf  # first: a change that comes between these two lines is in the flush after them
-        self._full_bytes = self._batch_bytes if self._flush_interval is None else 0
+        self._full_bytes = self._batch_bytes if self._flush_interval is None else -math.inf
 
     def _check_writable(self) -> None:
         """Raise StoreClosedError if the store is closed, ReadonlyStoreError if it is open read-only."""

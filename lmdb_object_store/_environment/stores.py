@@ -24,6 +24,9 @@ class OpenStore(Protocol):
     def flush(self) -> None:
         """Commit the pending changes."""
 
+    def _stop_timer(self) -> None:
+        """Let the next change start the timer."""
+
     def _flush_on_time(self) -> None:
         """Commit changes that have been pending for `flush_interval`. Log a failure."""
 

@@ -44,14 +44,20 @@ class FlushTimer:
         former, environment.timer = environment.timer, self
         if former is not None:  # two changes have started a thread at once
             former.wake()
-        while environment.timer is self:
-            seconds = self._flush_due()
-            if seconds is not None:
-                self._sleep.acquire(timeout=max(seconds, 0))
-                continue
-            environment.timer = None  # from now on a change starts another thread
-            if self._flush_due() is not None and environment.timer is None:  # a change came just before
-                environment.timer = self
+        try:
+            while environment.timer is self:
+                seconds = self._flush_due()
+                if seconds is not None:
+                    self._sleep.acquire(timeout=max(seconds, 0))
+                    continue
+                environment.timer = None  # from now on a change starts another thread
+                if self._flush_due() is not None and environment.timer is None:  # a change came just before
+                    environment.timer = self
+        finally:
+            if environment.timer is self:  # an error, such as that of a logging handler: the next change starts another
+                environment.timer = None
+                for store in environment.living():
+                    store._stop_timer()
 
     def _flush_due(self) -> float | None:
         """Flush the stores that are due. Return the seconds until the next one is due, or None."""

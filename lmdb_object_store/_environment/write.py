@@ -137,23 +137,28 @@ def _append(cursor: Cursor[bytes], changes: Mapping[bytes, bytes | None]) -> boo
     LMDB fills the pages with rows that are appended, and leaves a third of each page empty otherwise. None of `changes`
     is a deletion.
     """
-    if min(changes) <= cursor.key():  # b"" if the file is empty
+    last = cursor.key()  # b"" if the file is empty
+    keys = list(changes)
+    if keys[-1] <= last:  # several sequences of keys are written in turn: to sort them takes a tenth of the time
         return False
+    in_order = sorted(keys)
+    if in_order[0] <= last:
+        return False
+    rows = changes.items() if in_order == keys else _pairs(changes, in_order)
     # LMDB silently skips a row that is not beyond the last row. If it did, the caller puts all rows again.
-    added: int = cursor.putmulti(_in_order(changes), append=True)[1]  # type: ignore[arg-type]  # no value is None
-    return added == len(changes)
+    added: int = cursor.putmulti(rows, append=True)[1]  # type: ignore[arg-type]  # no value is None
+    return added == len(keys)
 
 
 def _rows(txn: Transaction[bytes], changes: Mapping[bytes, bytes | None]) -> Iterable[tuple[bytes, bytes | None]]:
     """Return the items of `changes`, in key order where that saves time."""
     if len(changes) >= SORTED_FROM and txn.stat()["entries"] >= 10 * len(changes):
-        return _in_order(changes)
+        return _pairs(changes, sorted(changes))  # to sort pairs takes several times as long
     return changes.items()
 
 
-def _in_order(changes: Mapping[bytes, bytes | None]) -> Iterable[tuple[bytes, bytes | None]]:
-    """Return the items of `changes` in key order."""
-    keys = sorted(changes)  # to sort pairs takes several times as long
+def _pairs(changes: Mapping[bytes, bytes | None], keys: list[bytes]) -> Iterable[tuple[bytes, bytes | None]]:
+    """Return the items of `changes` in the order of `keys`."""
     return zip(keys, [changes[key] for key in keys])
 
 

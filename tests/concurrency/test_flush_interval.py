@@ -189,6 +189,59 @@ def test_flush_interval_failure_is_logged_once_and_tried_again(
         )
 
 
+# The error of a handler ends the thread, and the interpreter prints it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_flush_interval_logging_handler_that_raises_does_not_end_it(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed flush that cannot be logged is tried again with the next change."""
+
+    class Raising(logging.Handler):
+        raised = False
+
+        def emit(self, _: logging.LogRecord) -> None:
+            self.raised = True
+            raise ArithmeticError("this handler is broken")
+
+    def commit(*_: object, **__: object) -> None:
+        raise lmdb.DiskError("the disk is full")
+
+    handler, log = Raising(), logging.getLogger("lmdb_object_store")
+    log.addHandler(handler)
+    try:
+        store = open_store(flush_interval=SOON, autoflush_on_read=False)
+        with monkeypatch.context() as context:
+            context.setattr(store, "_commit", commit)
+            store["a"] = 1
+            until(lambda: handler.raised)
+            until(lambda: store._environment.timer is None)
+        store["b"] = 1
+        until(lambda: not store.write_buffer)
+    finally:
+        log.removeHandler(handler)
+
+
+def test_flush_interval_limits_that_are_set_again_and_again_do_not_put_it_off(open_store: OpenStore) -> None:
+    """A program that sets a limit more often than the interval has its changes committed in time."""
+    store = open_store(flush_interval=10 * SOON, autoflush_on_read=False)
+    store["k"] = 1
+
+    def set_and_look() -> bool:
+        store.batch_size = 1000
+        store.flush_interval = 10 * SOON
+        return not store.write_buffer
+
+    until(set_and_look)
+
+
+def test_flush_interval_begins_whatever_the_count_of_bytes_is(open_store: OpenStore) -> None:
+    """The count of pending bytes may be too small for a moment beside other threads. The timer starts all the same."""
+    store = open_store(flush_interval=SOON, autoflush_on_read=False)
+    store._pending_bytes = -1_000_000
+    store["k"] = 1
+    until(lambda: not store.write_buffer)
+
+
 def test_flush_interval_without_room_for_a_thread_is_logged_and_tried_again(
     open_store: OpenStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,13 +146,6 @@ MUTANTS = {
             "test_puts.py",
         ),
         Mutant(
-            "put weighs what it replaces",
-            "BufferMixin.put",
-            "if stored in buffer:",
-            "if False:",
-            "test_buffering.py",
-        ),
-        Mutant(
             "put does not flush",
             "BufferMixin.put",
             "self._pending_bytes >= self._full_bytes",
@@ -166,13 +159,6 @@ MUTANTS = {
             "except StoreClosedError:",
             "except ArithmeticError:",
             "test_puts.py",
-        ),
-        Mutant(
-            "update weighs what it replaces",
-            "BufferMixin._update",
-            "if stored in buffer:",
-            "if False:",
-            "test_buffer_machine.py",
         ),
         Mutant(
             "update without the limit in bytes",
@@ -382,6 +368,27 @@ MUTANTS = {
             "test_shared_commits.py",
         ),
         Mutant(
+            "what a put overwrites counts forever",
+            "FlushMixin._is_full",
+            "total_weight(buffer.copy())",
+            "self._pending_bytes",
+            "test_buffering.py",
+        ),
+        Mutant(
+            "a thread waits without a limit for one that waits for it",
+            "FlushMixin._share_commit",
+            "other.acquire(timeout=FOLLOWED_SECONDS)",
+            "other.acquire()",
+            "test_shared_commits.py",
+        ),
+        Mutant(
+            "a limit that is set begins the time again",
+            "FlushMixin._start_timer",
+            "min(self._flush_due, time.monotonic() + interval)",
+            "time.monotonic() + interval",
+            "test_flush_interval.py",
+        ),
+        Mutant(
             "a commit of another thread is shared by nobody",
             "FlushMixin._share_commit",
             "self._flushed > begun",
@@ -439,7 +446,7 @@ MUTANTS = {
         Mutant(
             "a timer that has stopped is not started",
             "FlushMixin._start_timer",
-            "self._batch_bytes if self._flush_due < math.inf else 0",
+            "self._batch_bytes if self._flush_due < math.inf else -math.inf",
             "self._batch_bytes",
             "test_flush_interval.py",
         ),
