@@ -142,7 +142,10 @@ class FlushMixin(ResizeMixin):
         except StoreClosedError:
             return
         except Exception as error:
-            self._start_timer()  # first, because a logging handler may raise
+            try:
+                self._start_timer()  # first, because a logging handler may raise
+            except StoreClosedError:  # another thread has closed the store just now, and reports its last flush
+                return
             self._log_timer(logger().error, error)
         else:
             self._timer_failed = False

@@ -11,6 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -219,6 +220,31 @@ def test_flush_interval_logging_handler_that_raises_does_not_end_it(
         until(lambda: not store.write_buffer)
     finally:
         log.removeHandler(handler)
+
+
+def test_flush_interval_store_that_is_closed_as_its_flush_fails_stops_no_other(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close just after a failed flush ends no thread that other stores of the file need."""
+    failing, other = (open_store(flush_interval=n * SOON, autoflush_on_read=False) for n in (1, 20))
+    start, closed = failing._start_timer, []
+
+    def commit(*_: object, **__: object) -> None:
+        raise lmdb.DiskError("the disk is full")
+
+    def start_after_close() -> None:
+        if failing._flush_due == math.inf and failing._pending_bytes > 0 and threading.current_thread() is not main:
+            failing.close()
+            closed.append(True)
+        start()
+
+    main = threading.current_thread()
+    other["k"] = 2
+    monkeypatch.setattr(failing, "_commit", commit)
+    failing["k"] = 1
+    monkeypatch.setattr(failing, "_start_timer", start_after_close)
+    until(lambda: closed)
+    until(lambda: not other.write_buffer)
 
 
 def test_flush_interval_limits_that_are_set_again_and_again_do_not_put_it_off(open_store: OpenStore) -> None:

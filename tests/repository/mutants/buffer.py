@@ -458,6 +458,18 @@ MUTANTS = {
             "test_flush_interval.py",
         ),
         Mutant(
+            "a close after a timed flush that failed ends the timer",
+            "FlushMixin._flush_on_time",
+            """
+            try:
+                self._start_timer()
+            except StoreClosedError:
+                return
+            """,
+            "self._start_timer()",
+            "test_flush_interval.py",
+        ),
+        Mutant(
             "a timed flush that fails is not tried again",
             "FlushMixin._flush_on_time",
             "self._start_timer()",
