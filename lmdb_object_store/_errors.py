@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from _thread import TIMEOUT_MAX
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import lmdb
 
 if TYPE_CHECKING:
     from logging import Logger
+    from threading import Thread
 
+_logging: deque[Thread] = deque(maxlen=16)  # threads of `log_in_thread`
 _SHOWN = 48  # characters of a key that a message quotes
 
 
@@ -82,10 +85,19 @@ def log_in_thread(message: str, *arguments: object) -> None:
     def log() -> None:
         logger().warning(message, *arguments)
 
+    thread = Thread(target=log, name="lmdb_object_store log", daemon=True)
     try:
-        Thread(target=log, name="lmdb_object_store log", daemon=True).start()
+        thread.start()
     except RuntimeError:  # the interpreter is ending, and starts no thread
         log()
+    else:
+        _logging.append(thread)
+
+
+def finish_logging() -> None:
+    """Wait for what other threads log, a second at most for each. The interpreter aborts if one writes as it ends."""
+    while _logging:
+        _logging.pop().join(1.0)
 
 
 class StoreClosedError(lmdb.Error, ValueError):

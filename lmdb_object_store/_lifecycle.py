@@ -25,7 +25,7 @@ from ._environment.registry import (
     transactions_here,
 )
 from ._environment.stores import OpenStore
-from ._errors import FlushError, StoreClosedError, logger, shown
+from ._errors import FlushError, StoreClosedError, finish_logging, logger, shown
 
 
 def close(store: FlushMixin, strict: bool) -> None:
@@ -139,6 +139,7 @@ def close_all() -> None:
                 logger().error("%d collected stores of %s are not stored", len(environment.collected), environment.path)
         finally:
             environment.lock.release()
+    finish_logging()
 
 
 def _acquire(environment: Environment) -> bool:

@@ -227,7 +227,8 @@ def test_flush_interval_store_that_is_closed_as_its_flush_fails_stops_no_other(
 ) -> None:
     """A close just after a failed flush ends no thread that other stores of the file need."""
     failing, other = (open_store(flush_interval=n * SOON, autoflush_on_read=False) for n in (1, 20))
-    start, closed = failing._start_timer, []
+    start = failing._start_timer
+    closed: list[bool] = []
 
     def commit(*_: object, **__: object) -> None:
         raise lmdb.DiskError("the disk is full")
