@@ -60,10 +60,13 @@ class FlushMixin(ResizeMixin):
             if self._is_full(at_count):  # else another thread has flushed meanwhile
                 self._flush()
 
-        if self._full_bytes < self._batch_bytes and self.write_buffer:
-            self._start_timer()
-        if self._is_full(at_count):
-            self._share_commit(flush)
+        try:
+            if self._full_bytes < self._batch_bytes and self.write_buffer:
+                self._start_timer()
+            if self._is_full(at_count):
+                self._share_commit(flush)
+        except StoreClosedError:  # another thread has closed the store just now, and stored the change
+            pass
 
     def _is_full(self, at_count: int | None) -> bool:
         count, buffer = at_count or self._batch_size, self.write_buffer

@@ -9,7 +9,7 @@ from pickle import dumps as pickled
 from typing import Any
 
 from .._environment.environment import HAS_GIL, MISSING
-from .._errors import StoreClosedError, note_key
+from .._errors import note_key
 from .._values.serializing import MAX_VALUE_BYTES, too_large
 from .flush import FlushMixin
 from .state import weight
@@ -53,10 +53,7 @@ class BufferMixin(FlushMixin):
         self._flush_failed = False
         count = self._batch_size
         if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._full_bytes:
-            try:  # noqa: SIM105  # contextlib takes a tenth of this package's import
-                self._flush_if_full()
-            except StoreClosedError:  # another thread has closed the store just now, and stored this change
-                pass
+            self._flush_if_full()
 
     def _update(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Store each of `pairs` by the steps of `put`. Ignore `batch_size`."""

@@ -154,13 +154,6 @@ MUTANTS = {
         ),
         Mutant("put flushes at any count", "BufferMixin.put", "self._flush_if_full", "self._flush", "test_puts.py"),
         Mutant(
-            "put reports a close that stored its change",
-            "BufferMixin.put",
-            "except StoreClosedError:",
-            "except ArithmeticError:",
-            "test_puts.py",
-        ),
-        Mutant(
             "update without the limit in bytes",
             "BufferMixin._update",
             """
@@ -356,6 +349,13 @@ MUTANTS = {
             "self._pending_bytes >= self._batch_bytes",
             "False",
             "test_buffer.py",
+        ),
+        Mutant(
+            "put reports a close that stored its change",
+            "FlushMixin._flush_if_full",
+            "except StoreClosedError:",
+            "except ArithmeticError:",
+            "test_puts.py",
         ),
         Mutant(
             "flushed again though another thread has",
