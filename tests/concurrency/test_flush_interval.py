@@ -503,3 +503,44 @@ def test_flush_interval_signal_handler_that_writes_starts_the_thread(open_store:
     for number in range(0, 200, 5):
         at_checkpoint(number, lambda: store.put("handler", 1), lambda: in_thread(lambda: None))
         until(lambda: not store.write_buffer)
+
+
+def test_flush_on_time_commits_or_logs_or_leaves_a_closed_store(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A timed flush commits; a failure is logged once and keeps the changes; a closed store is left alone."""
+
+    def commit(*_: object, **__: object) -> None:
+        raise lmdb.DiskError("the disk is full")
+
+    store = open_store(flush_interval=3600, autoflush_on_read=False)
+    store["a"] = 1
+    store._flush_on_time()
+    assert in_file(store) == ["a"]
+    with monkeypatch.context() as context:
+        context.setattr(store, "_commit", commit)
+        store["b"] = 1
+        store._flush_on_time()
+        store._flush_on_time()
+    assert len(caplog.records) == 1
+    assert store.write_buffer.keys() == {b"b"}
+    store.close()
+    store._flush_on_time()
+
+
+def test_timer_that_an_error_ends_lets_the_next_change_start_another(open_store: OpenStore) -> None:
+    """An error ends the thread of the timer. It is then no longer the timer of the file."""
+    store = open_store(flush_interval=3600)
+    environment = store._environment
+
+    def flush() -> None:
+        raise ArithmeticError
+
+    store._flush_on_time = flush  # type: ignore[method-assign]
+    store["a"] = 1
+    store._flush_due = 0.0
+    timer = FlushTimer(environment)
+    with pytest.raises(ArithmeticError):
+        timer.run()
+    assert environment.timer is None
+    assert store._full_bytes < 0

@@ -183,3 +183,13 @@ def test_forget_pending_then_flush_writes_nothing(host: Host) -> None:
     host._flush()
     assert host.write_buffer is buffer
     assert (buffer, host._pending_bytes, host.commits) == ({}, 0, 0)
+
+
+def test_put_and_update_where_each_change_takes_the_lock_add_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the global interpreter lock a write is added under the lock, and counted exactly."""
+    monkeypatch.setattr("lmdb_object_store._buffer.pending.ONE_STEP", False)
+    host.put(b"a", 1)
+    host.put(b"a", 2)
+    host._update([(b"b", 3)])
+    assert host.write_buffer == {b"a": pickle.dumps(2, 5), b"b": pickle.dumps(3, 5)}
+    assert host._pending_bytes == sum(len(key) + len(data or b"") for key, data in host.write_buffer.items())
