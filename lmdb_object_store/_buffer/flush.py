@@ -12,7 +12,7 @@ import lmdb
 from .._environment.locks import Lock
 from .._environment.options import waits_for_disk
 from .._environment.timer import start_timer
-from .._errors import StoreClosedError, log_in_thread, logger
+from .._errors import StoreClosedError, logger
 from .._keys.interval import Interval
 from .resize import ResizeMixin
 from .state import Changes, TransactionBuffer, total_weight
@@ -23,8 +23,6 @@ SMALL_COMMIT = 10
 # Reads of a store that have made small commits when the log names the option. They have then taken 0.1 s on an SSD,
 # and seconds on a slow disk. A program that makes fewer of them has nothing to gain.
 HINT_AFTER = 300
-
-
 # A thread waits for this many seconds for the commit of another thread, and from then on for the lock.
 FOLLOWED_SECONDS = 1.0
 
@@ -50,11 +48,15 @@ class FlushMixin(ResizeMixin):
                 self._environment.handle().sync(True)
 
     def _flush_now(self) -> None:
+        """Flush, or raise RuntimeError within a commit or a transaction."""
         self._check_no_commit()
         self._flush()
 
     def _flush_if_full(self, at_count: int | None = None) -> None:
-        """Flush if the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
+        """Flush if the buffer has reached a threshold. `at_count` stands in for `batch_size`.
+
+        Start the timer if this is the first change that `flush_interval` has to flush.
+        """
 
         def flush() -> None:
             if self._is_full(at_count):  # else another thread has flushed meanwhile
@@ -63,19 +65,22 @@ class FlushMixin(ResizeMixin):
         try:
             if self._full_bytes < self._batch_bytes and self.write_buffer:
                 self._start_timer()
+            if self._pending_bytes >= self._batch_bytes:
+                self._count_pending()
             if self._is_full(at_count):
                 self._share_commit(flush)
         except StoreClosedError:  # another thread has closed the store just now, and stored the change
             pass
 
+    def _count_pending(self) -> None:
+        """Count the pending bytes again, because `put` does not subtract what it overwrites."""
+        self._pending_bytes = total_weight(self.write_buffer.copy())
+
     def _is_full(self, at_count: int | None) -> bool:
+        """Return True if the buffer has reached a threshold. `at_count` stands in for `batch_size`."""
         count, buffer = at_count or self._batch_size, self.write_buffer
-        if count is not None and len(buffer) >= count:
+        if (count is not None and len(buffer) >= count) or self._pending_bytes >= self._batch_bytes:
             return True
-        if self._pending_bytes >= self._batch_bytes:
-            self._pending_bytes = weight = total_weight(buffer.copy())  # `put` does not subtract what it overwrites
-            if weight >= self._batch_bytes:
-                return True
         deletions = self._deletions_at_once()
         return deletions is not None and len(buffer) >= deletions and not any(buffer.copy().values())
 
@@ -102,9 +107,9 @@ class FlushMixin(ResizeMixin):
         # A logging handler is user code, which must not run under the lock. A read in a signal handler may hold it.
         if is_small and not self._environment.lock._is_owned() and next(self._small_commits) == HINT_AFTER:
             logger().info(
-                "%s: %d reads have each committed a few changes first, which can make a program 20 times as slow. With "
-                "autoflush_on_read=False, reads see pending changes without a commit. batch_size, flush() and close() "
-                "commit them, and other processes see them from then on",
+                "%s: %d reads have each waited for a commit of a few changes, which can make a program 20 times as "
+                "slow. With autoflush_on_read=False, reads see pending changes without a commit. batch_size, flush() "
+                "and close() commit them, and other processes see them from then on",
                 self.db_path,
                 HINT_AFTER,
             )
@@ -129,7 +134,8 @@ class FlushMixin(ResizeMixin):
         try:
             start_timer(self._environment)
         except RuntimeError as error:  # the process may have no more threads: the next change tries again
-            self._log_timer(log_in_thread, error)
+            if not self._environment.lock._is_owned():  # a logging handler is user code
+                self._log_timer(error)
             return
         # In one step, because the timer of another change may stop at this moment.
         self._full_bytes = self._batch_bytes if self._flush_due < math.inf else -math.inf
@@ -149,14 +155,15 @@ class FlushMixin(ResizeMixin):
                 self._start_timer()  # first, because a logging handler may raise
             except StoreClosedError:  # another thread has closed the store just now, and reports its last flush
                 return
-            self._log_timer(logger().error, error)
+            self._log_timer(error)
         else:
             self._timer_failed = False
 
-    def _log_timer(self, log: Callable[..., None], error: Exception) -> None:
+    def _log_timer(self, error: Exception) -> None:
+        """Log `error`, unless the timer has logged one since its last successful flush."""
         if not self._timer_failed:
             self._timer_failed = True
-            log("flush_interval could not flush %s, its changes stay pending: %s", self.db_path, error)
+            logger().error("flush_interval could not flush %s, its changes stay pending: %s", self.db_path, error)
 
     # -- the commit
 
@@ -240,7 +247,7 @@ class FlushMixin(ResizeMixin):
         for key, data in changes.items():
             if buffer[key] is data:
                 del buffer[key]  # in one step with the comparison, because `put` adds changes without the lock
-        self._pending_bytes = total_weight(buffer.copy())
+        self._count_pending()
 
     # -- within a commit or a transaction
 

@@ -70,17 +70,17 @@ class StoreState(OptionsMixin):
     # Where a write puts its change: the buffer, the open transaction, or a `RefusingBuffer`.
     _sink: Changes | TransactionBuffer | RefusingBuffer
     # Bytes of the pending keys and values, which `batch_bytes` bounds. A value that a `put` has overwritten counts too,
-    # until `_is_full` or a flush makes the sum again.
+    # until `_count_pending` counts again.
     _pending_bytes: int
     # Commits of this store so far. A read that compares it sees whether a flush came in between.
     _commits: int
-    # Flushes that have begun to commit, and the number of the last one that succeeded.
+    # Changes in these commits, deletions included.
+    _committed_changes: int
+    # The number of flushes that have begun to commit, and the number of the last one that succeeded.
     _flushes_begun: int
     _flushed: int
     # Held by the thread that flushes for all. None if none does.
     _current_flush: Lock | None
-    # Changes in these commits, deletions included.
-    _committed_changes: int
     # Counts the small commits that reads set off. In one step: two threads get two numbers.
     _small_commits: Iterator[int]
     # True from a failed flush until a change comes after it: reads do not try that flush again.
@@ -91,6 +91,7 @@ class StoreState(OptionsMixin):
     # Bytes of pending changes at which a put calls `_flush_if_full`: `batch_bytes`, or minus infinity if the next
     # change has to start the timer of `flush_interval`.
     _full_bytes: float
+    # Seconds.
     _flush_interval: float | None
     # When the timer flushes, in seconds of `time.monotonic`. Infinity while it need not.
     _flush_due: float

@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,21 @@ def in_file(store: SlowStore) -> list[str]:
     """Return the keys in the file."""
     with store.env.begin() as transaction:
         return [key.decode() for key in transaction.cursor().iternext(values=False)]
+
+
+@contextmanager
+def signalled(handle: Callable[..., None]) -> Iterator[None]:
+    """Have a signal call `handle` in this thread, the main one, while the body waits."""
+    main = threading.main_thread().ident
+    assert main is not None
+    before = signal.signal(signal.SIGTERM, handle)
+    sender = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGTERM])
+    try:
+        sender.start()
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sender.join(LIMIT)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -207,16 +222,8 @@ def test_flush_of_a_signal_handler_while_its_thread_waits_for_a_shared_commit_co
                 gate.set()
             flushed(store, "handler")()
 
-        main = threading.main_thread().ident
-        assert main is not None
-        before = signal.signal(signal.SIGTERM, handle)
-        try:
-            sender = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGTERM])
-            sender.start()
+        with signalled(handle):
             flushed(store, "2")()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        sender.join(LIMIT)
         thread.join(LIMIT)
         assert not thread.is_alive()
         assert in_file(store) == ["1", "2", "handler"]
@@ -289,16 +296,8 @@ def test_flush_of_a_signal_handler_while_its_thread_waits_for_a_transaction_ends
 
         thread = started(hold)
         assert begun.wait(LIMIT)
-        main = threading.main_thread().ident
-        assert main is not None
-        before = signal.signal(signal.SIGTERM, handle)
-        try:
-            sender = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGTERM])
-            sender.start()
+        with signalled(handle):
             store.flush()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        sender.join(LIMIT)
         thread.join(LIMIT)
         assert handled.is_set()
         assert in_file(store) == ["held"]
@@ -373,15 +372,7 @@ def test_flush_of_a_thread_that_a_signal_handler_joins_ends(tmp_path: Path) -> N
 
         thread = started(hold)
         assert begun.wait(LIMIT)
-        main = threading.main_thread().ident
-        assert main is not None
-        before = signal.signal(signal.SIGTERM, handle)
-        try:
-            sender = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGTERM])
-            sender.start()
+        with signalled(handle):
             store.flush()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        sender.join(LIMIT)
         thread.join(LIMIT)
         assert not thread.is_alive()

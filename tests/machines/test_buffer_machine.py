@@ -185,6 +185,7 @@ class BufferMachine(RuleBasedStateMachine):
         """Check that the buffer is the same dict always, with the right weight, and without the rest of a commit."""
         assert self.host.write_buffer is self.buffer
         assert self.host._pending_bytes >= weigh(self.buffer)
+        self.host._count_pending()
         assert self.host._is_full(sys.maxsize) == (weigh(self.buffer) >= self.host._batch_bytes)
         assert not self.host.world.committing
 

@@ -38,7 +38,7 @@ def filled(store: LmdbObjectStore[Any, Any]) -> str:
 
 
 def test_info_prints_the_figures_of_stats(filled: str) -> None:
-    """Each figure of stats() has a line, but for the commits and changes of the command's own store."""
+    """Each figure of stats() has a line, except the commits and changes of the command's own store."""
     out, _ = run("info", filled)
     with LmdbObjectStore[Any, Any](filled, readonly=True) as store:
         stats = store.stats()

@@ -369,9 +369,9 @@ MUTANTS = {
         ),
         Mutant(
             "what a put overwrites counts forever",
-            "FlushMixin._is_full",
-            "total_weight(buffer.copy())",
-            "self._pending_bytes",
+            "FlushMixin._flush_if_full",
+            "self._count_pending()",
+            "pass",
             "test_buffering.py",
         ),
         Mutant(
@@ -448,6 +448,13 @@ MUTANTS = {
             "FlushMixin._start_timer",
             "self._batch_bytes if self._flush_due < math.inf else -math.inf",
             "self._batch_bytes",
+            "test_flush_interval.py",
+        ),
+        Mutant(
+            "a logging handler runs under the lock",
+            "FlushMixin._start_timer",
+            "if not self._environment.lock._is_owned():",
+            "if True:",
             "test_flush_interval.py",
         ),
         Mutant(
