@@ -109,7 +109,8 @@ def write(
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # a `with` block would raise nothing if a fork has closed the environment
     except BaseException:
-        # An interrupt may come as `close_gate` is called. A kept traceback could then keep the transaction open.
+        # Twice, because an interrupt may come as `close_gate` is called. Without the abort, a cursor in a kept traceback
+        # would keep the transaction open. Test: test_methods_interrupted_anywhere_leave_a_store_that_works.
         try:
             environment.close_gate()
         finally:
@@ -139,7 +140,8 @@ def _append(cursor: Cursor[bytes], changes: Mapping[bytes, bytes | None]) -> boo
     """
     last = cursor.key()  # b"" if the file is empty
     keys = list(changes)
-    if keys[-1] <= last:  # several sequences of keys are written in turn: to sort them takes a tenth of the time
+    # Several threads that each write keys in order end here. To sort their keys in vain would take a tenth of the time.
+    if keys[-1] <= last:
         return False
     in_order = sorted(keys)
     if in_order[0] <= last:
