@@ -109,8 +109,8 @@ def write(
             _check_free_pages(txn, environment.options["map_size"], cap)
         txn.commit()  # a `with` block would raise nothing if a fork has closed the environment
     except BaseException:
-        # Twice, because an interrupt may come as `close_gate` is called. Without the abort, a cursor in a kept traceback
-        # would keep the transaction open. Test: test_methods_interrupted_anywhere_leave_a_store_that_works.
+        # Twice, because an interrupt may come as `close_gate` is called. Without the abort, a cursor in a kept
+        # traceback would keep the transaction open. Test: test_methods_interrupted_anywhere_leave_a_store_that_works.
         try:
             environment.close_gate()
         finally:
